@@ -1,0 +1,1 @@
+"""DAOS in Python: a versioned, transactional object store."""
