@@ -11,7 +11,7 @@ them. They travel in RPC replies and are stored in records: never renumber, neve
 The two directions to POSIX are not inverse to each other: many DERs share an errno, and an errno
 that no DER stands for becomes MISC.
 
-Source: DAOS src/include/daos_errno.h; src/common/misc.c daos_der2errno, daos_errno2der
+Source: DAOS src/include/daos_errno.h; src/include/daos/common.h daos_der2errno, daos_errno2der
 """
 
 from __future__ import annotations
@@ -61,16 +61,16 @@ class DER(IntEnum):
     UNREG = 1021, "RPC or protocol version not registered"
     ADDRSTR_GEN = 1022, "Failed to generate an address string"
     PMIX = 1023, "PMIx layer error"
-    IVCB_FORWARD = 1024, "IV callback - cannot handle locally"
+    IVCB_FORWARD = 1024, "Incast variable unavailable locally. Must forward"
     MISC = 1025, "Miscellaneous error"
     BADPATH = 1026, "Bad path name"
     NOTDIR = 1027, "Not a directory"
     CORPC_INCOMPLETE = 1028, "Collective RPC failed"
     NO_RAS_RANK = 1029, "No rank is subscribed to RAS"
-    NOTATTACH = 1030, "Service group is not attached"
+    NOTATTACH = 1030, "Service group not attached"
     MISMATCH = 1031, "Version mismatch"
     EXCLUDED = 1032, "Rank has been excluded"
-    NOREPLY = 1033, "User-provided RPC handler didn't send reply back"
+    NOREPLY = 1033, "User provided RPC handler did not send reply back"
     DOS = 1034, "Denial of service"
     BAD_TARGET = 1035, "Incorrect target for the RPC"
     GRPVER = 1036, "Group versioning mismatch"
@@ -78,16 +78,16 @@ class DER(IntEnum):
     NO_SHMEM = 1038, "Not enough shared memory free"
     ADD_METRIC_FAILED = 1039, "Failed to add the specified metric"
     DURATION_MISMATCH = 1040, "Duration end not paired with duration start"
-    OP_NOT_PERMITTED = 1041, "Operation not permitted for metric type"
+    OP_NOT_PERMITTED = 1041, "Operation not permitted for metric type provided"
     EXCEEDS_PATH_LEN = 1042, "Path name exceeds permitted length"
     METRIC_NOT_FOUND = 1043, "Read failed because metric not found"
-    SHMEM_PERMS = 1044, "Unable to access shared memory due to permissions"
+    SHMEM_PERMS = 1044, "Unable to access shared memory segment due to incompatible permissions"
     HG_FATAL = 1045, "Fatal transport layer mercury error"
     QUOTA_LIMIT = 1046, "Quota limit reached on the requested resource"
 
     IO = 2001, "I/O error"
     FREE_MEM = 2002, "Memory free error"
-    ENOENT = 2003, "Entry not found"
+    ENOENT = 2003, "Entity not found"
     NOTYPE = 2004, "Unknown object type"
     NOSCHEMA = 2005, "Unknown object schema"
     NOLOCAL = 2006, "Object is not local"
@@ -95,7 +95,7 @@ class DER(IntEnum):
     NOTLEADER = 2008, "Not service leader"
     TGT_CREATE = 2009, "Target create error"
     EP_RO = 2010, "Epoch is read only"
-    EP_OLD = 2011, "Epoch is too old, data have been recycled"
+    EP_OLD = 2011, "Epoch is too old. All data have been recycled"
     KEY2BIG = 2012, "Key is too large"
     REC2BIG = 2013, "Record is too large"
     IO_INVAL = 2014, "I/O buffers do not match object extents"
@@ -129,7 +129,7 @@ class DER(IntEnum):
     NVME_IO = 2042, "NVMe I/O error"
     NO_CERT = 2043, "Unable to access one or more certificates"
     BAD_CERT = 2044, "Invalid x509 certificate"
-    VOS_PARTIAL_UPDATE = 2045, "Same epoch partial overwrite of VOS array value disallowed"
+    VOS_PARTIAL_UPDATE = 2045, "Same epoch partial overwrite of array disallowed"
     CHKPT_BUSY = 2046, "Page is temporarily read only due to checkpointing"
     DIV_BY_ZERO = 2047, "Division by zero"
     OVERLOAD_RETRY = 2048, "Retry later because of overloaded service"
@@ -215,7 +215,7 @@ def der_from_number(number: int) -> DER:
 def der_to_errno(code: DER) -> int:
     """The POSIX number an application sees for `code`; EIO when none is closer.
 
-    Source:     DAOS src/common/misc.c daos_der2errno
+    Source:     DAOS src/include/daos/common.h daos_der2errno
     """
     return _ERRNO_OF.get(code, errno.EIO)
 
@@ -223,6 +223,8 @@ def der_to_errno(code: DER) -> int:
 def errno_to_der(number: int) -> DER:
     """The DER for a POSIX number, either sign; MISC when none is closer.
 
-    Source:     DAOS src/common/misc.c daos_errno2der
+    Source:     DAOS src/include/daos/common.h daos_errno2der. Ours: EHOSTUNREACH, EALREADY,
+                ESTALE, ERESTART and ENOTSUP go back to where they came from; the reference has
+                MISC for them
     """
     return _DER_OF.get(abs(number), DER.MISC)

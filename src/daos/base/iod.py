@@ -96,7 +96,7 @@ class Iod(msgspec.Struct, array_like=True, frozen=True):
     @property
     def nbytes(self) -> int:
         """Bytes of payload that an update of this descriptor carries."""
-        if self.type is not IodType.ARRAY:
+        if self.type != IodType.ARRAY:
             return self.size
         return self.size * sum(recx.count for recx in self.recxs)
 
