@@ -1,0 +1,1 @@
+"""Shipped fakes and conformance kits: what a test needs in place of hardware. See README.md."""

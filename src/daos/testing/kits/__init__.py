@@ -1,0 +1,1 @@
+"""Conformance kits: one class of tests per seam, run over every implementation, real and fake."""
