@@ -1,0 +1,77 @@
+"""Runs a batch of tasks on the event loop: call-backs in, one await out.
+
+No task of asyncio is made for a task of the batch: each operation's own call-back completes it
+and starts what has become ready. Cancelling the awaiting coroutine cancels what runs, waits until
+all of it has reported, and only then lets go: no operation outlives its batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from daos.base.errors import CanceledError, DaosError
+from daos.client.task import Batch, Task
+
+
+async def execute(batch: Batch) -> None:
+    """Run every task; return when all have ended.
+
+    Raises: the batch's first error, after everything that ran has ended
+    """
+    runner = _Runner(batch)
+    runner.start()
+    try:
+        await asyncio.shield(runner.ended)
+    except asyncio.CancelledError:
+        runner.cancel()
+        await runner.ended
+        raise
+    if batch.error is not None:
+        raise batch.error
+
+
+class _Runner:
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self._starting = False
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def start(self) -> None:
+        """Start what is ready. An operation may report from inside its start: no recursion."""
+        if self._starting:
+            return
+        self._starting = True
+        while ready := self._batch.ready():
+            for task in ready:
+                self._start(task)
+        self._starting = False
+        if self._batch.done and not self.ended.done():
+            self.ended.set_result(None)
+
+    def cancel(self) -> None:
+        for task in self._batch.cancel():
+            if task.cancel is not None:
+                task.cancel()
+        self.start()
+
+    def _start(self, task: Task) -> None:
+        def report(result: object, error: DaosError | None) -> None:
+            failed_now = error is not None and self._batch.error is None
+            self._batch.complete(task, result, error)
+            if failed_now:
+                self._cancel_running()
+            self.start()
+
+        if self._batch.error is not None:
+            # An earlier task of the same round failed inside its start.
+            report(None, CanceledError("another operation of the batch failed"))
+            return
+        try:
+            task.cancel = task.start(report)
+        except DaosError as error:
+            report(None, error)
+
+    def _cancel_running(self) -> None:
+        for task in self._batch.running():
+            if task.cancel is not None:
+                task.cancel()

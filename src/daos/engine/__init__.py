@@ -1,0 +1,1 @@
+"""The engine: xstreams, the targets that own storage, and the modules that serve requests."""

@@ -1,0 +1,195 @@
+"""A target: the owner of one slice of storage, and of every handle that may reach it.
+
+    Target --pool uuid--> Shard (MetaContext + VosPool) --container uuid--> VosContainer
+       +-----handle bytes--> ContainerHandle (container, rights, checksum settings)
+
+A shard lives on the device `pool-<pool uuid>-<target>` of the rank's device directory. Nothing
+here is shared with another target, so what runs between two awaits is atomic.
+
+Invariants:
+    G1  a handle names a container of an open shard; closing either forgets the handle
+    G2  a destroyed container's space comes back in bounded steps, also after a restart
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from daos.base.checksum import ChecksumType
+from daos.base.errors import AccessError, NotFoundError, StaleHandleError
+from daos.base.ids import ContainerUuid, Epoch, HandleUuid, Lsn, PoolUuid, TargetIndex
+from daos.bio.device import DeviceDirectory
+from daos.bio.meta import MetaConfig, MetaContext
+from daos.engine.xstream import Xstream
+from daos.vos.container import VosContainer
+from daos.vos.pool import VosPool
+
+# Credits of one garbage collection step; keeps a loop turn under a millisecond or so.
+# Source: DAOS src/vos/vos_gc.c, slack 8, tight 32.
+_GC_CREDITS = 32
+
+
+@dataclass(slots=True)
+class Shard:
+    """One pool's part on this target."""
+
+    pool: PoolUuid
+    meta: MetaContext
+    vos: VosPool
+    containers: dict[ContainerUuid, VosContainer] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerHandle:
+    """An open container as requests name it."""
+
+    uuid: HandleUuid
+    shard: Shard
+    container: VosContainer
+    writable: bool
+    checksum_type: ChecksumType
+    checksum_chunk: int  # bytes
+
+
+class Target:
+    """Owner of the storage of one target; modules reach it through their handlers."""
+
+    def __init__(
+        self,
+        index: TargetIndex,
+        xstream: Xstream,
+        *,
+        directory: DeviceDirectory,
+        live_path: Path,
+        config: MetaConfig,
+    ) -> None:
+        self.index = index
+        self.xstream = xstream
+        self._directory = directory
+        self._live_path = live_path
+        self._config = config
+        self._shards: dict[PoolUuid, Shard] = {}
+        self._handles: dict[bytes, ContainerHandle] = {}
+
+    def device_name(self, pool: PoolUuid) -> str:
+        """Where this target keeps its shard of `pool`."""
+        return f"pool-{pool}-{self.index}"
+
+    async def create_shard(self, pool: PoolUuid, *, size_bytes: int) -> None:
+        """Allocate and format the shard, then open it. Durable on return.
+
+        Units:   size_bytes on the device, log and metadata included
+        Raises:  ExistsError, NoSpaceError
+        """
+        name = self.device_name(pool)
+        device = await self._directory.create(
+            name, size_bytes, zero=self._config.zeroed_bytes(size_bytes)
+        )
+        await MetaContext.format(device, uuid=pool, config=self._config)
+        await device.close()
+        await self.open_shard(pool)
+
+    async def open_shard(self, pool: PoolUuid) -> Shard:
+        """Recover the shard from its device. Raises: NotFoundError, CorruptError."""
+        shard = self._shards.get(pool)
+        if shard is not None:
+            return shard
+        device = await self._directory.open(self.device_name(pool))
+        meta = await MetaContext.open(
+            device, config=self._config, live_path=self._live_path / self.device_name(pool)
+        )
+        shard = Shard(pool, meta, VosPool(meta, hlc=self.xstream.hlc))
+        self._shards[pool] = shard
+        self._collect(shard)
+        return shard
+
+    async def destroy_shard(self, pool: PoolUuid) -> None:
+        """Close and remove the shard; one that does not exist is no error (a repeated destroy)."""
+        await self.close_shard(pool, checkpoint=False)
+        try:
+            await self._directory.destroy(self.device_name(pool))
+        except NotFoundError:
+            return
+
+    async def close_shard(self, pool: PoolUuid, *, checkpoint: bool = True) -> None:
+        """Forget the shard's handles and close its device."""
+        shard = self._shards.pop(pool, None)
+        if shard is None:
+            return
+        self._forget(lambda handle: handle.shard is shard)
+        await shard.meta.close(checkpoint=checkpoint)
+
+    async def close(self, *, checkpoint: bool = True) -> None:
+        """Close every shard."""
+        for pool in list(self._shards):
+            await self.close_shard(pool, checkpoint=checkpoint)
+
+    def shard(self, pool: PoolUuid) -> Shard:
+        """The open shard of `pool`. Raises: NotFoundError."""
+        try:
+            return self._shards[pool]
+        except KeyError:
+            raise NotFoundError(f"target {self.index} has no shard of pool {pool}") from None
+
+    async def open_container(
+        self, pool: PoolUuid, container: ContainerUuid, *, bound: Epoch
+    ) -> VosContainer:
+        """The container's part on this target, created (durably) at first use.
+
+        Units:  bound is the newest snapshot's epoch: nothing at or below it may be written
+        """
+        shard = self.shard(pool)
+        opened = shard.containers.get(container)
+        if opened is None:
+            if container not in shard.vos.containers():
+                await shard.meta.durable(shard.vos.create_container(container))
+            opened = shard.containers[container] = shard.vos.open_container(container)
+        self.raise_bound(opened, bound)
+        return opened
+
+    def raise_bound(self, container: VosContainer, epoch: Epoch) -> None:
+        """Make `epoch` the past: every later write of this target is newer."""
+        self.xstream.hlc.raise_to(epoch)
+        container.raise_bound(epoch)
+
+    async def destroy_container(self, pool: PoolUuid, container: ContainerUuid) -> None:
+        """Unlink the container, durably; its space comes back in steps. Absent: no error."""
+        shard = self.shard(pool)
+        self._forget(lambda handle: handle.container.uuid == container)
+        shard.containers.pop(container, None)
+        if container in shard.vos.containers():
+            lsn: Lsn = shard.vos.destroy_container(container)
+            self._collect(shard)
+            await shard.meta.durable(lsn)
+
+    def add_handle(self, handle: ContainerHandle) -> None:
+        """Let requests name `handle`; a repeated add replaces."""
+        self._handles[handle.uuid.bytes] = handle
+
+    def remove_handle(self, uuid: HandleUuid) -> None:
+        """Forget the handle; an unknown one is no error (a repeated close)."""
+        self._handles.pop(uuid.bytes, None)
+
+    def handle(self, uuid: bytes, *, write: bool) -> ContainerHandle:
+        """The handle a request names. Raises: StaleHandleError, AccessError (write on "r")."""
+        handle = self._handles.get(uuid)
+        if handle is None:
+            raise StaleHandleError("the container handle is closed or unknown to this target")
+        if write and not handle.writable:
+            raise AccessError("the container is open read-only")
+        return handle
+
+    def _forget(self, which: Callable[[ContainerHandle], bool]) -> None:
+        for uuid in [uuid for uuid, handle in self._handles.items() if which(handle)]:
+            del self._handles[uuid]
+
+    def _collect(self, shard: Shard) -> None:
+        """One step of garbage collection now, the next in a later turn of the loop."""
+        if self._shards.get(shard.pool) is not shard:
+            return  # closed meanwhile; the rest is found again at the next open
+        if not shard.meta.log_has_room:
+            shard.meta.when_room(lambda error: None if error else self._collect(shard))
+        elif shard.vos.gc_step(_GC_CREDITS):
+            self.xstream.loop.call_soon(self._collect, shard)

@@ -1,0 +1,1 @@
+"""Objects: keys to shards on the client, requests to VOS on the target."""

@@ -1,0 +1,360 @@
+"""Objects seen from a client: each call finds its shard and becomes one request to its target.
+
+Call-backs carry the data path (`update`, `fetch`, `punch`: `done` is called once, in the loop);
+enumeration and queries, which visit shard after shard or all at once, are coroutines. Buffers
+given to `update` must stay unchanged until `done`; those that `into` names hold the answer when
+`done` is called without an error, and anything otherwise.
+
+An anchor of an enumeration over shards is `group u32 LE ‖ the target's own anchor`: opaque,
+good in another process, checked when it comes back.
+Source: DAOS src/object/cli_obj.c, cli_shard.c.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from daos.base.checksum import ChecksumType, compute
+from daos.base.errors import (
+    AccessError,
+    ChecksumError,
+    DaosError,
+    InvalidError,
+    ProtocolError,
+)
+from daos.base.ids import Epoch, GroupIndex, MapVersion, ObjectId, Tag, TargetIndex
+from daos.base.iod import Iod, QueryFlag, Recx
+from daos.cart.context import Context, Endpoint
+from daos.object import core, wire
+from daos.placement.layout import Layout, Shard
+
+Cancel = Callable[[], None]
+UpdateDone = Callable[[Epoch, DaosError | None], None]
+FetchDone = Callable[["wire.FetchReply | None", DaosError | None], None]
+# Names the memory for each piece of a reply, in order, each exactly as long as its records.
+Into = Callable[[wire.FetchReply], Sequence[memoryview]]
+
+_ANCHOR: Final = struct.Struct("<I")
+
+
+class Call(NamedTuple):
+    """What every request carries: when to give up, and which trace it belongs to."""
+
+    deadline_ns: int  # unix time
+    trace_id: int = 0
+
+
+class KeyPage(NamedTuple):
+    """Keys, where to go on, and whether that was all."""
+
+    keys: tuple[bytes, ...]
+    anchor: bytes
+    eof: bool
+
+
+class RecxPage(NamedTuple):
+    """Extents with the epochs that wrote them; `record_size` 0 where there are none."""
+
+    recxs: tuple[Recx, ...]
+    epochs: tuple[Epoch, ...]
+    record_size: int
+    anchor: bytes
+    eof: bool
+
+
+class Found(NamedTuple):
+    """Answer of a key query: what was asked for, the rest empty."""
+
+    dkey: bytes
+    akey: bytes
+    recx: Recx | None
+    max_epoch: Epoch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerLink:
+    """What an object needs of the open container it is in."""
+
+    context: Context
+    handle: bytes  # 16 bytes
+    writable: bool
+    checksum_type: ChecksumType
+    map_version: MapVersion
+    epoch: Epoch = Epoch(0)  # of a snapshot; 0: now
+
+    def endpoint(self, shard: Shard) -> Endpoint:
+        """Where the shard's target listens."""
+        return Endpoint(shard.rank, _tag_of(shard.target))
+
+
+class ObjectClient:
+    """One object through one container handle; cheap, holds nothing on the server.
+
+    Raises: InvalidError, NotSupportedError  the id names no class that this version stores
+    """
+
+    def __init__(self, link: ContainerLink, oid: ObjectId, layout: Layout) -> None:
+        core.check_supported(oid)
+        self.oid = oid
+        self.layout = layout
+        self._link = link
+
+    def update(
+        self,
+        dkey: bytes,
+        iods: Sequence[Iod],
+        values: Sequence[memoryview],
+        *,
+        cond: int = 0,
+        call: Call,
+        done: UpdateDone,
+    ) -> Cancel:
+        """Write values below one dkey, atomically. Returns what cancels the request.
+
+        Shapes:  values has one C-contiguous buffer a single value or range, none for punches
+        Raises:  InvalidError, KeyTooBigError, AccessError: nothing was sent
+        """
+        self._check_writable()
+        core.check_update(self.oid, dkey, iods, cond)
+        sizes = core.value_sizes(iods)
+        if [value.nbytes for value in values] != sizes:
+            raise InvalidError(
+                f"values have {[value.nbytes for value in values]} bytes, descriptors {sizes}"
+            )
+        checksums: tuple[bytes, ...] = ()
+        if self._link.checksum_type is not ChecksumType.OFF:
+            checksums = tuple(compute(self._link.checksum_type, value) for value in values)
+        shard = core.shard_of(self.layout, self.oid, dkey)
+        request = wire.UpdateRequest(self._address(shard), dkey, tuple(iods), cond, checksums)
+        return self._modify(shard, wire.UPDATE, request, values, call=call, done=done)
+
+    def punch(
+        self,
+        dkey: bytes,
+        akeys: Sequence[bytes] = (),
+        *,
+        cond: int = 0,
+        call: Call,
+        done: UpdateDone,
+    ) -> Cancel:
+        """Hide a dkey, or akeys below it, from now on."""
+        self._check_writable()
+        if not dkey:
+            raise InvalidError("dkey: a key has at least one byte")
+        core.check_punch(self.oid, dkey, akeys, cond)
+        shard = core.shard_of(self.layout, self.oid, dkey)
+        request = wire.PunchRequest(self._address(shard), dkey, tuple(akeys), cond)
+        return self._modify(shard, wire.PUNCH, request, (), call=call, done=done)
+
+    def punch_shard(
+        self, group: GroupIndex, *, cond: int = 0, call: Call, done: UpdateDone
+    ) -> Cancel:
+        """Hide what one redundancy group holds; a whole object is all of its groups."""
+        self._check_writable()
+        core.check_punch(self.oid, b"", (), cond)
+        shard = self.layout.groups[group][0]
+        request = wire.PunchRequest(self._address(shard), cond=cond)
+        return self._modify(shard, wire.PUNCH, request, (), call=call, done=done)
+
+    def fetch(
+        self,
+        dkey: bytes,
+        iods: Sequence[Iod],
+        into: Into | None,
+        *,
+        cond: int = 0,
+        call: Call,
+        done: FetchDone,
+    ) -> Cancel:
+        """Read values below one dkey; `into` None asks for sizes only."""
+        core.check_fetch(self.oid, dkey, iods, cond)
+        shard = core.shard_of(self.layout, self.oid, dkey)
+        link, size_only = self._link, into is None
+        request = wire.FetchRequest(self._address(shard), dkey, tuple(iods), cond, size_only)
+        landed: Sequence[memoryview] = ()
+
+        def land(reply: wire.FetchReply, payload_size: int) -> Sequence[memoryview]:
+            nonlocal landed
+            landed = _check_landing(iods, reply, payload_size, into)
+            return landed
+
+        def finish(
+            reply: wire.FetchReply | None, payload_nbytes: int, error: DaosError | None
+        ) -> None:
+            if reply is not None and error is None and link.checksum_type is not ChecksumType.OFF:
+                error = _verify(link.checksum_type, landed, reply.checksums)
+            done(None if error else reply, error)
+
+        return link.context.send(
+            link.endpoint(shard),
+            wire.FETCH,
+            request,
+            deadline_ns=call.deadline_ns,
+            trace_id=call.trace_id,
+            into=land,
+            done=finish,
+        )
+
+    async def list_dkeys(
+        self, *, anchor: bytes, limit: int, prefix: bytes = b"", call: Call
+    ) -> KeyPage:
+        """A page of dkeys, shard after shard; b"" starts."""
+        group, inner = self._split(anchor)
+        shard = self.layout.groups[group][0]
+        request = wire.KeyListRequest(self._address(shard), inner, limit, prefix=prefix)
+        reply = await self._call(shard, wire.DKEY_LIST, request, call)
+        if not reply.eof:
+            return KeyPage(reply.keys, _ANCHOR.pack(group) + reply.anchor, False)
+        if group + 1 < len(self.layout.groups):
+            return KeyPage(reply.keys, _ANCHOR.pack(group + 1), False)
+        return KeyPage(reply.keys, b"", True)
+
+    async def list_akeys(self, dkey: bytes, *, anchor: bytes, limit: int, call: Call) -> KeyPage:
+        """A page of the akeys of one dkey."""
+        core.check_key(dkey, self.oid.type.dkey_kind, "dkey")
+        shard = core.shard_of(self.layout, self.oid, dkey)
+        request = wire.KeyListRequest(self._address(shard), anchor, limit, dkey)
+        reply = await self._call(shard, wire.AKEY_LIST, request, call)
+        return KeyPage(reply.keys, reply.anchor, reply.eof)
+
+    async def list_recxs(
+        self, dkey: bytes, akey: bytes, *, anchor: bytes, limit: int, call: Call
+    ) -> RecxPage:
+        """A page of the visible extents of one array akey, ascending."""
+        core.check_key(dkey, self.oid.type.dkey_kind, "dkey")
+        core.check_key(akey, self.oid.type.akey_kind, "akey")
+        shard = core.shard_of(self.layout, self.oid, dkey)
+        request = wire.RecxListRequest(self._address(shard), dkey, akey, anchor, limit)
+        reply = await self._call(shard, wire.RECX_LIST, request, call)
+        epochs = tuple(Epoch(epoch) for epoch in reply.epochs)
+        return RecxPage(reply.recxs, epochs, reply.record_size, reply.anchor, reply.eof)
+
+    async def query_key(
+        self, flags: int, *, dkey: bytes = b"", akey: bytes = b"", call: Call
+    ) -> Found | None:
+        """The largest or smallest integer dkey, akey or record; None where nothing is.
+
+        With DKEY asked for, all shards are asked and the winning dkey's answer is returned.
+        """
+        if flags & QueryFlag.DKEY:
+            asked = [shard for _, shard in core.shards(self.layout)]
+        else:
+            core.check_key(dkey, self.oid.type.dkey_kind, "dkey")
+            asked = [core.shard_of(self.layout, self.oid, dkey)]
+        async with asyncio.TaskGroup() as group:
+            answers = [
+                group.create_task(
+                    self._call(
+                        shard,
+                        wire.QUERY_KEY,
+                        wire.QueryKeyRequest(self._address(shard), flags, dkey, akey),
+                        call,
+                    )
+                )
+                for shard in asked
+            ]
+        found = [reply for answer in answers if (reply := answer.result()).found]
+        if not found:
+            return None
+        choose = max if flags & QueryFlag.MAX else min
+        best = choose(found, key=lambda reply: int.from_bytes(reply.dkey, "little"))
+        newest = max(reply.max_epoch for reply in found)
+        return Found(best.dkey, best.akey, best.recx, Epoch(newest))
+
+    def _modify(
+        self,
+        shard: Shard,
+        procedure: wire.Modification,
+        request: wire.UpdateRequest | wire.PunchRequest,
+        values: Sequence[memoryview],
+        *,
+        call: Call,
+        done: UpdateDone,
+    ) -> Cancel:
+        def finish(
+            reply: wire.UpdateReply | None, payload_nbytes: int, error: DaosError | None
+        ) -> None:
+            done(Epoch(reply.epoch if reply is not None else 0), error)
+
+        return self._link.context.send(
+            self._link.endpoint(shard),
+            procedure,
+            request,
+            deadline_ns=call.deadline_ns,
+            trace_id=call.trace_id,
+            payload=values,
+            done=finish,
+        )
+
+    async def _call(self, shard, procedure, request, call):  # type: ignore[no-untyped-def]
+        return await self._link.context.call(
+            self._link.endpoint(shard),
+            procedure,
+            request,
+            deadline_ns=call.deadline_ns,
+            trace_id=call.trace_id,
+        )
+
+    def _address(self, shard: Shard) -> wire.ShardAddress:
+        link = self._link
+        return wire.ShardAddress(
+            link.handle, self.oid.hi, self.oid.lo, shard.shard, link.map_version, link.epoch
+        )
+
+    def _check_writable(self) -> None:
+        if not self._link.writable:
+            raise AccessError("the container is open read-only")
+
+    def _split(self, anchor: bytes) -> tuple[int, bytes]:
+        if not anchor:
+            return 0, b""
+        if len(anchor) < _ANCHOR.size:
+            raise InvalidError(f"anchor of {len(anchor)} bytes is not one of this enumeration")
+        (group,) = _ANCHOR.unpack_from(anchor)
+        if group >= len(self.layout.groups):
+            raise InvalidError(f"anchor names group {group} of {len(self.layout.groups)}")
+        return group, anchor[_ANCHOR.size :]
+
+
+def _tag_of(target: TargetIndex) -> Tag:
+    return Tag(target + 1)
+
+
+def _check_landing(
+    iods: Sequence[Iod], reply: wire.FetchReply, payload_size: int, into: Into | None
+) -> Sequence[memoryview]:
+    """Refuse a reply whose pieces aren't of the request, before its bytes land anywhere."""
+    if into is None or len(reply.sizes) != len(iods):
+        raise ProtocolError("fetch reply does not answer its request")
+    expected = 0
+    for piece in reply.pieces:
+        if not 0 <= piece.iod < len(iods):
+            raise ProtocolError(f"fetch reply names descriptor {piece.iod} of {len(iods)}")
+        recxs = iods[piece.iod].recxs
+        if recxs:
+            in_range = 0 <= piece.recx < len(recxs) and 0 <= piece.index < (
+                recxs[piece.recx].count
+            ) >= (piece.index + piece.count)
+        else:
+            in_range = piece.recx == piece.index == 0 and piece.count == 1
+        if not in_range or piece.count < 1:
+            raise ProtocolError("fetch reply names records that were not asked for")
+        expected += piece.count * reply.sizes[piece.iod]
+    if expected != payload_size:
+        raise ProtocolError(f"fetch reply has {payload_size} bytes for {expected} of records")
+    return into(reply)
+
+
+def _verify(
+    checksum_type: ChecksumType, views: Sequence[memoryview], checksums: Sequence[bytes]
+) -> DaosError | None:
+    if len(views) != len(checksums):
+        return ProtocolError(f"fetch reply has {len(checksums)} checksums, {len(views)} pieces")
+    for index, (view, checksum) in enumerate(zip(views, checksums, strict=True)):
+        if compute(checksum_type, view) != checksum:
+            return ChecksumError(f"piece {index} of the fetched values was damaged on its way")
+    return None

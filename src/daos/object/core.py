@@ -1,0 +1,154 @@
+"""What object requests must look like, and which shard serves them; pure.
+
+The client asks before it sends, the target again before it works: bytes from a peer are the world.
+Source: DAOS src/object/cli_obj.c obj_req_valid and its callees; internals §5.4 of the reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from daos.base.errors import DER, DaosError, InvalidError, KeyTooBigError, NotSupportedError
+from daos.base.ids import GroupIndex, KeyKind, ObjectId
+from daos.base.iod import COND_MASK, Cond, Iod, IodType, check_iod
+from daos.placement.layout import Layout, Shard, dkey_hash, group_of
+
+KEY_SIZE_MAX: Final = 1 << 20  # bytes; the longest key the reference's tests use
+INTEGER_KEY_SIZE: Final = 8
+IODS_MAX: Final = 1024  # akeys of one request
+RECXS_MAX: Final = 16_384  # ranges of one request; Source: DAOS array list limit
+PARITY_BIT: Final = 1 << 63  # record indices from here on are parity of erasure codes
+
+_UPDATE_COND: Final = (
+    Cond.DKEY_INSERT | Cond.DKEY_UPDATE | Cond.AKEY_INSERT | Cond.AKEY_UPDATE | Cond.PER_AKEY
+)
+_FETCH_COND: Final = Cond.DKEY_FETCH | Cond.AKEY_FETCH | Cond.PER_AKEY
+_AKEY_COND: Final = Cond.AKEY_INSERT | Cond.AKEY_UPDATE | Cond.AKEY_FETCH
+
+
+def check_key(key: bytes, kind: KeyKind, what: str) -> None:
+    """Refuse a key no object of this kind holds.
+
+    Raises: InvalidError    empty, or not 8 bytes where keys are integers
+            KeyTooBigError  over KEY_SIZE_MAX
+    """
+    if kind is KeyKind.UINT64:
+        if len(key) != INTEGER_KEY_SIZE:
+            raise InvalidError(f"{what}: integer keys are 8 bytes, got {len(key)}")
+    elif not key:
+        raise InvalidError(f"{what}: a key has at least one byte")
+    elif len(key) > KEY_SIZE_MAX:
+        raise KeyTooBigError(f"{what}: {len(key)} bytes; a key has at most {KEY_SIZE_MAX}")
+
+
+def check_update(oid: ObjectId, dkey: bytes, iods: Sequence[Iod], cond: int) -> None:
+    """Refuse an update that breaks a rule, before anything is sent or changed.
+
+    Raises: InvalidError, KeyTooBigError
+    """
+    _check_request(oid, dkey, iods)
+    _check_cond(cond, _UPDATE_COND, "update")
+    seen: set[bytes] = set()
+    for iod in iods:
+        if iod.akey in seen:
+            raise DaosError(f"akey {_short(iod.akey)} stands twice in one update", code=DER.NO_PERM)
+        seen.add(iod.akey)
+        _check_cond(iod.cond, Cond.AKEY_INSERT | Cond.AKEY_UPDATE, "update of one akey")
+
+
+def check_fetch(oid: ObjectId, dkey: bytes, iods: Sequence[Iod], cond: int) -> None:
+    """Refuse a fetch that breaks a rule. Raises: InvalidError, KeyTooBigError."""
+    _check_request(oid, dkey, iods)
+    _check_cond(cond, _FETCH_COND, "fetch")
+    for iod in iods:
+        _check_cond(iod.cond, Cond.AKEY_FETCH, "fetch of one akey")
+
+
+def check_punch(oid: ObjectId, dkey: bytes, akeys: Sequence[bytes], cond: int) -> None:
+    """Refuse a punch that breaks a rule; an empty dkey means the whole object.
+
+    Raises: InvalidError, KeyTooBigError
+    """
+    _check_cond(cond, Cond.PUNCH, "punch")
+    if akeys and not dkey:
+        raise InvalidError("punch of akeys needs their dkey")
+    if len(akeys) > IODS_MAX:
+        raise InvalidError(f"punch of {len(akeys)} akeys; one request has at most {IODS_MAX}")
+    if dkey:
+        check_key(dkey, oid.type.dkey_kind, "dkey")
+    for akey in akeys:
+        check_key(akey, oid.type.akey_kind, "akey")
+
+
+def check_supported(oid: ObjectId) -> None:
+    """Refuse what this version can't keep. Raises: NotSupportedError, InvalidError."""
+    if oid.redundancy != 1:
+        raise NotSupportedError(
+            f"object {oid} is of a replicated or erasure-coded class; this version stores S1…SX"
+        )
+
+
+def shard_of(layout: Layout, oid: ObjectId, dkey: bytes) -> Shard:
+    """The shard that owns `dkey`. Cost: a hash of the key, and a jump hash over the groups."""
+    if len(layout.groups) == 1:
+        return layout.groups[0][0]
+    key_hash = dkey_hash(dkey, oid.type.dkey_kind)
+    return layout.groups[group_of(key_hash, len(layout.groups))][0]
+
+
+def shards(layout: Layout) -> Iterator[tuple[GroupIndex, Shard]]:
+    """Every shard that holds a part of an unreplicated object, in group order."""
+    for index, group in enumerate(layout.groups):
+        yield GroupIndex(index), group[0]
+
+
+def value_sizes(iods: Sequence[Iod]) -> list[int]:
+    """Bytes of each value of an update in payload order; punches carry none.
+
+    Shapes: one entry a single value, one a range of an array
+    """
+    sizes: list[int] = []
+    for iod in iods:
+        if not iod.size:
+            continue
+        if iod.type == IodType.SINGLE:
+            sizes.append(iod.size)
+        else:
+            sizes.extend(iod.size * recx.count for recx in iod.recxs)
+    return sizes
+
+
+def _check_request(oid: ObjectId, dkey: bytes, iods: Sequence[Iod]) -> None:
+    otype = oid.type
+    check_key(dkey, otype.dkey_kind, "dkey")
+    if not 0 < len(iods) <= IODS_MAX:
+        raise InvalidError(f"a request names 1 to {IODS_MAX} akeys, not {len(iods)}")
+    for iod in iods:
+        check_key(iod.akey, otype.akey_kind, "akey")
+        check_iod(iod)
+        _check_ranges(iod)
+
+
+def _check_ranges(iod: Iod) -> None:
+    recxs = iod.recxs
+    if len(recxs) > RECXS_MAX:
+        raise InvalidError(f"{len(recxs)} ranges; one akey takes at most {RECXS_MAX}")
+    end = 0
+    for recx in recxs if len(recxs) < 2 else sorted(recxs, key=lambda recx: recx.index):
+        if recx.end > PARITY_BIT:
+            raise InvalidError(f"records [{recx.index}, +{recx.count}) reach past 2**63")
+        if recx.index < end:
+            raise InvalidError(f"ranges of akey {_short(iod.akey)} overlap at record {recx.index}")
+        end = recx.end
+
+
+def _check_cond(cond: int, allowed: int, what: str) -> None:
+    if cond & ~COND_MASK or cond & ~allowed:
+        raise InvalidError(f"condition bits {cond & ~allowed:#x} have no meaning for {what}")
+    if cond & Cond.PER_AKEY and cond & _AKEY_COND:
+        raise InvalidError("conditions per akey exclude one for all akeys")
+
+
+def _short(key: bytes) -> str:
+    return repr(key if len(key) <= 32 else key[:32] + b"...")

@@ -1,0 +1,342 @@
+"""Object requests on the target that owns the shard; call-backs, no task a message.
+
+An update, from its header to its reply (steps of `docs/design` "life of a write"):
+
+    land    handle and rights, arguments, space held, medium chosen, memory reserved
+            -> the payload's bytes land in that memory
+    handle  checksums compared; epoch from the target's clock; existence, conditions, values:
+            one local transaction in the open WAL group
+    reply   when that group is durable
+
+A fetch answers when its bytes are read and verified and the log is durable up to everything it
+saw: a value, a miss, a failed condition alike. So does an error that depends on stored state
+(`error.lsn`). Nothing here decides what a request means: `core` and `vos` do.
+Source: DAOS src/object/srv_obj.c ds_obj_rw_handler, ds_obj_enum_handler, ds_obj_punch_handler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from daos.base.checksum import ChecksumType, compute
+from daos.base.errors import (
+    DER,
+    ChecksumError,
+    DaosError,
+    InvalidError,
+    NotFoundError,
+)
+from daos.base.ids import EPOCH_MAX, Epoch, Lsn, ObjectId, ShardIndex, UnitOid
+from daos.base.iod import Recx
+from daos.cart.context import Rpc
+from daos.engine.target import ContainerHandle, Target
+from daos.object import core, wire
+from daos.vos.fetch import Fetch
+from daos.vos.update import Update
+
+PAGE_ENTRIES_MAX: Final = 4096  # entries of one enumeration reply
+PAGE_BYTES_MAX: Final = 512 << 10  # their bytes, below the frame's body limit
+
+
+class ObjectModule:
+    """Registers the object protocol with every target."""
+
+    name = "object"
+    id = wire.MODULE_ID
+    version = wire.VERSION
+
+    def setup_target(self, target: Target) -> None:
+        """Serve object requests on this target."""
+        service = _ObjectService(target)
+        serve = target.xstream.context.serve
+        serve(wire.UPDATE, service.update, land=service.land_update)
+        serve(wire.FETCH, service.fetch)
+        serve(wire.PUNCH, service.punch)
+        serve(wire.DKEY_LIST, service.list_dkeys)
+        serve(wire.AKEY_LIST, service.list_akeys)
+        serve(wire.RECX_LIST, service.list_recxs)
+        serve(wire.OBJECT_LIST, service.list_objects)
+        serve(wire.QUERY_KEY, service.query_key)
+
+
+class _ObjectService:
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._hlc = target.xstream.hlc
+
+    # Updates
+
+    def land_update(self, rpc: Rpc) -> Sequence[memoryview]:
+        """Check the request, hold space, and say where the payload goes."""
+        request: wire.UpdateRequest = rpc.request
+        handle = self._target.handle(request.address.handle, write=True)
+        unit = _unit(request.address)
+        core.check_update(unit.oid, request.dkey, request.iods, request.cond)
+        _check_new_epoch(request.address)
+        update = handle.container.update_begin(
+            unit,
+            request.dkey,
+            request.iods,
+            cond=request.cond,
+            csum_type=handle.checksum_type,
+            csum_chunk=handle.checksum_chunk,
+        )
+        if update.nbytes != rpc.payload_size:
+            handle.container.update_cancel(update)
+            raise DaosError(
+                f"the descriptors name {update.nbytes} bytes, the payload has {rpc.payload_size}",
+                code=DER.IO_INVAL,
+            )
+        rpc.land_state = (handle, update)
+        rpc.abort = lambda: handle.container.update_cancel(update)
+        return update.destinations
+
+    def update(self, rpc: Rpc) -> None:
+        """The payload has landed: make it visible, answer when it is durable."""
+        handle, update = rpc.land_state
+        meta = handle.shard.meta
+        if not meta.log_has_room:
+            meta.when_room(lambda error: self._update(rpc, handle, update, error))
+            return
+        self._update(rpc, handle, update, None)
+
+    def _update(
+        self, rpc: Rpc, handle: ContainerHandle, update: Update, error: DaosError | None
+    ) -> None:
+        request: wire.UpdateRequest = rpc.request
+        container = handle.container
+        try:
+            if error is not None:
+                raise error
+            _check_deadline(rpc, self._target)
+            if request.checksums:
+                _verify(handle.checksum_type, update.destinations, request.checksums)
+            epoch = self._hlc.now()
+            lsn = container.update_end(update, epoch)
+        except DaosError as failure:
+            container.update_cancel(update)
+            _refuse(rpc, handle, failure)
+            return
+        _answer(rpc, handle, lsn, lambda: rpc.reply(wire.UpdateReply(epoch)))
+
+    def punch(self, rpc: Rpc) -> None:
+        """Hide an object, a dkey or akeys from now on."""
+        request: wire.PunchRequest = rpc.request
+        handle = self._target.handle(request.address.handle, write=True)
+        core.check_punch(_unit(request.address).oid, request.dkey, request.akeys, request.cond)
+        _check_new_epoch(request.address)
+        meta = handle.shard.meta
+        if not meta.log_has_room:
+            meta.when_room(lambda error: self._punch(rpc, handle, error))
+            return
+        self._punch(rpc, handle, None)
+
+    def _punch(self, rpc: Rpc, handle: ContainerHandle, error: DaosError | None) -> None:
+        request: wire.PunchRequest = rpc.request
+        try:
+            if error is not None:
+                raise error
+            _check_deadline(rpc, self._target)
+            epoch = self._hlc.now()
+            lsn = handle.container.punch(
+                _unit(request.address),
+                epoch,
+                dkey=request.dkey or None,
+                akeys=request.akeys,
+                cond=request.cond,
+            )
+        except DaosError as failure:
+            _refuse(rpc, handle, failure)
+            return
+        _answer(rpc, handle, lsn, lambda: rpc.reply(wire.UpdateReply(epoch)))
+
+    # Fetches
+
+    def fetch(self, rpc: Rpc) -> None:
+        """Find the records, read and verify their bytes, answer when what was seen is durable."""
+        request: wire.FetchRequest = rpc.request
+        handle = self._target.handle(request.address.handle, write=False)
+        unit = _unit(request.address)
+        core.check_fetch(unit.oid, request.dkey, request.iods, request.cond)
+        epoch = self._read_epoch(request.address)
+        container = handle.container
+        try:
+            fetch = container.fetch_begin(
+                unit, request.dkey, request.iods, epoch, cond=request.cond
+            )
+        except DaosError as failure:
+            _refuse(rpc, handle, failure)
+            return
+        if request.size_only or not fetch.nbytes:
+            container.fetch_end(fetch)
+            reply = wire.FetchReply(epoch, tuple(fetch.sizes))
+            _answer(rpc, handle, fetch.lsn, lambda: rpc.reply(reply))
+            return
+
+        def read(error: DaosError | None) -> None:
+            if error is not None:
+                container.fetch_end(fetch)
+                rpc.fail(error)
+                return
+            _answer(rpc, handle, fetch.lsn, lambda: _reply_fetch(rpc, handle, fetch, epoch))
+
+        container.fetch_read(fetch, read)
+
+    # Enumeration and queries
+
+    def list_dkeys(self, rpc: Rpc) -> None:
+        """A page of visible dkeys."""
+        request: wire.KeyListRequest = rpc.request
+        self._list_keys(rpc, request, dkey=None)
+
+    def list_akeys(self, rpc: Rpc) -> None:
+        """A page of the visible akeys of a dkey."""
+        request: wire.KeyListRequest = rpc.request
+        core.check_key(request.dkey, _unit(request.address).oid.type.dkey_kind, "dkey")
+        self._list_keys(rpc, request, dkey=request.dkey)
+
+    def _list_keys(self, rpc: Rpc, request: wire.KeyListRequest, *, dkey: bytes | None) -> None:
+        handle = self._target.handle(request.address.handle, write=False)
+        unit, epoch = _unit(request.address), self._read_epoch(request.address)
+        container, limit = handle.container, _limit(request.limit)
+        if dkey is None:
+            page = container.list_dkeys(
+                unit, epoch, anchor=request.anchor, limit=limit, prefix=request.prefix
+            )
+        else:
+            page = container.list_akeys(unit, dkey, epoch, anchor=request.anchor, limit=limit)
+        reply = wire.KeyListReply(tuple(page.entries), page.anchor, page.eof, epoch)
+        _answer(rpc, handle, page.lsn, lambda: rpc.reply(reply))
+
+    def list_recxs(self, rpc: Rpc) -> None:
+        """A page of the visible extents of an array akey, ascending."""
+        request: wire.RecxListRequest = rpc.request
+        handle = self._target.handle(request.address.handle, write=False)
+        unit, epoch = _unit(request.address), self._read_epoch(request.address)
+        core.check_key(request.dkey, unit.oid.type.dkey_kind, "dkey")
+        core.check_key(request.akey, unit.oid.type.akey_kind, "akey")
+        page = handle.container.list_extents(
+            unit,
+            request.dkey,
+            request.akey,
+            epoch,
+            anchor=request.anchor,
+            limit=_limit(request.limit),
+        )
+        reply = wire.RecxListReply(
+            page.entries[0].record_size if page.entries else 0,
+            tuple(Recx(entry.lo, entry.hi - entry.lo) for entry in page.entries),
+            tuple(entry.epoch for entry in page.entries),
+            page.anchor,
+            page.eof,
+            epoch,
+        )
+        _answer(rpc, handle, page.lsn, lambda: rpc.reply(reply))
+
+    def list_objects(self, rpc: Rpc) -> None:
+        """A page of this target's object shards."""
+        request: wire.ObjectListRequest = rpc.request
+        handle = self._target.handle(request.address.handle, write=False)
+        epoch = self._read_epoch(request.address)
+        page = handle.container.list_objects(
+            epoch, anchor=request.anchor, limit=_limit(request.limit)
+        )
+        objects = tuple((unit.oid.hi, unit.oid.lo, unit.shard) for unit in page.entries)
+        reply = wire.ObjectListReply(objects, page.anchor, page.eof, epoch)
+        _answer(rpc, handle, page.lsn, lambda: rpc.reply(reply))
+
+    def query_key(self, rpc: Rpc) -> None:
+        """The largest or smallest key or record of this shard."""
+        request: wire.QueryKeyRequest = rpc.request
+        handle = self._target.handle(request.address.handle, write=False)
+        unit, epoch = _unit(request.address), self._read_epoch(request.address)
+        try:
+            found = handle.container.query_key(
+                unit, request.flags, epoch, dkey=request.dkey or None, akey=request.akey or None
+            )
+        except NotFoundError as missing:
+            reply = wire.QueryKeyReply(found=False, epoch=epoch)
+            lsn = Lsn(missing.lsn)
+        else:
+            reply = wire.QueryKeyReply(
+                True,
+                found.dkey or b"",
+                found.akey or b"",
+                found.recx,
+                found.record_size,
+                found.max_epoch,
+                epoch,
+            )
+            lsn = found.lsn
+        _answer(rpc, handle, lsn, lambda: rpc.reply(reply))
+
+    def _read_epoch(self, address: wire.ShardAddress) -> Epoch:
+        """The epoch asked for, or this target's now: what follows is written later."""
+        if not 0 <= address.epoch <= EPOCH_MAX:
+            raise InvalidError(f"epoch {address.epoch} is not a u64")
+        return Epoch(address.epoch) if address.epoch else self._hlc.now()
+
+
+def _reply_fetch(rpc: Rpc, handle: ContainerHandle, fetch: Fetch, epoch: Epoch) -> None:
+    views = fetch.views
+    checksums: tuple[bytes, ...] = ()
+    if handle.checksum_type is not ChecksumType.OFF:
+        checksums = tuple(compute(handle.checksum_type, view) for view in views)
+    pieces = tuple(wire.Piece(*piece) for piece in fetch.pieces)
+    rpc.reply(
+        wire.FetchReply(epoch, tuple(fetch.sizes), pieces, checksums),
+        payload=views,
+        sent=lambda: handle.container.fetch_end(fetch),
+    )
+
+
+def _unit(address: wire.ShardAddress) -> UnitOid:
+    oid = ObjectId(address.oid_hi, address.oid_lo)
+    if not 0 <= address.shard < 1 << 32:
+        raise InvalidError(f"shard {address.shard} is not a u32")
+    return UnitOid(oid, ShardIndex(address.shard))
+
+
+def _check_new_epoch(address: wire.ShardAddress) -> None:
+    if address.epoch:
+        raise InvalidError("the target chooses the epoch of an update; the request must say 0")
+
+
+def _check_deadline(rpc: Rpc, target: Target) -> None:
+    """Nobody waits for the answer any more: change nothing."""
+    if rpc.deadline_ns <= target.xstream.clock.now_ns():
+        raise DaosError("the request's deadline passed before it was executed", code=DER.TIMEDOUT)
+
+
+def _limit(limit: int) -> int:
+    if limit < 1:
+        raise InvalidError(f"a page holds at least one entry, not {limit}")
+    return min(limit, PAGE_ENTRIES_MAX)
+
+
+def _verify(
+    checksum_type: ChecksumType, values: Sequence[memoryview], checksums: Sequence[bytes]
+) -> None:
+    if len(values) != len(checksums):
+        raise InvalidError(f"{len(checksums)} checksums for {len(values)} values")
+    for index, (value, checksum) in enumerate(zip(values, checksums, strict=True)):
+        if compute(checksum_type, value) != checksum:
+            raise ChecksumError(f"value {index} of the update was damaged on its way")
+
+
+def _answer(rpc: Rpc, handle: ContainerHandle, lsn: Lsn, reply: Callable[[], None]) -> None:
+    """Reply once the log is durable up to `lsn`; say so if it never will be."""
+
+    def durable(error: DaosError | None) -> None:
+        if error is None:
+            reply()
+        else:
+            rpc.fail(error)
+
+    handle.shard.meta.when_durable(lsn, durable)
+
+
+def _refuse(rpc: Rpc, handle: ContainerHandle, error: DaosError) -> None:
+    """Fail once what the error tells of the store can't be taken back by a power cut."""
+    _answer(rpc, handle, Lsn(error.lsn), lambda: rpc.fail(error))

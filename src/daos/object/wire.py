@@ -1,0 +1,193 @@
+"""Object RPCs: what travels between a client and the target that owns a shard.
+
+Protocol `object`, module 4, version 1. Bodies are MessagePack arrays (field order is the format);
+a 128-bit id travels as two u64. Values travel as the frame's payload, concatenated in the order
+of the descriptors: per iod the single value, or each extent's records.
+
+    UPDATE     payload request -> target   size of every value known from the iods
+    FETCH      payload target -> client    only what exists; `FetchReply.pieces` says what and where
+    *_LIST     a page a request, resumed by the opaque anchor of the page before
+    PUNCH      object (dkey empty), dkey (no akeys) or akeys
+    QUERY_KEY  largest or smallest integer dkey, integer akey, record
+
+Every reply carries the epoch at which the target worked; a modifying request leaves the choice
+of its epoch to the target (epoch 0), a reading one says 0 for "now".
+Source: DAOS src/object/obj_rpc.h (operations, order of the opcodes). Ours: no separate opcodes
+for punching an object, a dkey and akeys; pieces instead of an I/O map.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from daos.base.iod import Iod, Recx
+from daos.cart.protocol import Procedure, Protocol
+
+MODULE_ID: Final = 4
+VERSION: Final = 1
+
+
+class ShardAddress(msgspec.Struct, array_like=True, frozen=True):
+    """Which shard of which object, through which handle, by which pool map."""
+
+    handle: bytes  # 16 bytes, the container handle's uuid
+    oid_hi: int
+    oid_lo: int
+    shard: int
+    map_version: int
+    epoch: int  # 0: the target's clock decides
+
+
+class UpdateRequest(msgspec.Struct, array_like=True, frozen=True):
+    """Values of akeys below one dkey; atomic."""
+
+    address: ShardAddress
+    dkey: bytes
+    iods: tuple[Iod, ...]
+    cond: int = 0
+    # One a value, in payload order, by the container's algorithm; empty where it has none.
+    checksums: tuple[bytes, ...] = ()
+
+
+class UpdateReply(msgspec.Struct, array_like=True, frozen=True):
+    """The epoch the update, or punch, was stamped with."""
+
+    epoch: int
+
+
+class FetchRequest(msgspec.Struct, array_like=True, frozen=True):
+    """Values of akeys below one dkey; with `size_only` nothing but their sizes."""
+
+    address: ShardAddress
+    dkey: bytes
+    iods: tuple[Iod, ...]
+    cond: int = 0
+    size_only: bool = False
+
+
+class Piece(msgspec.Struct, array_like=True, frozen=True):
+    """One run of existing records: `count` of them, `index` records into extent `recx` of an iod."""
+
+    iod: int
+    recx: int
+    index: int
+    count: int
+
+
+class FetchReply(msgspec.Struct, array_like=True, frozen=True):
+    """Record or value size of each iod (0: nothing there), and the pieces that the payload holds."""
+
+    epoch: int
+    sizes: tuple[int, ...]
+    pieces: tuple[Piece, ...] = ()
+    checksums: tuple[bytes, ...] = ()  # one a piece, as in UpdateRequest
+
+
+class PunchRequest(msgspec.Struct, array_like=True, frozen=True):
+    """Hide an object, a dkey, or akeys from now on."""
+
+    address: ShardAddress
+    dkey: bytes = b""
+    akeys: tuple[bytes, ...] = ()
+    cond: int = 0
+
+
+class KeyListRequest(msgspec.Struct, array_like=True, frozen=True):
+    """A page of dkeys or, with a dkey given, of its akeys."""
+
+    address: ShardAddress
+    anchor: bytes
+    limit: int
+    dkey: bytes = b""
+    prefix: bytes = b""
+
+
+class KeyListReply(msgspec.Struct, array_like=True, frozen=True):
+    """Keys in the order of the object's type; `eof` when the shard has no more."""
+
+    keys: tuple[bytes, ...]
+    anchor: bytes
+    eof: bool
+    epoch: int
+
+
+class RecxListRequest(msgspec.Struct, array_like=True, frozen=True):
+    """A page of the visible extents of an array akey."""
+
+    address: ShardAddress
+    dkey: bytes
+    akey: bytes
+    anchor: bytes
+    limit: int
+
+
+class RecxListReply(msgspec.Struct, array_like=True, frozen=True):
+    """Extents in ascending order, never overlapping, with the epoch that wrote each."""
+
+    record_size: int
+    recxs: tuple[Recx, ...]
+    epochs: tuple[int, ...]
+    anchor: bytes
+    eof: bool
+    epoch: int
+
+
+class ObjectListRequest(msgspec.Struct, array_like=True, frozen=True):
+    """A page of the object shards that one target holds of a container."""
+
+    address: ShardAddress  # oid and shard are not looked at
+    anchor: bytes
+    limit: int
+
+
+class ObjectListReply(msgspec.Struct, array_like=True, frozen=True):
+    """(hi, lo, shard) of each."""
+
+    objects: tuple[tuple[int, int, int], ...]
+    anchor: bytes
+    eof: bool
+    epoch: int
+
+
+class QueryKeyRequest(msgspec.Struct, array_like=True, frozen=True):
+    """The largest or smallest key or record, by `QueryFlag`."""
+
+    address: ShardAddress
+    flags: int
+    dkey: bytes = b""
+    akey: bytes = b""
+
+
+class QueryKeyReply(msgspec.Struct, array_like=True, frozen=True):
+    """`found` False: nothing visible at the queried level on this shard."""
+
+    found: bool
+    dkey: bytes = b""
+    akey: bytes = b""
+    recx: Recx | None = None
+    record_size: int = 0
+    max_epoch: int = 0  # newest modification of the object on this shard
+    epoch: int = 0
+
+
+def _opcode(index: int) -> int:
+    return MODULE_ID << 24 | VERSION << 16 | index
+
+
+UPDATE: Final = Procedure("obj_update", _opcode(0), UpdateRequest, UpdateReply)
+FETCH: Final = Procedure("obj_fetch", _opcode(1), FetchRequest, FetchReply)
+DKEY_LIST: Final = Procedure("obj_dkey_list", _opcode(2), KeyListRequest, KeyListReply)
+AKEY_LIST: Final = Procedure("obj_akey_list", _opcode(3), KeyListRequest, KeyListReply)
+RECX_LIST: Final = Procedure("obj_recx_list", _opcode(4), RecxListRequest, RecxListReply)
+OBJECT_LIST: Final = Procedure("obj_object_list", _opcode(5), ObjectListRequest, ObjectListReply)
+PUNCH: Final = Procedure("obj_punch", _opcode(6), PunchRequest, UpdateReply)
+QUERY_KEY: Final = Procedure("obj_query_key", _opcode(9), QueryKeyRequest, QueryKeyReply)
+
+PROTOCOL: Final = Protocol(
+    "object",
+    MODULE_ID,
+    VERSION,
+    (UPDATE, FETCH, DKEY_LIST, AKEY_LIST, RECX_LIST, OBJECT_LIST, PUNCH, QUERY_KEY),
+)
