@@ -1,0 +1,1 @@
+"""Containers: handles, properties, attributes, snapshots, object id ranges."""

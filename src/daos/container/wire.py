@@ -1,0 +1,243 @@
+"""Container RPCs. Protocol `container`, module 3, version 1; bodies are MessagePack arrays.
+
+Clients talk to the pool's service, naming the pool handle they came with; TGT_* go from the
+service to every target of the pool. UUIDs travel as 16 bytes. A container is named by `name`:
+its label or its UUID in text form.
+Source: DAOS src/container/rpc.h (operations).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from daos.cart.protocol import Procedure, Protocol
+
+MODULE_ID: Final = 3
+VERSION: Final = 1
+
+
+class Empty(msgspec.Struct, array_like=True, frozen=True):
+    """Nothing but success."""
+
+
+class CreateRequest(msgspec.Struct, array_like=True, frozen=True):
+    """`label` may be empty; `uuid` is drawn by the client: a repeated create finds it."""
+
+    pool: bytes
+    pool_handle: bytes
+    uuid: bytes
+    label: str
+    props: dict[str, str]  # text form, as users give them
+
+
+class DestroyRequest(msgspec.Struct, array_like=True, frozen=True):
+    """BUSY while open unless forced."""
+
+    pool: bytes
+    pool_handle: bytes
+    name: str
+    force: bool
+
+
+class OpenRequest(msgspec.Struct, array_like=True, frozen=True):
+    """flags: "r", "rw" or "ex" (nobody else may have it open)."""
+
+    pool: bytes
+    pool_handle: bytes
+    name: str
+    handle: bytes  # 16 bytes, drawn by the client
+    flags: str
+
+
+class OpenReply(msgspec.Struct, array_like=True, frozen=True):
+    uuid: bytes
+    label: str
+    checksum_type: int  # base.checksum.ChecksumType
+    checksum_chunk: int  # bytes
+    redundancy_factor: int
+    redundancy_level: int  # 1 rank, 2 node
+
+
+class HandleRequest(msgspec.Struct, array_like=True, frozen=True):
+    """An operation on an open container that needs nothing more."""
+
+    pool: bytes
+    handle: bytes
+
+
+class ContainerRecord(msgspec.Struct, array_like=True, frozen=True):
+    uuid: bytes
+    label: str
+
+
+class ListRequest(msgspec.Struct, array_like=True, frozen=True):
+    pool: bytes
+    pool_handle: bytes
+
+
+class ListReply(msgspec.Struct, array_like=True, frozen=True):
+    containers: tuple[ContainerRecord, ...]
+
+
+class QueryReply(msgspec.Struct, array_like=True, frozen=True):
+    uuid: bytes
+    label: str
+    handles: int
+    snapshots: int
+    newest_snapshot: int  # epoch, 0: none
+    opened: int  # epoch of the last open
+    modified: int  # epoch of the last change to the container's metadata
+
+
+class PropsReply(msgspec.Struct, array_like=True, frozen=True):
+    props: dict[str, str]
+
+
+class SetPropsRequest(msgspec.Struct, array_like=True, frozen=True):
+    pool: bytes
+    handle: bytes
+    props: dict[str, str]
+
+
+class AttrsRequest(msgspec.Struct, array_like=True, frozen=True):
+    """Named attributes; no names: all of them."""
+
+    pool: bytes
+    handle: bytes
+    names: tuple[str, ...] = ()
+
+
+class AttrsReply(msgspec.Struct, array_like=True, frozen=True):
+    attrs: dict[str, bytes]
+
+
+class SetAttrsRequest(msgspec.Struct, array_like=True, frozen=True):
+    """Set and delete, all or nothing; deleting an absent one is NONEXIST."""
+
+    pool: bytes
+    handle: bytes
+    put: dict[str, bytes]
+    delete: tuple[str, ...] = ()
+
+
+class SnapshotCreateRequest(msgspec.Struct, array_like=True, frozen=True):
+    """`name` may be empty, else at most 128 characters and unique."""
+
+    pool: bytes
+    handle: bytes
+    name: str
+
+
+class SnapshotRecord(msgspec.Struct, array_like=True, frozen=True):
+    epoch: int
+    name: str
+
+
+class SnapshotListReply(msgspec.Struct, array_like=True, frozen=True):
+    """Ascending by epoch."""
+
+    snapshots: tuple[SnapshotRecord, ...]
+
+
+class SnapshotDestroyRequest(msgspec.Struct, array_like=True, frozen=True):
+    """By epoch, or by name where epoch is 0."""
+
+    pool: bytes
+    handle: bytes
+    epoch: int
+    name: str = ""
+
+
+class AllocOidsRequest(msgspec.Struct, array_like=True, frozen=True):
+    pool: bytes
+    handle: bytes
+    count: int
+
+
+class AllocOidsReply(msgspec.Struct, array_like=True, frozen=True):
+    """[first, first + count) is the caller's alone, for ever."""
+
+    first: int
+
+
+class TargetOpenRequest(msgspec.Struct, array_like=True, frozen=True):
+    """Create the container's part at first use, and accept requests by this handle."""
+
+    pool: bytes
+    container: bytes
+    handle: bytes
+    writable: bool
+    checksum_type: int
+    checksum_chunk: int
+    newest_snapshot: int
+
+
+class TargetCloseRequest(msgspec.Struct, array_like=True, frozen=True):
+    handle: bytes
+
+
+class TargetDestroyRequest(msgspec.Struct, array_like=True, frozen=True):
+    pool: bytes
+    container: bytes
+
+
+class TargetSnapshotRequest(msgspec.Struct, array_like=True, frozen=True):
+    """Everything this target writes from now on is newer than `epoch`."""
+
+    pool: bytes
+    container: bytes
+    epoch: int
+
+
+def _opcode(index: int) -> int:
+    return MODULE_ID << 24 | VERSION << 16 | index
+
+
+CREATE: Final = Procedure("cont_create", _opcode(0), CreateRequest, ContainerRecord)
+DESTROY: Final = Procedure("cont_destroy", _opcode(1), DestroyRequest, Empty)
+OPEN: Final = Procedure("cont_open", _opcode(2), OpenRequest, OpenReply)
+CLOSE: Final = Procedure("cont_close", _opcode(3), HandleRequest, Empty)
+QUERY: Final = Procedure("cont_query", _opcode(4), HandleRequest, QueryReply)
+ALLOC_OIDS: Final = Procedure("cont_alloc_oids", _opcode(5), AllocOidsRequest, AllocOidsReply)
+ATTRS: Final = Procedure("cont_attrs", _opcode(6), AttrsRequest, AttrsReply)
+SET_ATTRS: Final = Procedure("cont_set_attrs", _opcode(8), SetAttrsRequest, Empty)
+SNAP_LIST: Final = Procedure("cont_snap_list", _opcode(11), HandleRequest, SnapshotListReply)
+SNAP_CREATE: Final = Procedure(
+    "cont_snap_create", _opcode(12), SnapshotCreateRequest, SnapshotRecord
+)
+SNAP_DESTROY: Final = Procedure("cont_snap_destroy", _opcode(13), SnapshotDestroyRequest, Empty)
+PROPS: Final = Procedure("cont_props", _opcode(14), HandleRequest, PropsReply)
+SET_PROPS: Final = Procedure("cont_set_props", _opcode(15), SetPropsRequest, Empty)
+LIST: Final = Procedure("cont_list", _opcode(16), ListRequest, ListReply)
+TGT_OPEN: Final = Procedure("cont_tgt_open", _opcode(32), TargetOpenRequest, Empty)
+TGT_CLOSE: Final = Procedure("cont_tgt_close", _opcode(33), TargetCloseRequest, Empty)
+TGT_DESTROY: Final = Procedure("cont_tgt_destroy", _opcode(34), TargetDestroyRequest, Empty)
+TGT_SNAPSHOT: Final = Procedure("cont_tgt_snapshot", _opcode(35), TargetSnapshotRequest, Empty)
+
+PROTOCOL: Final = Protocol(
+    "container",
+    MODULE_ID,
+    VERSION,
+    (
+        CREATE,
+        DESTROY,
+        OPEN,
+        CLOSE,
+        QUERY,
+        ALLOC_OIDS,
+        ATTRS,
+        SET_ATTRS,
+        SNAP_LIST,
+        SNAP_CREATE,
+        SNAP_DESTROY,
+        PROPS,
+        SET_PROPS,
+        LIST,
+        TGT_OPEN,
+        TGT_CLOSE,
+        TGT_DESTROY,
+        TGT_SNAPSHOT,
+    ),
+)

@@ -1,0 +1,1 @@
+"""Management: which pools there are, and making and removing them."""

@@ -1,0 +1,96 @@
+"""Management RPCs. Protocol `mgmt`, module 1, version 1; bodies are MessagePack arrays.
+
+POOL_* come from administrators and clients to the management service, TGT_* go from it to every
+target of a pool. UUIDs travel as 16 bytes; `name` is a pool's label or its UUID in text form.
+Source: DAOS src/mgmt/rpc.h, src/control/server/mgmt_pool.go (who does what in which order).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from daos.cart.protocol import Procedure, Protocol
+
+MODULE_ID: Final = 1
+VERSION: Final = 1
+
+
+class Empty(msgspec.Struct, array_like=True, frozen=True):
+    """Nothing but success."""
+
+
+class PoolCreateRequest(msgspec.Struct, array_like=True, frozen=True):
+    """`size_bytes` over all targets together; `uuid` is drawn by the caller."""
+
+    uuid: bytes
+    label: str
+    size_bytes: int
+    props: dict[str, str]
+    owner: str
+    group: str
+
+
+class PoolRecord(msgspec.Struct, array_like=True, frozen=True):
+    """A pool as the management service knows it. state: "Creating", "Ready", "Destroying"."""
+
+    uuid: bytes
+    label: str
+    state: str
+    size_bytes: int
+    targets: int
+    service_ranks: tuple[int, ...]
+
+
+class PoolDestroyRequest(msgspec.Struct, array_like=True, frozen=True):
+    """BUSY while connected unless forced."""
+
+    name: str
+    force: bool
+
+
+class PoolListRequest(msgspec.Struct, array_like=True, frozen=True):
+    """Nothing to say."""
+
+
+class PoolListReply(msgspec.Struct, array_like=True, frozen=True):
+    """Ordered by label."""
+
+    pools: tuple[PoolRecord, ...]
+
+
+class PoolFindRequest(msgspec.Struct, array_like=True, frozen=True):
+    name: str
+
+
+class TargetCreateRequest(msgspec.Struct, array_like=True, frozen=True):
+    """Make this target's shard; one that exists already is no error."""
+
+    pool: bytes
+    size_bytes: int
+
+
+class TargetDestroyRequest(msgspec.Struct, array_like=True, frozen=True):
+    """Remove this target's shard; absent is no error."""
+
+    pool: bytes
+
+
+def _opcode(index: int) -> int:
+    return MODULE_ID << 24 | VERSION << 16 | index
+
+
+POOL_CREATE: Final = Procedure("mgmt_pool_create", _opcode(0), PoolCreateRequest, PoolRecord)
+POOL_DESTROY: Final = Procedure("mgmt_pool_destroy", _opcode(1), PoolDestroyRequest, Empty)
+POOL_LIST: Final = Procedure("mgmt_pool_list", _opcode(2), PoolListRequest, PoolListReply)
+POOL_FIND: Final = Procedure("mgmt_pool_find", _opcode(3), PoolFindRequest, PoolRecord)
+TGT_CREATE: Final = Procedure("mgmt_tgt_create", _opcode(32), TargetCreateRequest, Empty)
+TGT_DESTROY: Final = Procedure("mgmt_tgt_destroy", _opcode(33), TargetDestroyRequest, Empty)
+
+PROTOCOL: Final = Protocol(
+    "mgmt",
+    MODULE_ID,
+    VERSION,
+    (POOL_CREATE, POOL_DESTROY, POOL_LIST, POOL_FIND, TGT_CREATE, TGT_DESTROY),
+)

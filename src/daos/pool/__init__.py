@@ -1,0 +1,1 @@
+"""Pools: handles, properties, attributes, space; the pool service."""

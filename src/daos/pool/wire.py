@@ -1,0 +1,175 @@
+"""Pool RPCs. Protocol `pool`, module 2, version 1; bodies are MessagePack arrays.
+
+SVC_* come from the management service to the rank that is to keep a pool's metadata; TGT_QUERY
+goes from the pool service to every target; the rest come from clients to the pool service.
+UUIDs travel as 16 bytes. Every answer of the service carries its pool map version.
+Source: DAOS src/pool/rpc.h (operations).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from daos.cart.protocol import Procedure, Protocol
+
+MODULE_ID: Final = 2
+VERSION: Final = 1
+
+
+class Empty(msgspec.Struct, array_like=True, frozen=True):
+    """Nothing but success."""
+
+
+class SvcCreateRequest(msgspec.Struct, array_like=True, frozen=True):
+    """Make the metadata store of a new pool; repeated with the same content it is a no-op."""
+
+    pool: bytes
+    label: str
+    pool_map: bytes  # placement.pool_map, encoded
+    size_bytes: int  # of all targets together, as asked for
+    props: dict[str, str]
+    owner: str
+    group: str
+
+
+class SvcDestroyRequest(msgspec.Struct, array_like=True, frozen=True):
+    """Remove the metadata store; BUSY while connected unless forced. Absent: no error."""
+
+    pool: bytes
+    force: bool
+
+
+class ConnectRequest(msgspec.Struct, array_like=True, frozen=True):
+    """Open a handle. flags: "r", "rw" or "ex" (nobody else may be connected)."""
+
+    pool: bytes
+    handle: bytes  # 16 bytes, drawn by the client: a repeated connect finds it
+    client: bytes  # 16 bytes, the client instance
+    flags: str
+
+
+class ConnectReply(msgspec.Struct, array_like=True, frozen=True):
+    label: str
+    pool_map: bytes
+    map_version: int
+
+
+class HandleRequest(msgspec.Struct, array_like=True, frozen=True):
+    """An operation on a connected pool that needs nothing more."""
+
+    pool: bytes
+    handle: bytes
+
+
+class EvictRequest(msgspec.Struct, array_like=True, frozen=True):
+    """Revoke handles: one client's, or all where `client` is empty."""
+
+    pool: bytes
+    client: bytes = b""
+
+
+class EvictReply(msgspec.Struct, array_like=True, frozen=True):
+    count: int
+
+
+class TierSpace(msgspec.Struct, array_like=True, frozen=True):
+    """One storage tier over the targets that answered, in bytes."""
+
+    total: int
+    free: int
+    free_min: int  # of the fullest target
+    free_max: int
+
+
+class QueryReply(msgspec.Struct, array_like=True, frozen=True):
+    label: str
+    map_version: int
+    targets: int
+    targets_disabled: int
+    ranks: int
+    handles: int
+    containers: int
+    tiers: tuple[TierSpace, ...]  # 0: metadata (SCM), 1: data
+
+
+class TargetQueryRequest(msgspec.Struct, array_like=True, frozen=True):
+    pool: bytes
+
+
+class TargetQueryReply(msgspec.Struct, array_like=True, frozen=True):
+    """(total, free) of each tier of one target, bytes."""
+
+    tiers: tuple[tuple[int, int], ...]
+
+
+class PropsReply(msgspec.Struct, array_like=True, frozen=True):
+    """Every property in the text form that users meet."""
+
+    props: dict[str, str]
+
+
+class SetPropsRequest(msgspec.Struct, array_like=True, frozen=True):
+    """All or nothing."""
+
+    pool: bytes
+    handle: bytes
+    props: dict[str, str]
+
+
+class AttrsRequest(msgspec.Struct, array_like=True, frozen=True):
+    """Named attributes; no names: all of them."""
+
+    pool: bytes
+    handle: bytes
+    names: tuple[str, ...] = ()
+
+
+class AttrsReply(msgspec.Struct, array_like=True, frozen=True):
+    attrs: dict[str, bytes]
+
+
+class SetAttrsRequest(msgspec.Struct, array_like=True, frozen=True):
+    """Set and delete, all or nothing; deleting an absent one is NONEXIST."""
+
+    pool: bytes
+    handle: bytes
+    put: dict[str, bytes]
+    delete: tuple[str, ...] = ()
+
+
+def _opcode(index: int) -> int:
+    return MODULE_ID << 24 | VERSION << 16 | index
+
+
+CONNECT: Final = Procedure("pool_connect", _opcode(1), ConnectRequest, ConnectReply)
+DISCONNECT: Final = Procedure("pool_disconnect", _opcode(2), HandleRequest, Empty)
+QUERY: Final = Procedure("pool_query", _opcode(3), HandleRequest, QueryReply)
+EVICT: Final = Procedure("pool_evict", _opcode(8), EvictRequest, EvictReply)
+ATTRS: Final = Procedure("pool_attrs", _opcode(13), AttrsRequest, AttrsReply)
+SET_ATTRS: Final = Procedure("pool_set_attrs", _opcode(15), SetAttrsRequest, Empty)
+TGT_QUERY: Final = Procedure("pool_tgt_query", _opcode(24), TargetQueryRequest, TargetQueryReply)
+PROPS: Final = Procedure("pool_props", _opcode(25), HandleRequest, PropsReply)
+SET_PROPS: Final = Procedure("pool_set_props", _opcode(27), SetPropsRequest, Empty)
+SVC_CREATE: Final = Procedure("pool_svc_create", _opcode(40), SvcCreateRequest, Empty)
+SVC_DESTROY: Final = Procedure("pool_svc_destroy", _opcode(41), SvcDestroyRequest, Empty)
+
+PROTOCOL: Final = Protocol(
+    "pool",
+    MODULE_ID,
+    VERSION,
+    (
+        CONNECT,
+        DISCONNECT,
+        QUERY,
+        EVICT,
+        ATTRS,
+        SET_ATTRS,
+        TGT_QUERY,
+        PROPS,
+        SET_PROPS,
+        SVC_CREATE,
+        SVC_DESTROY,
+    ),
+)
