@@ -1,0 +1,69 @@
+"""Property tables: defaults, aliases, rules of change, and messages that help."""
+
+from __future__ import annotations
+
+import pytest
+from daos.base.errors import AccessError, InvalidError
+from daos.base.props import Property, Settable, Table, integer, one_of
+
+TABLE = Table(
+    "pool",
+    (
+        Property(
+            name="rd_fac",
+            description="Redundancy",
+            default="0",
+            parse=integer("rd_fac", lo=0, hi=4),
+            aliases=("rf",),
+        ),
+        Property(
+            name="cksum",
+            description="Checksum",
+            default="off",
+            parse=one_of("cksum", "off", "crc32"),
+            settable=Settable.CREATION,
+        ),
+        Property(
+            name="version",
+            description="Version",
+            default="1",
+            parse=str,
+            settable=Settable.NEVER,
+        ),
+    ),
+)
+
+
+def test_creation_fills_in_defaults_and_canonical_values() -> None:
+    assert TABLE.at_creation({"rf": "03", "cksum": "CRC32"}) == {
+        "rd_fac": "3",
+        "cksum": "crc32",
+        "version": "1",
+    }
+
+
+def test_unknown_names_get_a_hint() -> None:
+    with pytest.raises(InvalidError, match="did you mean 'cksum'"):
+        TABLE.at_creation({"chksum": "off"})
+    with pytest.raises(InvalidError, match=r"no property 'zzz'$"):
+        TABLE.at_creation({"zzz": "off"})
+
+
+@pytest.mark.parametrize("value", ["5", "-1", "", "1e3", "9" * 30, "two"])
+def test_bad_numbers(value: str) -> None:
+    with pytest.raises(InvalidError, match="rd_fac"):
+        TABLE.changes({"rd_fac": value})
+
+
+def test_a_property_under_two_names_is_refused() -> None:
+    with pytest.raises(InvalidError, match="twice"):
+        TABLE.changes({"rd_fac": "1", "rf": "1"})
+
+
+def test_what_is_fixed_stays_fixed() -> None:
+    with pytest.raises(AccessError, match="at creation only"):
+        TABLE.changes({"cksum": "off"})
+    with pytest.raises(AccessError, match="never"):
+        TABLE.at_creation({"version": "2"})
+    with pytest.raises(InvalidError, match="cksum must be one of off, crc32; got 'md5'"):
+        TABLE.at_creation({"cksum": "md5"})
