@@ -1,1 +1,158 @@
-"""DAOS in Python: a versioned, transactional object store."""
+"""DAOS in Python: a versioned, transactional object store.
+
+    with daos.local("./data") as system:       a whole system inside this process
+    daos.aio                                   the same interface for asyncio
+    daos.DaosError, daos.DER                   what can go wrong, see daos.base.errors
+    daos.ObjectId, daos.ObjectType, daos.Cond  what calls take and give
+
+A name is loaded when it is first used. `import daos` itself loads nothing of the package and costs
+less than a millisecond, so that a script which only wants an exception class need not wait.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from daos.base.errors import (
+        DER,
+        AccessError,
+        AgainError,
+        BusyError,
+        CanceledError,
+        ChecksumError,
+        CorruptError,
+        DaosError,
+        DataLossError,
+        DeadlineError,
+        ExistsError,
+        HlcSyncError,
+        InProgressError,
+        InvalidError,
+        KeyNotFoundError,
+        KeyTooBigError,
+        NoSpaceError,
+        NotFoundError,
+        NotSupportedError,
+        NvmeIoError,
+        ProtocolError,
+        RecordTooBigError,
+        ShutdownError,
+        StaleHandleError,
+        StaleMapError,
+        TxRestartError,
+        TxUncertainError,
+    )
+    from daos.base.ids import ObjectId, ObjectType
+    from daos.base.iod import Cond
+    from daos.base.sizes import parse_size
+
+__version__: Final = "0.1.0"
+
+__all__ = [
+    "DER",
+    "AccessError",
+    "AgainError",
+    "Array",
+    "BusyError",
+    "CanceledError",
+    "ChecksumError",
+    "Client",
+    "Cond",
+    "Container",
+    "CorruptError",
+    "DaosError",
+    "DataLossError",
+    "DeadlineError",
+    "EventQueue",
+    "ExistsError",
+    "Extents",
+    "HlcSyncError",
+    "InProgressError",
+    "InvalidError",
+    "KeyNotFoundError",
+    "KeyTooBigError",
+    "KeyValue",
+    "NoSpaceError",
+    "NotFoundError",
+    "NotSupportedError",
+    "NvmeIoError",
+    "Object",
+    "ObjectId",
+    "ObjectType",
+    "Pool",
+    "ProtocolError",
+    "Range",
+    "RecordTooBigError",
+    "ShutdownError",
+    "StaleHandleError",
+    "StaleMapError",
+    "TxRestartError",
+    "TxUncertainError",
+    "__version__",
+    "aio",
+    "local",
+    "parse_size",
+]
+
+# Where a public name lives; an empty module name: the name is a module of its own.
+_HOME: Final[dict[str, str]] = {
+    "DER": "daos.base.errors",
+    "AccessError": "daos.base.errors",
+    "AgainError": "daos.base.errors",
+    "BusyError": "daos.base.errors",
+    "CanceledError": "daos.base.errors",
+    "ChecksumError": "daos.base.errors",
+    "CorruptError": "daos.base.errors",
+    "DaosError": "daos.base.errors",
+    "DataLossError": "daos.base.errors",
+    "DeadlineError": "daos.base.errors",
+    "ExistsError": "daos.base.errors",
+    "HlcSyncError": "daos.base.errors",
+    "InProgressError": "daos.base.errors",
+    "InvalidError": "daos.base.errors",
+    "KeyNotFoundError": "daos.base.errors",
+    "KeyTooBigError": "daos.base.errors",
+    "NoSpaceError": "daos.base.errors",
+    "NotFoundError": "daos.base.errors",
+    "NotSupportedError": "daos.base.errors",
+    "NvmeIoError": "daos.base.errors",
+    "ProtocolError": "daos.base.errors",
+    "RecordTooBigError": "daos.base.errors",
+    "ShutdownError": "daos.base.errors",
+    "StaleHandleError": "daos.base.errors",
+    "StaleMapError": "daos.base.errors",
+    "TxRestartError": "daos.base.errors",
+    "TxUncertainError": "daos.base.errors",
+    "Cond": "daos.base.iod",
+    "ObjectId": "daos.base.ids",
+    "ObjectType": "daos.base.ids",
+    "parse_size": "daos.base.sizes",
+    "Array": "daos.client",
+    "Client": "daos.client",
+    "Container": "daos.client",
+    "EventQueue": "daos.client",
+    "Extents": "daos.client",
+    "KeyValue": "daos.client",
+    "Object": "daos.client",
+    "Pool": "daos.client",
+    "Range": "daos.client",
+    "aio": "",
+    "local": "daos.embedded.local",
+}
+
+
+def __getattr__(name: str) -> object:
+    module = _HOME.get(name)
+    if module is None:
+        raise AttributeError(f"module 'daos' has no attribute {name!r}")
+    if not module:
+        return importlib.import_module(f"daos.{name}")
+    value: object = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import uuid
 from enum import Enum, IntEnum
-from typing import Final, NewType
+from typing import Final, NamedTuple, NewType
 
 import msgspec
 
@@ -203,3 +203,13 @@ class ObjectId(msgspec.Struct, frozen=True, order=True, array_like=True):
 
     def __str__(self) -> str:
         return f"{self.hi}.{self.lo}"
+
+
+class UnitOid(NamedTuple):
+    """What one shard of an object is called where it is stored.
+
+    Source:     DAOS src/include/daos_srv/daos_engine.h daos_unit_oid_t
+    """
+
+    oid: ObjectId
+    shard: ShardIndex
