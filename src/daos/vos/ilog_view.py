@@ -1,0 +1,275 @@
+"""What an incarnation log means to one operation: does the entity exist, and since when. Pure.
+
+An operation looks at epoch E, with an uncertainty bound B >= E: a write in (E, B] may have been
+acknowledged before the operation began, on a clock that runs ahead. Epochs on one axis:
+
+    prior_punch     create           E            B          next_punch
+    ----|--------------|-------------|------------|--------------|----
+        newest punch   of this       looked at    uncertain:     first committed
+        <= E, own or   incarnation                punch: restart punch above B
+        inherited      0 = not seen               create: noted
+
+An entity exists when its create is above every punch that came before it, its own and those of
+its parents. A punch of a parent hides the children without touching their logs, which is why a
+view takes the view of the parent.
+
+`view` reads; `update` and `punch` decide: they return the log that has to be stored, the very
+same object when there is nothing to store, or raise. `floor` is what readers of values need:
+whatever is not above it belongs to an earlier incarnation.
+
+Invariants:
+    V1  prior_any_punch >= prior_punch >= prior_punch of the parent
+    V2  create is 0 or (create, create_minor) > prior_punch
+
+Source: DAOS src/vos/vos_ilog.c. Ours: positions are compared with their minors, so that what is
+created again after a punch at the same epoch exists.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from daos.base.errors import (
+    DER,
+    DaosError,
+    DataLossError,
+    ExistsError,
+    InProgressError,
+    NotFoundError,
+    TxRestartError,
+)
+from daos.vos.ilog import (
+    CORRUPTED,
+    MINOR_MAX,
+    NO_PUNCH,
+    Ilog,
+    Punch,
+    Status,
+    StatusOf,
+    committed_unless_tx,
+)
+
+if TYPE_CHECKING:
+    from daos.base.ids import Epoch
+
+# The minor epoch of a punch that is replayed: below that of updates at its epoch, which survive.
+MINOR_REPLAY: Final = MINOR_MAX - 1
+
+
+class Condition(Enum):
+    """What an update demands of an entity."""
+
+    NONE = "none"
+    INSERT = "insert"  # it must not exist
+    UPDATE = "update"  # it must exist
+
+
+class IlogView(NamedTuple):
+    """A log as one operation sees it. The drawing in the module shows the epochs; 0 = none."""
+
+    epoch: int = 0
+    bound: int = 0
+    create: int = 0
+    create_minor: int = 0
+    prior_punch: Punch = NO_PUNCH
+    prior_any_punch: Punch = NO_PUNCH  # the same, those that are not committed included
+    uncommitted: int = 0  # newest undecided entry that could matter
+    next_punch: int = 0
+    uncertain_create: int = 0  # oldest create in (epoch, bound]
+    empty: bool = True  # the log has no entry but removed ones
+    full_scan: bool = True  # every entry lies in the range looked at
+
+    @property
+    def visible(self) -> bool:
+        """Whether a reader at `epoch` finds the entity."""
+        return self.create != 0
+
+    @property
+    def exists(self) -> bool:
+        """Whether a conditional operation finds it; undecided punches count as punches."""
+        return (self.create, self.create_minor) > self.prior_any_punch
+
+    @property
+    def floor(self) -> Punch:
+        """Values at or below it belong to earlier incarnations."""
+        return self.prior_punch
+
+
+ROOT: Final = IlogView()
+
+
+def view(
+    log: Ilog,
+    epoch: Epoch | int,
+    *,
+    bound: Epoch | int = 0,
+    lo: int = 0,
+    parent: IlogView = ROOT,
+    status: StatusOf = committed_unless_tx,
+    damaged_ok: bool = False,
+) -> IlogView:
+    """Look at a log at `epoch`.
+
+    Units:      bound 0, or below epoch: no uncertainty. lo only decides `full_scan`.
+    Raises:     TxRestartError    a punch in (epoch, bound]
+                InProgressError   an entry that the caller has to wait for
+                DataLossError     the log is marked as damaged, unless `damaged_ok` (discard,
+                                  mark, kill and check)
+    Cost:       O(entries above the newest committed punch)
+    Source:     DAOS src/vos/vos_ilog.c vos_parse_ilog, vos_ilog_fetch_
+    """
+    if log.flags & CORRUPTED and not damaged_ok:
+        raise DataLossError("ilog: marked as damaged")
+    bound = max(bound, epoch)
+    create = create_minor = uncommitted = next_punch = uncertain_create = 0
+    prior, prior_any = parent.prior_punch, parent.prior_any_punch
+    empty = True
+    for entry in reversed(log.entries):
+        state = status(entry)
+        if state is Status.REMOVED:
+            continue
+        empty = False
+        at = entry.epoch
+        if at > epoch:
+            if entry.has_punch and at <= bound:
+                raise TxRestartError(f"punched at {at}, within the uncertainty of {epoch}")
+            if entry.has_punch and state is Status.COMMITTED:
+                next_punch = at
+            elif not entry.has_punch and at <= bound:
+                uncertain_create = at
+            continue
+        if entry.punched_by(prior):
+            break
+        if state is Status.IN_PROGRESS:
+            raise InProgressError(f"transaction {entry.tx} at {at} is undecided")
+        if state is Status.UNCOMMITTED:
+            if not create:
+                uncommitted = max(uncommitted, at)
+            if entry.has_punch:
+                prior_any = max(prior_any, Punch(at, entry.punch_minor))
+            continue
+        if not entry.is_punch:
+            create, create_minor = at, entry.update_minor
+        if entry.has_punch:
+            prior = max(prior, Punch(at, entry.punch_minor))
+            break
+    return IlogView(
+        int(epoch),
+        int(bound),
+        create,
+        create_minor,
+        prior,
+        max(prior, prior_any),
+        uncommitted,
+        next_punch,
+        uncertain_create,
+        empty,
+        not log.entries or (lo <= log.entries[0].epoch and log.entries[-1].epoch <= epoch),
+    )
+
+
+def epoch_lo(seen: IlogView, lo: int = 0, *, punched: bool = False, what: str = "entity") -> int:
+    """The lowest epoch at which values of what was seen can count, not below `lo`.
+
+    With `punched`, entities that were punched at `lo` or later, and those without a log, count
+    as well and narrow nothing.
+
+    Raises:     NotFoundError
+    Source:     DAOS src/vos/vos_ilog.c vos_ilog_check_
+    """
+    if not punched:
+        if not seen.visible:
+            raise NotFoundError(f"{what} not found at epoch {seen.epoch}")
+        return max(lo, seen.create)
+    if not seen.empty and not seen.visible and seen.prior_punch.epoch < max(lo, 1):
+        raise NotFoundError(f"{what} not found at epoch {seen.epoch}")
+    return lo
+
+
+def update(
+    log: Ilog,
+    seen: IlogView,
+    minor: int = MINOR_MAX,
+    *,
+    condition: Condition = Condition.NONE,
+    tx: int = 0,
+    status: StatusOf = committed_unless_tx,
+    what: str = "entity",
+) -> Ilog:
+    """Make sure that the entity exists from `seen.epoch` on, if `condition` lets it.
+
+    Returns `log` itself where nothing has to be stored. `seen` is the view of `log`, taken with
+    the view of the parent.
+
+    Raises:     ExistsError       INSERT, and it exists
+                NotFoundError     UPDATE, and it does not
+                InProgressError   a condition hangs on an undecided transaction
+                TxRestartError    a condition hangs on a create within the uncertainty; or another
+                                  transaction has this epoch
+                AccessError       punched at this very epoch and minor
+    Source:     DAOS src/vos/vos_ilog.c vos_ilog_update_
+    """
+    conditional = condition is not Condition.NONE
+    if conditional and seen.uncommitted:
+        raise InProgressError(f"{what}: undecided transaction at {seen.uncommitted}")
+    if seen.exists:
+        if condition is Condition.INSERT:
+            raise ExistsError(f"{what} exists since epoch {seen.create}")
+        return log
+    if conditional and seen.uncertain_create:
+        raise TxRestartError(f"{what}: created at {seen.uncertain_create}, in doubt")
+    if condition is Condition.UPDATE:
+        raise NotFoundError(f"{what} not found at epoch {seen.epoch}")
+    return _log(log, seen, minor, punch=False, tx=tx, status=status)
+
+
+def punch(
+    log: Ilog,
+    seen: IlogView,
+    minor: int = MINOR_MAX,
+    *,
+    leaf: bool,
+    conditional: bool = False,
+    tx: int = 0,
+    status: StatusOf = committed_unless_tx,
+    what: str = "entity",
+) -> Ilog:
+    """Punch the entity at `seen.epoch`; above the `leaf` that is punched, only check conditions.
+
+    Returns `log` itself where nothing has to be stored.
+
+    Raises:     NotFoundError     conditional, and it does not exist, at any level
+                InProgressError   conditional, and an undecided transaction matters
+                TxRestartError    created within the uncertainty; or another transaction has this
+                                  epoch
+                AccessError       created at this very epoch and minor
+    Source:     DAOS src/vos/vos_ilog.c vos_ilog_punch_
+    """
+    if seen.uncertain_create:
+        raise TxRestartError(f"{what}: created at {seen.uncertain_create}, in doubt")
+    if conditional and seen.uncommitted:
+        raise InProgressError(f"{what}: undecided transaction at {seen.uncommitted}")
+    if conditional and not seen.exists:
+        raise NotFoundError(f"{what} not found at epoch {seen.epoch}")
+    if not leaf:
+        return log
+    return _log(log, seen, minor, punch=True, tx=tx, status=status)
+
+
+def _log(log: Ilog, seen: IlogView, minor: int, *, punch: bool, tx: int, status: StatusOf) -> Ilog:
+    try:
+        return log.update(
+            seen.epoch,
+            minor,
+            punch=punch,
+            tx=tx,
+            # An entry that a punch hides is no create to build on.
+            lo_epoch=seen.prior_any_punch.epoch,
+            lo_minor=seen.prior_any_punch.minor + 1,
+            status=status,
+        )
+    except DaosError as error:
+        if error.code != DER.ALREADY:
+            raise
+        return log
