@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from daos.base.errors import AccessError, InvalidError
+from daos.base.errors import AccessError, InvalidError, NotSupportedError
 
 
 class Settable(Enum):
@@ -37,6 +37,9 @@ class Property:
     parse: Callable[[str], str]
     settable: Settable = Settable.ANY_TIME
     aliases: tuple[str, ...] = ()
+    # False: nothing acts on the property yet. Then only its default is taken, so that nobody
+    # relies on what does not happen.
+    built: bool = True
 
 
 class Table:
@@ -61,7 +64,8 @@ class Table:
     def at_creation(self, given: Mapping[str, str]) -> dict[str, str]:
         """Every property's value for a new entity: what is given, else the default.
 
-        Raises: InvalidError (unknown, twice under two names, bad value, not for users to set)
+        Raises: InvalidError (unknown, twice under two names, bad value); AccessError (not for
+        users to set); NotSupportedError (a value that nothing acts on yet)
         """
         values = {entry.name: entry.default for entry in self.properties}
         values.update(self._parse(given, allowed=(Settable.ANY_TIME, Settable.CREATION)))
@@ -86,7 +90,12 @@ class Table:
                 )
             if not isinstance(text, str):
                 raise InvalidError(f"property {name!r} takes text, not {type(text).__name__}")
-            values[entry.name] = entry.parse(text)
+            values[entry.name] = value = entry.parse(text)
+            if not entry.built and value != entry.default:
+                raise NotSupportedError(
+                    f"{self._what} property {entry.name!r}: this version acts on "
+                    f"{entry.default!r} only, not on {value!r}"
+                )
         return values
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from daos.base.errors import AccessError, InvalidError
+from daos.base.errors import AccessError, InvalidError, NotSupportedError
 from daos.base.props import Property, Settable, Table, integer, one_of
 
 TABLE = Table(
@@ -24,6 +24,13 @@ TABLE = Table(
             settable=Settable.CREATION,
         ),
         Property(
+            name="scrub",
+            description="Scrubbing",
+            default="off",
+            parse=one_of("scrub", "off", "timed"),
+            built=False,
+        ),
+        Property(
             name="version",
             description="Version",
             default="1",
@@ -38,6 +45,7 @@ def test_creation_fills_in_defaults_and_canonical_values() -> None:
     assert TABLE.at_creation({"rf": "03", "cksum": "CRC32"}) == {
         "rd_fac": "3",
         "cksum": "crc32",
+        "scrub": "off",
         "version": "1",
     }
 
@@ -67,3 +75,11 @@ def test_what_is_fixed_stays_fixed() -> None:
         TABLE.at_creation({"version": "2"})
     with pytest.raises(InvalidError, match="cksum must be one of off, crc32; got 'md5'"):
         TABLE.at_creation({"cksum": "md5"})
+
+
+def test_nothing_is_promised_that_nothing_acts_on() -> None:
+    assert TABLE.changes({"scrub": "OFF"}) == {"scrub": "off"}
+    with pytest.raises(NotSupportedError, match="acts on 'off' only"):
+        TABLE.changes({"scrub": "timed"})
+    with pytest.raises(InvalidError, match="one of off, timed"):
+        TABLE.changes({"scrub": "sometimes"})

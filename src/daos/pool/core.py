@@ -1,0 +1,200 @@
+"""Pool properties and access modes; pure.
+
+Source: features "Pool properties" (DAOS src/include/daos_prop.h, pool_property.go).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from daos.base.errors import BusyError, InvalidError
+from daos.base.names import check_label
+from daos.base.props import Property, Settable, Table, integer, one_of
+from daos.base.sizes import format_percent, parse_percent, parse_size
+
+FLAGS: Final = ("r", "rw", "ex")  # read-only, read-write, exclusive (and read-write)
+
+_KIB: Final = 1 << 10
+_MIB: Final = 1 << 20
+_U32_MAX: Final = (1 << 32) - 1
+
+
+def check_flags(flags: str) -> str:
+    """`flags` as it stands. Raises: InvalidError."""
+    if flags not in FLAGS:
+        raise InvalidError(f'flags must be "r", "rw" or "ex", not {flags!r}')
+    return flags
+
+
+def check_share(flags: str, others: list[str], what: str) -> None:
+    """Refuse a handle that excludes, or is excluded by, those already there.
+
+    Raises: BusyError
+    """
+    if flags == "ex" and others:
+        raise BusyError(f"{what} has {len(others)} other handles; exclusive access needs none")
+    if "ex" in others:
+        raise BusyError(f"{what} is held exclusively")
+
+
+def parse_ec_cell(text: str) -> str:
+    """An erasure-coding cell: 4 KiB to 1 MiB, a multiple of 32 bytes. Canonical: bytes."""
+    size = parse_size(text, binary=True)
+    if not 4 * _KIB <= size <= _MIB or size % 32:
+        raise InvalidError(f"ec_cell_sz must be 4 KiB to 1 MiB, a multiple of 32; got {text!r}")
+    return str(size)
+
+
+def _parse_data_thresh(text: str) -> str:
+    size = parse_size(text, binary=True)
+    if size > _U32_MAX:
+        raise InvalidError(f"data_thresh must be below 4 GiB; got {text!r}")
+    return str(size)
+
+
+def _parse_space_rb(text: str) -> str:
+    return format_percent(parse_percent(text))
+
+
+def _parse_self_heal(text: str) -> str:
+    words = text.lower().split(";")
+    allowed = {"none", "exclude", "rebuild", "delay_rebuild"}
+    clash = len(words) > 1 and ("none" in words or {"rebuild", "delay_rebuild"} <= set(words))
+    if not set(words) <= allowed or len(set(words)) != len(words) or clash:
+        raise InvalidError(
+            "self_heal must be none, exclude, rebuild, delay_rebuild, exclude;rebuild "
+            f"or exclude;delay_rebuild; got {text!r}"
+        )
+    return ";".join(sorted(words))
+
+
+def _creation(name: str, description: str, default: str, lo: int, hi: int) -> Property:
+    return Property(
+        name=name,
+        description=description,
+        default=default,
+        parse=integer(name, lo=lo, hi=hi),
+        settable=Settable.CREATION,
+        built=False,
+    )
+
+
+def _number(name: str, description: str, default: str, lo: int, hi: int) -> Property:
+    return Property(
+        name=name,
+        description=description,
+        default=default,
+        parse=integer(name, lo=lo, hi=hi),
+        built=False,
+    )
+
+
+def _choice(name: str, description: str, default: str, *choices: str) -> Property:
+    return Property(
+        name=name,
+        description=description,
+        default=default,
+        parse=one_of(name, *choices),
+        built=False,
+    )
+
+
+def _fixed(name: str, description: str, default: str) -> Property:
+    return Property(
+        name=name,
+        description=description,
+        default=default,
+        parse=str,
+        settable=Settable.NEVER,
+    )
+
+
+PROPERTIES: Final = Table(
+    "pool",
+    (
+        Property(
+            name="label",
+            description="Pool label",
+            default="",
+            parse=lambda text: check_label(text, "pool"),
+        ),
+        Property(
+            name="space_rb",
+            description="Rebuild space ratio",
+            default="5%",
+            parse=_parse_space_rb,
+            built=False,
+        ),
+        Property(
+            name="self_heal",
+            description="Self-healing policy",
+            default="exclude;rebuild",
+            parse=_parse_self_heal,
+            built=False,
+        ),
+        _choice("reclaim", "Reclaim strategy", "lazy", "disabled", "lazy", "time"),
+        _fixed("owner", "Owner", ""),
+        _fixed("owner_group", "Owner group", ""),
+        _fixed("svc_list", "Pool service replica list", "[0]"),
+        Property(
+            name="ec_cell_sz",
+            description="EC cell size",
+            default="131072",
+            parse=parse_ec_cell,
+            built=False,
+        ),
+        Property(
+            name="data_thresh",
+            description="Data bdev threshold size",
+            default="4096",
+            parse=_parse_data_thresh,
+            built=False,
+            settable=Settable.CREATION,
+        ),
+        # On one host there is one fault domain: the default 3 is lowered to 0.
+        Property(
+            name="rd_fac",
+            description="Pool redundancy factor",
+            default="0",
+            parse=integer("rd_fac", lo=0, hi=4),
+            built=False,
+            settable=Settable.CREATION,
+            aliases=("rf",),
+        ),
+        _creation("ec_pda", "Performance domain affinity level of EC", "1", 1, _U32_MAX),
+        _creation("rp_pda", "Performance domain affinity level of RP", str(_U32_MAX), 1, _U32_MAX),
+        _fixed("global_version", "Global Version", "4"),
+        _fixed("upgrade_status", "Upgrade Status", "not started"),
+        _choice("scrub", "Checksum scrubbing mode", "off", "off", "lazy", "timed"),
+        _number("scrub_freq", "Checksum scrubbing frequency", "604800", 1, _U32_MAX),
+        _number("scrub_thresh", "Checksum scrubbing threshold", "0", 0, _U32_MAX),
+        _creation("svc_rf", "Pool service redundancy factor", "0", 0, 4),
+        Property(
+            name="perf_domain",
+            description="Pool performance domain",
+            default="root",
+            parse=one_of("perf_domain", "root", "group"),
+            built=False,
+            settable=Settable.CREATION,
+        ),
+        _choice("checkpoint", "WAL checkpointing behavior", "timed", "disabled", "timed", "lazy"),
+        _number("checkpoint_freq", "WAL checkpointing frequency, in seconds", "5", 1, 1 << 20),
+        _number("checkpoint_thresh", "WAL checkpoint threshold, in percentage", "50", 10, 75),
+        _choice(
+            "reintegration",
+            "Reintegration mode",
+            "data_sync",
+            "data_sync",
+            "no_data_sync",
+            "incremental",
+        ),
+        _number("svc_ops_enabled", "Metadata duplicate operations detection enabled", "1", 0, 1),
+        _number(
+            "svc_ops_entry_age",
+            "Metadata duplicate operations KVS max entry age, in seconds",
+            "300",
+            60,
+            600,
+        ),
+    ),
+)
