@@ -60,7 +60,9 @@ def vos_is_synchronous(module: Module) -> Iterator[str]:
 
 
 def _awaits(module: Module, who: str) -> Iterator[str]:
-    for node in module.nodes(ast.Await, ast.AsyncFor, ast.AsyncWith, ast.AsyncFunctionDef):
+    nodes: Iterator[ast.Await | ast.AsyncFor | ast.AsyncWith | ast.AsyncFunctionDef]
+    nodes = module.nodes(ast.Await, ast.AsyncFor, ast.AsyncWith, ast.AsyncFunctionDef)
+    for node in nodes:
         yield f"{module.path}:{node.lineno}: {who} awaits nothing; return what to wait for"
 
 
@@ -115,7 +117,8 @@ def banned_names(module: Module) -> Iterator[str]:
     for use in module.imports:
         if instead := BANNED_MODULES.get(use.target.split(".")[0]):
             yield f"{module.path}:{use.line}: {use.target.split('.')[0]} is banned; {instead}"
-    for node in module.nodes(ast.Name, ast.Attribute):
+    nodes: Iterator[ast.Name | ast.Attribute] = module.nodes(ast.Name, ast.Attribute)
+    for node in nodes:
         name = module.dotted(node)
         if name is None or not isinstance(node.ctx, ast.Load):
             continue
@@ -227,7 +230,8 @@ POSITIONAL_MAX = 5
 def sizes(module: Module) -> Iterator[tuple[str, int, int, int]]:
     """(what, measured, limit, line) for everything of `module` that has a limit."""
     yield f"{module.path} module lines", module.text.count("\n"), MODULE_LINES_MAX, 1
-    for node in module.nodes(ast.FunctionDef, ast.AsyncFunctionDef):
+    functions: Iterator[FunctionNode] = module.nodes(ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in functions:
         where = f"{module.path} {node.name}"
         lines = (node.end_lineno or node.lineno) - node.lineno + 1
         yield f"{where} lines", lines, FUNCTION_LINES_MAX, node.lineno

@@ -48,10 +48,10 @@ class _Walk:
             self.imports.append((node, lazy, typing_only))
             return
         if isinstance(node, ast.If) and _is_type_checking(node.test):
-            for child in node.body:
-                self.visit(child, lazy=lazy, typing_only=True)
-            for child in node.orelse:
-                self.visit(child, lazy=lazy, typing_only=typing_only)
+            for statement in node.body:
+                self.visit(statement, lazy=lazy, typing_only=True)
+            for statement in node.orelse:
+                self.visit(statement, lazy=lazy, typing_only=typing_only)
             return
         inner = lazy or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         for child in ast.iter_child_nodes(node):
