@@ -155,6 +155,12 @@ def check_range(size_bytes: int, offset: int, nbytes: int) -> None:
         raise InvalidError(f"[{offset}, +{nbytes}) lies outside the device of {size_bytes} bytes")
 
 
+def check_writable(into: memoryview) -> None:
+    """Raises: InvalidError unless bytes can be read into the view."""
+    if into.readonly or not into.c_contiguous:
+        raise InvalidError("a read needs a writable buffer in one piece")
+
+
 def coalesce(size_bytes: int, writes: Iterable[Write]) -> list[Write]:
     """The same bytes in as few runs as possible: sorted by offset, neighbours merged.
 
@@ -165,7 +171,11 @@ def coalesce(size_bytes: int, writes: Iterable[Write]) -> list[Write]:
     end = -1
     for offset, buffers in sorted(writes, key=_offset_of):
         kept = [buffer for buffer in buffers if buffer.nbytes]
-        nbytes = sum(buffer.nbytes for buffer in kept)
+        nbytes = 0
+        for buffer in kept:
+            nbytes += buffer.nbytes
+            if not buffer.c_contiguous:
+                raise InvalidError(f"the write at {offset} has a buffer that is not in one piece")
         check_range(size_bytes, offset, nbytes)
         if offset < end:
             raise InvalidError(f"two writes of one submission overlap at {offset}")

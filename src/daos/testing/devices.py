@@ -40,6 +40,7 @@ from daos.bio.device import (
     Done,
     Write,
     check_range,
+    check_writable,
     coalesce,
 )
 
@@ -152,12 +153,12 @@ class MemoryDevice:
 
     def submit_read(self, offset: int, into: memoryview, done: Done) -> None:
         check_range(self.size_bytes, offset, into.nbytes)
-        _check_writable(into)
+        check_writable(into)
         self._submit(partial(self._read, offset, into), done)
 
     def read_nowait(self, offset: int, into: memoryview) -> bool:
         check_range(self.size_bytes, offset, into.nbytes)
-        _check_writable(into)
+        check_writable(into)
         if self._closed:
             raise ShutdownError(f"device {self.name} is closed")
         if not self.cached:
@@ -400,8 +401,3 @@ class FaultyDevice:
 def images_of(contents: Mapping[str, bytes]) -> dict[str, Image]:
     """Images for a MemoryDirectory out of plain bytes."""
     return {name: Image.of(data) for name, data in contents.items()}
-
-
-def _check_writable(into: memoryview) -> None:
-    if into.readonly:
-        raise InvalidError("a read into a read-only buffer")
