@@ -34,7 +34,8 @@ def baseline() -> dict[str, int]:
 
 def report(findings: Iterable[str]) -> None:
     found = sorted(findings)
-    assert not found, "\n" + "\n".join(found)
+    if found:
+        pytest.fail("\n".join(found), pytrace=False)
 
 
 @pytest.mark.parametrize(
