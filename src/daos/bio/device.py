@@ -30,6 +30,7 @@ simulated disk must be able to take the place of a real one.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
@@ -37,6 +38,7 @@ from typing import Final, NamedTuple, Protocol
 from daos.base.errors import DaosError, InvalidError
 
 BLOCK: Final = 4096
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,199}")
 
 Done = Callable[[DaosError | None], None]
 
@@ -153,6 +155,20 @@ def check_range(size_bytes: int, offset: int, nbytes: int) -> None:
         raise InvalidError(f"a transfer of {nbytes} bytes at {offset}: at least one block expected")
     if offset < 0 or offset + nbytes > size_bytes:
         raise InvalidError(f"[{offset}, +{nbytes}) lies outside the device of {size_bytes} bytes")
+
+
+def check_name(name: str) -> None:
+    """Raises: InvalidError unless `name` can name a device: also as a file, on any system."""
+    if not _NAME.fullmatch(name):
+        raise InvalidError(f"{name!r} cannot name a device: {_NAME.pattern} expected")
+
+
+def check_sizes(size_bytes: int, zero: int) -> None:
+    """Raises: InvalidError unless a device of `size_bytes`, `zero` of them written, can be."""
+    if size_bytes <= 0 or size_bytes % BLOCK:
+        raise InvalidError(f"a device of {size_bytes} bytes, not of whole {BLOCK}-byte blocks")
+    if not 0 <= zero <= size_bytes:
+        raise InvalidError(f"{zero} of {size_bytes} bytes to be written with zeros")
 
 
 def check_writable(into: memoryview) -> None:

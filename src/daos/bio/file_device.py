@@ -34,15 +34,15 @@ import asyncio
 import errno
 import mmap
 import os
-import re
 import stat
 import threading
 from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeVarTuple
+from typing import Final, NamedTuple, Self, TypeVarTuple
 
 from daos.base.errors import (
     AccessError,
@@ -60,14 +60,13 @@ from daos.bio.device import (
     DeviceStatistics,
     Done,
     Write,
+    check_name,
     check_range,
+    check_sizes,
     check_writable,
     coalesce,
 )
 from daos.bio.memory import MIB, address_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 # Buffers of one pwritev; the system's limit (UIO_MAXIOV).
 IOV_MAX: Final = os.sysconf("SC_IOV_MAX")
@@ -78,6 +77,8 @@ CACHED_READ_MAX: Final = 256 << 10
 READERS_MAX: Final = 16
 # What O_DIRECT may ask of addresses and lengths: a sector of the disk. The first that works wins.
 ALIGNMENTS: Final = (512, BLOCK)
+# A dot is not allowed in names of devices, so none can end like this.
+_TEMPORARY: Final = ".creating"
 
 
 Arguments = TypeVarTuple("Arguments")
@@ -459,8 +460,7 @@ class FileDirectory:
 
     async def create(self, name: str, size_bytes: int, *, zero: int = 0) -> FileDevice:
         """A cancelled call may still create the device; it is then left closed."""
-        if size_bytes <= 0 or size_bytes % BLOCK or not 0 <= zero <= size_bytes:
-            raise InvalidError(f"device {name!r}: size {size_bytes}, zero {zero}")
+        check_sizes(size_bytes, zero)
         await self._in_thread(name, self._create_file, name, size_bytes, zero)
         return await self.open(name)
 
@@ -481,7 +481,7 @@ class FileDirectory:
             found = os.listdir(self.path)
         except OSError as err:
             raise error_from_os(err, f"list {self.path}") from err
-        return sorted(name for name in found if _NAME.fullmatch(name) and not _is_temporary(name))
+        return sorted(name for name in found if not name.endswith(_TEMPORARY))
 
     async def close(self) -> None:
         for device in list(self._open.values()):
@@ -489,8 +489,7 @@ class FileDirectory:
         self._open.clear()
 
     def _check_free(self, name: str) -> None:
-        if not _NAME.fullmatch(name) or _is_temporary(name):
-            raise InvalidError(f"{name!r} cannot name a device: {_NAME.pattern} expected")
+        check_name(name)
         device = self._open.get(name)
         if name in self._busy or (device is not None and not device.closed):
             raise BusyError(f"device {name!r} is open")
@@ -536,16 +535,8 @@ class FileDirectory:
         found_before = os.listdir(self.path)
         making = {name + _TEMPORARY for name in tuple(self._busy)} - {mine}
         for found in found_before:
-            if _is_temporary(found) and found not in making:
+            if found.endswith(_TEMPORARY) and found not in making:
                 (self.path / found).unlink(missing_ok=True)
-
-
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
-_TEMPORARY: Final = ".creating"
-
-
-def _is_temporary(name: str) -> bool:
-    return name.endswith(_TEMPORARY)
 
 
 def _write_zeros(path: Path, size_bytes: int, zero: int) -> None:

@@ -17,11 +17,13 @@ Source: ours; the fault list follows TigerBeetle's simulated storage.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 from daos.base.errors import (
     BusyError,
@@ -39,14 +41,12 @@ from daos.bio.device import (
     DeviceStatistics,
     Done,
     Write,
+    check_name,
     check_range,
+    check_sizes,
     check_writable,
     coalesce,
 )
-
-if TYPE_CHECKING:
-    import random
-    from collections.abc import Callable, Mapping, Sequence
 
 _ZEROS: Final = bytes(BLOCK)
 
@@ -238,16 +238,17 @@ class MemoryDirectory:
         self._open: dict[str, MemoryDevice] = {}
 
     async def create(self, name: str, size_bytes: int, *, zero: int = 0) -> MemoryDevice:
+        check_name(name)
+        check_sizes(size_bytes, zero)
         if name in self.images:
             raise ExistsError(f"device {name!r} exists")
-        if not 0 <= zero <= size_bytes:
-            raise InvalidError(f"zero={zero}: 0 to {size_bytes} expected")
         image = Image(size_bytes)
         self.images[name] = image
         self._created(name, size_bytes)
         return await self.open(name)
 
     async def open(self, name: str) -> MemoryDevice:
+        check_name(name)
         if name not in self.images:
             raise NotFoundError(f"no device {name!r}")
         if name in self._open:
@@ -258,6 +259,7 @@ class MemoryDirectory:
         return device
 
     async def destroy(self, name: str) -> None:
+        check_name(name)
         if name not in self.images:
             raise NotFoundError(f"no device {name!r}")
         if name in self._open:

@@ -21,14 +21,12 @@ Source: ours; the sector rule is that of the NVMe specification (atomic write un
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+import random
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
 
 from daos.bio.device import BLOCK
 from daos.testing.devices import Image, MemoryDevice, MemoryDirectory
-
-if TYPE_CHECKING:
-    import random
-    from collections.abc import Mapping
 
 SECTOR: Final = 512
 _ZEROS: Final = bytes(BLOCK)
