@@ -154,8 +154,9 @@ def decide(
     """The class an object gets, its number of groups concrete. Raises: InvalidError"""
     if not 0 <= rf <= RF_MAX:
         raise InvalidError(f"redundancy factor must be in [0, {RF_MAX}], got {rf}")
-    if hints & ~_HINTS_ALL:
-        raise InvalidError(f"unknown object hint bits {int(hints & ~_HINTS_ALL):#x}")
+    unknown = int(hints) & ~int(_HINTS_ALL)
+    if unknown:
+        raise InvalidError(f"unknown object hint bits {unknown:#x}")
     if topology.domains < 1 or topology.targets < 1:
         raise InvalidError("no target of the pool takes part in placement")
     if class_id == OC_UNKNOWN:
