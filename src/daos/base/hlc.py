@@ -39,7 +39,7 @@ EPSILON_NS: Final = 1_000_000_000
 
 
 def epoch_from_unix_ns(unix_ns: int) -> Epoch:
-    """The epoch of a moment, physical part only, logical counter included in its low bits.
+    """The epoch of a moment, exact to the nanosecond: its low bits are time, not a counter.
 
     Raises:     InvalidError   the moment is before 2021 or after 2057
     """

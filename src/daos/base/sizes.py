@@ -34,7 +34,10 @@ def _unit_bytes(unit: str, *, binary: bool) -> int | None:
         return 1
     step = 1024 if binary or unit[1:2] == "i" else 1000
     power = _PREFIXES.find(unit[0]) + 1
-    return step**power if power and unit[1:] in ("", "b", "i", "ib") else None
+    if power == 0 or unit[1:] not in ("", "b", "i", "ib"):
+        return None
+    nbytes: int = step**power
+    return nbytes
 
 
 def parse_size(size: int | str, *, binary: bool = False) -> int:
@@ -70,8 +73,8 @@ def _parse_text(text: str, *, binary: bool) -> int:
             f"size {shown}: unknown unit {unit!r}; expected B, KB, MB, GB, TB, PB, EB or KiB, MiB, "
             "GiB, TiB, PiB, EiB"
         )
-    digits = int(whole + fraction)
-    nbytes, rest = divmod(digits * scale, 10 ** len(fraction))
+    divisor: int = 10 ** len(fraction)
+    nbytes, rest = divmod(int(whole + fraction) * scale, divisor)
     if rest and (scale == 1 or nbytes == 0):
         raise InvalidError(f"size {shown}: bytes come whole")
     return nbytes
@@ -98,7 +101,7 @@ def _format(nbytes: int, step: int, units: tuple[str, ...]) -> str:
         power += 1
     if power == 0:
         return f"{nbytes} B"
-    scale = step**power
+    scale: int = step**power
     tenths = (nbytes * 20 + scale) // (scale * 2)  # rounded half up
     if tenths < 100:
         return f"{tenths // 10}.{tenths % 10} {units[power]}"
