@@ -1,4 +1,4 @@
-"""A file or block device behind the BlockDevice seam, and a directory of such files.
+"""A file or block device behind the BlockDevice seam.
 
     loop ----submissions----> writer thread    pwritev ... fdatasync     descriptor 1, O_DIRECT
       |------large reads----> reader threads   preadv, device to memory  descriptor 1, O_DIRECT
@@ -34,7 +34,6 @@ import asyncio
 import errno
 import mmap
 import os
-import stat
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -42,31 +41,24 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Final, NamedTuple, Self, TypeVarTuple
+from typing import Final, NamedTuple, Self
 
 from daos.base.errors import (
-    AccessError,
-    BusyError,
     DaosError,
-    ExistsError,
     InvalidError,
-    NoSpaceError,
-    NotFoundError,
     NvmeIoError,
     ShutdownError,
 )
 from daos.bio.device import (
-    BLOCK,
     DeviceStatistics,
     Done,
     Write,
-    check_name,
     check_range,
-    check_sizes,
     check_writable,
     coalesce,
 )
-from daos.bio.memory import MIB, address_of
+from daos.bio.direct_io import Descriptors, error_from_os, is_aligned, open_descriptors
+from daos.bio.memory import MIB
 
 # Buffers of one pwritev; the system's limit (UIO_MAXIOV).
 IOV_MAX: Final = os.sysconf("SC_IOV_MAX")
@@ -75,13 +67,6 @@ IOV_MAX: Final = os.sysconf("SC_IOV_MAX")
 CACHED_READ_MAX: Final = 256 << 10
 # One thread reads 13,000 random 4 KiB/s, sixteen read 42,000.
 READERS_MAX: Final = 16
-# What O_DIRECT may ask of addresses and lengths: a sector of the disk. The first that works wins.
-ALIGNMENTS: Final = (512, BLOCK)
-# A dot is not allowed in names of devices, so none can end like this.
-_TEMPORARY: Final = ".creating"
-
-
-Arguments = TypeVarTuple("Arguments")
 
 
 class _Submission(NamedTuple):
@@ -99,7 +84,7 @@ class _Read(NamedTuple):
 class FileDevice:
     """See the module. Made by `FileDevice.open`."""
 
-    def __init__(self, name: str, descriptors: _Descriptors, *, readers_max: int) -> None:
+    def __init__(self, name: str, descriptors: Descriptors, *, readers_max: int) -> None:
         self.name = name
         self.size_bytes = descriptors.size_bytes
         self._descriptors = descriptors
@@ -143,7 +128,7 @@ class FileDevice:
         Raises:     NotFoundError, AccessError, NvmeIoError
                     InvalidError   neither a file nor a block device, or smaller than a block
         """
-        descriptors = _open_descriptors(path, direct=direct)
+        descriptors = open_descriptors(path, direct=direct)
         return cls(path.name if name is None else name, descriptors, readers_max=readers_max)
 
     def submit_write(self, writes: Sequence[Write], *, flush: bool, done: Done) -> None:
@@ -370,215 +355,3 @@ class FileDevice:
         except ValueError as err:  # the view was released: a bug of the caller, but not a hang
             return InvalidError(f"device {self.name}: read at {at}: {err}")
         return None
-
-
-class _Descriptors(NamedTuple):
-    main: int  # O_DIRECT where possible; the only one that writes
-    cached: int
-    size_bytes: int
-    alignment: int  # of memory and lengths; 1: `main` is buffered
-
-    def close(self) -> None:
-        os.close(self.main)
-        os.close(self.cached)
-
-
-def _open_descriptors(path: Path, *, direct: bool) -> _Descriptors:
-    try:
-        mode = os.stat(path).st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
-            raise InvalidError(f"{path} is neither a file nor a block device")
-        main, alignment = _open_main(path, direct=direct)
-        try:
-            size_bytes = os.lseek(main, 0, os.SEEK_END) // BLOCK * BLOCK
-            if size_bytes == 0:
-                raise InvalidError(f"{path} is smaller than a block of {BLOCK} bytes")
-            cached = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except BaseException:
-            os.close(main)
-            raise
-    except InvalidError:
-        raise
-    except OSError as err:
-        raise error_from_os(err, f"open {path}") from err
-    # Values lie where they were written, not in the order they are read: no read-ahead.
-    os.posix_fadvise(cached, 0, 0, os.POSIX_FADV_RANDOM)
-    return _Descriptors(main, cached, size_bytes, alignment)
-
-
-def _open_main(path: Path, *, direct: bool) -> tuple[int, int]:
-    if direct:
-        try:
-            main = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_DIRECT)
-        except OSError as err:
-            if err.errno != errno.EINVAL:  # EINVAL: this file system knows no O_DIRECT
-                raise
-        else:
-            alignment = _probe_alignment(main)
-            if alignment is not None:
-                return main, alignment
-            os.close(main)
-    return os.open(path, os.O_RDWR | os.O_CLOEXEC), 1
-
-
-def _probe_alignment(descriptor: int) -> int | None:
-    """The least of ALIGNMENTS that a direct read accepts, for addresses and lengths alike.
-
-    Source: ours; statx(STATX_DIOALIGN) would tell, but Python does not pass it on.
-    """
-    memory = memoryview(mmap.mmap(-1, 4 * BLOCK))
-    for align in ALIGNMENTS:
-        views = [memory[align : 2 * align], memory[3 * align : 2 * align + BLOCK]]
-        try:
-            os.preadv(descriptor, [view for view in views if view], 0)
-        except OSError as err:
-            if err.errno != errno.EINVAL:
-                os.close(descriptor)
-                raise
-        else:
-            return align
-    return None
-
-
-class FileDirectory:
-    """The files of one directory as devices. Nobody else puts anything there.
-
-    A device is made under another name (suffix `.creating`) and renamed when it is durable, so
-    whatever has a device's name is whole. What a crash left half made is removed by the next
-    `create`.
-
-    Crash points: 1 file flushed under the temporary name; 2 directory flushed after the rename;
-    3 directory flushed after an unlink.
-    """
-
-    def __init__(self, path: Path, *, direct: bool = True, readers_max: int = READERS_MAX) -> None:
-        self.path = path
-        self._direct = direct
-        self._readers_max = readers_max
-        self._open: dict[str, FileDevice] = {}
-        self._busy: set[str] = set()  # names with a create or destroy under way
-
-    async def create(self, name: str, size_bytes: int, *, zero: int = 0) -> FileDevice:
-        """A cancelled call may still create the device; it is then left closed."""
-        check_sizes(size_bytes, zero)
-        await self._in_thread(name, self._create_file, name, size_bytes, zero)
-        return await self.open(name)
-
-    async def open(self, name: str) -> FileDevice:
-        self._check_free(name)
-        device = FileDevice.open(
-            self.path / name, direct=self._direct, readers_max=self._readers_max
-        )
-        self._open[name] = device
-        return device
-
-    async def destroy(self, name: str) -> None:
-        """A cancelled call may still destroy the device."""
-        await self._in_thread(name, self._destroy_file, name)
-
-    def names(self) -> list[str]:
-        try:
-            found = os.listdir(self.path)
-        except OSError as err:
-            raise error_from_os(err, f"list {self.path}") from err
-        return sorted(name for name in found if not name.endswith(_TEMPORARY))
-
-    async def close(self) -> None:
-        for device in list(self._open.values()):
-            await device.close()
-        self._open.clear()
-
-    def _check_free(self, name: str) -> None:
-        check_name(name)
-        device = self._open.get(name)
-        if name in self._busy or (device is not None and not device.closed):
-            raise BusyError(f"device {name!r} is open")
-
-    async def _in_thread(
-        self, name: str, work: Callable[[*Arguments], None], *args: *Arguments
-    ) -> None:
-        """The name stays busy until the thread is through, even if the waiting task is gone."""
-        self._check_free(name)
-        self._busy.add(name)
-        future = asyncio.get_running_loop().run_in_executor(None, work, *args)
-        future.add_done_callback(lambda _: self._busy.discard(name))
-        await asyncio.shield(future)
-
-    # What follows blocks, and runs in a thread.
-
-    def _create_file(self, name: str, size_bytes: int, zero: int) -> None:
-        path, temporary = self.path / name, self.path / (name + _TEMPORARY)
-        try:
-            self._remove_leftovers(temporary.name)
-            if path.exists():
-                raise ExistsError(f"device {name!r} exists")
-            try:
-                _write_zeros(temporary, size_bytes, zero)
-                os.rename(temporary, path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-            _flush_directory(self.path)
-        except DaosError:
-            raise
-        except OSError as err:
-            raise error_from_os(err, f"create device {name!r} of {size_bytes} bytes") from err
-
-    def _destroy_file(self, name: str) -> None:
-        try:
-            os.unlink(self.path / name)
-            _flush_directory(self.path)
-        except OSError as err:
-            raise error_from_os(err, f"destroy device {name!r}") from err
-
-    def _remove_leftovers(self, mine: str) -> None:
-        found_before = os.listdir(self.path)
-        making = {name + _TEMPORARY for name in tuple(self._busy)} - {mine}
-        for found in found_before:
-            if found.endswith(_TEMPORARY) and found not in making:
-                (self.path / found).unlink(missing_ok=True)
-
-
-def _write_zeros(path: Path, size_bytes: int, zero: int) -> None:
-    """A new file of `size_bytes` allocated bytes, the first `zero` of them written, flushed."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.posix_fallocate(descriptor, 0, size_bytes)
-        zeros = memoryview(bytes(MIB))
-        at = 0
-        while at < zero:
-            at += os.pwrite(descriptor, zeros[: min(MIB, zero - at)], at)
-        os.fsync(descriptor)
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-    finally:
-        os.close(descriptor)
-
-
-def _flush_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def is_aligned(view: memoryview, align: int) -> bool:
-    """Whether the device takes this buffer as it is."""
-    if align == 1:
-        return True
-    # The address of a read-only buffer cannot be had; such a one is never page memory anyway.
-    return view.nbytes % align == 0 and not view.readonly and address_of(view) % align == 0
-
-
-def error_from_os(err: OSError, what: str) -> DaosError:
-    """The exception of our tree for an error of the system."""
-    text = f"{what}: {err.strerror} (errno {err.errno})"
-    match err.errno:
-        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
-            return NoSpaceError(text)
-        case errno.ENOENT:
-            return NotFoundError(text)
-        case errno.EACCES | errno.EPERM | errno.EROFS:
-            return AccessError(text)
-        case _:
-            return NvmeIoError(text)
