@@ -158,8 +158,7 @@ class ExtentRecord(msgspec.Struct, frozen=True):
         """The shapes of the class, for whoever builds a record."""
         assert 1 <= self.width <= WIDTH_MAX
         if self.is_hole:
-            assert not (self.record_size or self.csum_chunk or self.csums or self.run)
-            assert not len(self.payload)
+            assert self == ExtentRecord(self.width)
             return
         nbytes = self.nbytes
         assert nbytes

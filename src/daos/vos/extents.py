@@ -38,10 +38,7 @@ tree below orders bytes and nothing else.
 
 from __future__ import annotations
 
-import struct
-from heapq import heappop, heappush, heapreplace, merge
 from itertools import islice
-from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from daos.base.errors import (
@@ -55,20 +52,30 @@ from daos.base.errors import (
 from daos.base.ids import EPOCH_MAX, U64_MAX, Epoch
 from daos.vos.extent_record import ExtentRecord as ExtentRecord
 from daos.vos.extent_record import hole as hole
+from daos.vos.extent_scan import (
+    CLASS,
+    CLASS_END,
+    CLASS_MAX,
+    KEY,
+    RECORDS_MAX,
+    STACK_END,
+    U16_MAX,
+    Cursor,
+    Version,
+    backwards,
+    classes_of,
+    forwards,
+    look_at,
+    pieces_of,
+    stacks,
+)
+from daos.vos.extent_scan import Piece as Piece
+from daos.vos.extent_scan import Reader as Reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_KEY: Final = struct.Struct(">QBQQH")
-KEY_SIZE: Final = 27
-assert _KEY.size == KEY_SIZE
-_CLASS: Final = struct.Struct(">QB")
-_CLASS_END: Final = 9  # of akey and class in a key
-_STACK_END: Final = 17  # of akey, class and lo
-
-RECORDS_MAX: Final = 1 << 64
 DATA_WIDTH_MAX: Final = (1 << 48) - 1
-CLASS_MAX: Final = 63
 # Records from here on hold parity, where an object has any.
 PARITY_LO: Final = 1 << 63
 # Minor epochs. Source: DAOS src/vos/evt_priv.h EVT_REBUILD_MINOR_MIN
@@ -76,31 +83,7 @@ MINOR_REBUILD: Final = 16384
 MINOR_MAX: Final = 2 * MINOR_REBUILD - 1
 
 NO_FLOOR: Final = (0, 0)
-_LO_OF_TOP: Final = itemgetter(2)
-_U16_MAX: Final = (1 << 16) - 1
 _TOUCH_STEPS_MAX: Final = 16
-_BACKWARD_STEP_MAX: Final = 1024
-
-# ~epoch, ~minor, lo, hi, class, record: the heap's smallest is the newest. No two are equal
-# before the record.
-_Top = tuple[int, int, int, int, int, ExtentRecord]
-
-
-class Cursor(Protocol):
-    """What is used of an lmdb.Cursor."""
-
-    def set_range(self, key: bytes, /) -> bool: ...
-    def next(self) -> bool: ...
-    def prev(self) -> bool: ...
-    def last(self) -> bool: ...
-    def key(self) -> bytes: ...
-    def value(self) -> bytes: ...
-
-
-class Reader(Protocol):
-    """What is used of a MetaContext. Cursors live until the next commit."""
-
-    def cursor(self) -> Cursor: ...
 
 
 class Writer(Protocol):
@@ -109,41 +92,6 @@ class Writer(Protocol):
     def get(self, key: bytes, /) -> bytes | None: ...
     def put(self, key: bytes, value: bytes, /) -> None: ...
     def delete(self, key: bytes, /) -> None: ...
-
-
-class Piece(NamedTuple):
-    """Records [lo, hi) as a reader finds them: part of one extent, or a gap if there is none."""
-
-    lo: int
-    hi: int
-    record: ExtentRecord | None = None
-    extent_lo: int = 0
-    epoch: int = 0
-    minor: int = 0
-
-    @property
-    def is_data(self) -> bool:
-        """Neither a gap nor a hole."""
-        return self.record is not None and not self.record.is_hole
-
-    @property
-    def offset(self) -> int:
-        """Where the piece begins in the value of its extent, in bytes."""
-        return (self.lo - self.extent_lo) * self.record.record_size if self.record else 0
-
-    @property
-    def nbytes(self) -> int:
-        return (self.hi - self.lo) * self.record.record_size if self.record else 0
-
-
-class Version(NamedTuple):
-    """An extent as it is stored."""
-
-    lo: int
-    hi: int
-    epoch: int
-    minor: int
-    record: ExtentRecord
 
 
 class Inserted(NamedTuple):
@@ -170,7 +118,7 @@ def class_of(width: int) -> int:
 
 def extent_key(akey_id: int, lo: int, width: int, *, epoch: Epoch | int, minor: int) -> bytes:
     """Tree key of an extent."""
-    return _KEY.pack(akey_id, class_of(width), lo, epoch ^ U64_MAX, minor ^ _U16_MAX)
+    return KEY.pack(akey_id, class_of(width), lo, epoch ^ U64_MAX, minor ^ U16_MAX)
 
 
 def check_disjoint(ranges: Iterable[tuple[int, int]]) -> None:
@@ -277,22 +225,7 @@ def find(
     _check_range(lo, hi)
     if bound > epoch:
         _refuse_uncertain(reader, akey_id, lo, hi, classes=classes, epoch=epoch, bound=bound)
-    cursor = reader.cursor()
-    inv_epoch = epoch ^ U64_MAX
-    inv_floor = _inverse(floor)
-    tops: list[_Top] = []
-    while classes:
-        bit = classes & -classes
-        classes ^= bit
-        tops += _tops(cursor, akey_id, bit.bit_length() - 1, lo, hi, inv_epoch, inv_floor)
-    if not tops:
-        return [Piece(lo, hi)]
-    if len(tops) == 1:
-        inv, inv_minor, extent_lo, extent_hi, _, record = tops[0]
-        if extent_lo <= lo and hi <= extent_hi:
-            return [Piece(lo, hi, record, extent_lo, inv ^ U64_MAX, inv_minor ^ _U16_MAX)]
-    tops.sort(key=_LO_OF_TOP)
-    return list(_sweep(cursor, akey_id, iter(tops), lo, hi, inv_floor))
+    return pieces_of(reader.cursor(), look_at(akey_id, classes, epoch, floor), lo, hi)
 
 
 def visible(
@@ -318,8 +251,8 @@ def visible(
     if lo >= hi:
         return VisiblePage([], lo if reverse else hi, eof=True)
     _check_range(lo, hi)
-    scan = _backwards if reverse else _forwards
-    found = scan(reader, akey_id, lo, hi, classes, epoch, floor)
+    scan = backwards if reverse else forwards
+    found = scan(reader, look_at(akey_id, classes, epoch, floor), lo, hi)
     pieces = list(islice((piece for piece in found if piece.is_data), limit + 1))
     if len(pieces) <= limit:
         return VisiblePage(pieces, lo if reverse else hi, eof=True)
@@ -338,7 +271,7 @@ def first_visible(
     floor: tuple[int, int] = NO_FLOOR,
 ) -> Piece | None:
     """The visible data with the lowest records; None if there is none. Cost: as `visible`."""
-    found = _forwards(reader, akey_id, 0, RECORDS_MAX, classes, epoch, floor)
+    found = forwards(reader, look_at(akey_id, classes, epoch, floor), 0, RECORDS_MAX)
     return next((piece for piece in found if piece.is_data), None)
 
 
@@ -351,7 +284,7 @@ def last_visible(
     floor: tuple[int, int] = NO_FLOOR,
 ) -> Piece | None:
     """The visible data with the highest records; None if there is none. Cost: as `visible`."""
-    found = _backwards(reader, akey_id, 0, RECORDS_MAX, classes, epoch, floor)
+    found = backwards(reader, look_at(akey_id, classes, epoch, floor), 0, RECORDS_MAX)
     return next((piece for piece in found if piece.is_data), None)
 
 
@@ -375,17 +308,18 @@ def versions(
     _check_range(lo, hi)
     cursor = reader.cursor()
     inv_last = epoch_lo ^ U64_MAX
-    for cls in _classes(classes):
-        for start, inv, inv_minor in _stacks(cursor, akey_id, cls, lo, hi, epoch_hi ^ U64_MAX):
-            stack = cursor.key()[:_STACK_END]
+    look = look_at(akey_id, classes, epoch_hi, NO_FLOOR)
+    for cls in classes_of(classes):
+        for start, inv, inv_minor in stacks(cursor, look, cls, lo, hi):
+            stack = cursor.key()[:STACK_END]
             while inv <= inv_last:
                 record = ExtentRecord.parse(cursor.value())
                 end = start + record.width
                 if end > lo:
-                    yield Version(start, end, inv ^ U64_MAX, inv_minor ^ _U16_MAX, record)
-                if not cursor.next() or cursor.key()[:_STACK_END] != stack:
+                    yield Version(start, end, inv ^ U64_MAX, inv_minor ^ U16_MAX, record)
+                if not cursor.next() or cursor.key()[:STACK_END] != stack:
                     break
-                _, _, _, inv, inv_minor = _KEY.unpack(cursor.key())
+                _, _, _, inv, inv_minor = KEY.unpack(cursor.key())
 
 
 def _check_range(lo: int, hi: int) -> None:
@@ -443,208 +377,16 @@ def _touches(cursor: Cursor, akey_id: int, classes: int, lo: int, hi: int) -> bo
 
     A hint: it looks at the tops of stacks only, and says yes when it has seen enough of them.
     """
-    for cls in _classes(classes):
-        steps = 0
-        near = _stacks(cursor, akey_id, cls, max(lo - 1, 0), min(hi + 1, RECORDS_MAX), 0)
-        for start, _, _ in near:
-            steps += 1
-            if start + ExtentRecord.parse(cursor.value()).width >= lo or steps > _TOUCH_STEPS_MAX:
+    look = look_at(akey_id, classes, EPOCH_MAX, NO_FLOOR)
+    other_lo, other_hi = (PARITY_LO, RECORDS_MAX) if lo < PARITY_LO else (0, PARITY_LO)
+    for cls in classes_of(classes):
+        near = stacks(cursor, look, cls, max(lo - 1, 0), min(hi + 1, RECORDS_MAX))
+        for steps, (start, _, _) in enumerate(near):
+            width = ExtentRecord.parse(cursor.value()).width
+            if start + width >= lo or steps >= _TOUCH_STEPS_MAX:
                 return True
-        other = (PARITY_LO, RECORDS_MAX) if lo < PARITY_LO else (0, PARITY_LO)
-        if cursor.set_range(_KEY.pack(akey_id, cls, other[0], 0, 0)):
+        if cursor.set_range(KEY.pack(akey_id, cls, other_lo, 0, 0)):
             found = cursor.key()
-            if found[:_CLASS_END] == _CLASS.pack(akey_id, cls) and _KEY.unpack(found)[2] < other[1]:
+            if found[:CLASS_END] == CLASS.pack(akey_id, cls) and KEY.unpack(found)[2] < other_hi:
                 return True
     return False
-
-
-def _classes(mask: int) -> Iterator[int]:
-    while mask:
-        bit = mask & -mask
-        mask ^= bit
-        yield bit.bit_length() - 1
-
-
-def _stacks(
-    cursor: Cursor, akey_id: int, cls: int, lo: int, hi: int, inv_epoch: int
-) -> Iterator[tuple[int, int, int]]:
-    """Each stack of the class that could overlap [lo, hi): its lo, and ~epoch and ~minor of its top.
-
-    The top is the newest version that is not newer than asked; the cursor stands on it, and may
-    be moved. Stacks with only newer versions are passed over.
-    """
-    first = 0 if cls == CLASS_MAX else max(lo - (1 << cls) + 1, 0)
-    prefix = _CLASS.pack(akey_id, cls)
-    found = cursor.set_range(_KEY.pack(akey_id, cls, first, inv_epoch, 0))
-    while found:
-        key = cursor.key()
-        if key[:_CLASS_END] != prefix:
-            return
-        _, _, start, inv, inv_minor = _KEY.unpack(key)
-        if start >= hi:
-            return
-        if inv >= inv_epoch:
-            yield start, inv, inv_minor
-            if start + 1 >= hi:
-                return
-            # Mostly a stack has one version: a step is four times cheaper than a seek.
-            if (
-                cursor.key() == key
-                and cursor.next()
-                and cursor.key()[:_STACK_END] != key[:_STACK_END]
-            ):
-                continue
-            start += 1
-        found = cursor.set_range(_KEY.pack(akey_id, cls, start, inv_epoch, 0))
-
-
-def _tops(
-    cursor: Cursor,
-    akey_id: int,
-    cls: int,
-    lo: int,
-    hi: int,
-    inv_epoch: int,
-    inv_floor: tuple[int, int],
-) -> Iterator[_Top]:
-    """The tops of the stacks of a class that are newer than the floor, by lo."""
-    for start, inv, inv_minor in _stacks(cursor, akey_id, cls, lo, hi, inv_epoch):
-        if (inv, inv_minor) < inv_floor:
-            record = ExtentRecord.parse(cursor.value())
-            yield inv, inv_minor, start, start + record.width, cls, record
-
-
-def _sweep(
-    cursor: Cursor,
-    akey_id: int,
-    tops: Iterator[_Top],
-    lo: int,
-    hi: int,
-    inv_floor: tuple[int, int],
-) -> Iterator[Piece]:
-    """Cut [lo, hi) into pieces: at every record the newest of what covers it.
-
-    `heap` holds one version of each stack that began so far. One that has ended stays until it is
-    the newest of all: only then does it matter what lies below it in its stack.
-    """
-    heap: list[_Top] = []
-    upcoming = next(tops, None)
-    current: _Top | None = None
-    begin = at = lo
-    while at < hi:
-        while upcoming is not None and upcoming[2] <= at:
-            heappush(heap, upcoming)
-            upcoming = next(tops, None)
-        while heap and heap[0][3] <= at:
-            older = _older(cursor, akey_id, heap[0], at, inv_floor)
-            if older is None:
-                heappop(heap)
-            else:
-                heapreplace(heap, older)
-        newest = heap[0] if heap else None
-        if newest is not current:
-            if begin < at:
-                yield _piece(begin, at, current)
-            begin, current = at, newest
-        at = min(hi, newest[3]) if newest is not None else hi
-        if upcoming is not None and upcoming[2] < at:
-            at = upcoming[2]
-    yield _piece(begin, hi, current)
-
-
-def _older(
-    cursor: Cursor, akey_id: int, top: _Top, at: int, inv_floor: tuple[int, int]
-) -> _Top | None:
-    """The next version below `top` in its stack that goes beyond `at`."""
-    inv, inv_minor, lo, _, cls, _ = top
-    key = _KEY.pack(akey_id, cls, lo, inv, inv_minor)
-    cursor.set_range(key)
-    while cursor.next():
-        found = cursor.key()
-        if found[:_STACK_END] != key[:_STACK_END]:
-            break
-        _, _, _, inv, inv_minor = _KEY.unpack(found)
-        if (inv, inv_minor) >= inv_floor:
-            break
-        record = ExtentRecord.parse(cursor.value())
-        if lo + record.width > at:
-            return inv, inv_minor, lo, lo + record.width, cls, record
-    return None
-
-
-def _piece(lo: int, hi: int, top: _Top | None) -> Piece:
-    if top is None:
-        return Piece(lo, hi)
-    inv, inv_minor, extent_lo, _, _, record = top
-    return Piece(lo, hi, record, extent_lo, inv ^ U64_MAX, inv_minor ^ _U16_MAX)
-
-
-def _forwards(
-    reader: Reader,
-    akey_id: int,
-    lo: int,
-    hi: int,
-    classes: int,
-    epoch: int,
-    floor: tuple[int, int],
-) -> Iterator[Piece]:
-    """All pieces of [lo, hi), found as they are asked for."""
-    inv_floor = _inverse(floor)
-    tops = merge(
-        *(
-            _tops(reader.cursor(), akey_id, cls, lo, hi, epoch ^ U64_MAX, inv_floor)
-            for cls in _classes(classes)
-        ),
-        key=_LO_OF_TOP,
-    )
-    return _sweep(reader.cursor(), akey_id, tops, lo, hi, inv_floor)
-
-
-def _backwards(
-    reader: Reader,
-    akey_id: int,
-    lo: int,
-    hi: int,
-    classes: int,
-    epoch: int,
-    floor: tuple[int, int],
-) -> Iterator[Piece]:
-    """The same pieces, the highest first: `find` on ranges that end where the last one began."""
-    cursor = reader.cursor()
-    steps = 1
-    joined: Piece | None = None
-    while lo < hi:
-        begin = max(
-            [lo, *(_nth_before(cursor, akey_id, cls, hi, steps) for cls in _classes(classes))]
-        )
-        found = find(reader, akey_id, begin, hi, classes=classes, epoch=epoch, floor=floor)
-        for piece in reversed(found):
-            if joined is None:
-                joined = piece
-            elif piece[3:] == joined[3:]:
-                joined = joined._replace(lo=piece.lo)
-            else:
-                yield joined
-                joined = piece
-        hi = begin
-        steps = min(2 * steps, _BACKWARD_STEP_MAX)
-    if joined is not None:
-        yield joined
-
-
-def _nth_before(cursor: Cursor, akey_id: int, cls: int, hi: int, n: int) -> int:
-    """Where the n-th stack of the class before `hi` begins; 0 if there are fewer."""
-    prefix = _CLASS.pack(akey_id, cls)
-    for _ in range(n):
-        key = _CLASS.pack(akey_id, cls + 1) if hi > U64_MAX else _KEY.pack(akey_id, cls, hi, 0, 0)
-        if not (cursor.prev() if cursor.set_range(key) else cursor.last()):
-            return 0
-        key = cursor.key()
-        if key[:_CLASS_END] != prefix:
-            return 0
-        hi = _KEY.unpack(key)[2]
-    return hi
-
-
-def _inverse(floor: tuple[int, int]) -> tuple[int, int]:
-    return floor[0] ^ U64_MAX, floor[1] ^ _U16_MAX
