@@ -61,3 +61,8 @@ def test_other_names() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = daos.nonsense
     assert not hasattr(daos, "connect")
+
+
+def test_a_name_may_be_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(daos._HOME, "base", "")
+    assert daos.__getattr__("base") is importlib.import_module("daos.base")
