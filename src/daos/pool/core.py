@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from daos.base.errors import BusyError, InvalidError
+from daos.base.errors import AccessError, BusyError, InvalidError
 from daos.base.names import check_label
 from daos.base.props import Property, Settable, Table, integer, one_of
 from daos.base.sizes import format_percent, parse_percent, parse_size
@@ -35,6 +35,12 @@ def check_share(flags: str, others: list[str], what: str) -> None:
         raise BusyError(f"{what} has {len(others)} other handles; exclusive access needs none")
     if "ex" in others:
         raise BusyError(f"{what} is held exclusively")
+
+
+def check_writable(flags: str, *, write: bool) -> None:
+    """Raises: AccessError for a change through a read-only handle."""
+    if write and flags == "r":
+        raise AccessError("the handle is read-only")
 
 
 def parse_ec_cell(text: str) -> str:
