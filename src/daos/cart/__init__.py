@@ -1,0 +1,1 @@
+"""CaRT: remote procedure calls between endpoints. See README.md."""

@@ -1,0 +1,223 @@
+"""The calling end: a `Call` for each request, a `CallerChannel` for each endpoint that is called.
+
+The channel is what a link carries bytes for: it feeds a `CallerSession`, answers its events at
+once, and kicks its link when there is something to send. It takes no decision about frames.
+
+    C1  `done` is called once for each call, never inside `send` or `cancel`
+    C2  a Head is answered at once, so the session never waits for its owner
+    C3  after `connection_lost`, or a peer's garbage, every call has ended
+
+Source: ours
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Generic
+
+from daos.base.errors import DER, CanceledError, DaosError, DeadlineError, ProtocolError
+from daos.base.ids import Epoch
+from daos.cart.framing import Broken, Event, Head, Landed, Message
+from daos.cart.protocol import DECODE_ERRORS, Procedure, ReplyT
+from daos.cart.session import CallerSession
+from daos.cart.wire import Bytes, Endpoint, Header, parse_failure
+
+if TYPE_CHECKING:
+    from daos.cart.station import Station
+    from daos.cart.transport import Link
+
+Done = Callable[[ReplyT | None, int, DaosError | None], None]
+Into = Sequence[memoryview] | Callable[[ReplyT, int], Sequence[memoryview]]
+
+
+class Call(Generic[ReplyT]):
+    """A call on its way: what `Context.send` gives."""
+
+    __slots__ = ("_channel", "_done", "_into", "_procedure", "_reply", "_rpc_id")
+
+    def __init__(
+        self,
+        procedure: Procedure[Any, ReplyT],
+        into: Into[ReplyT] | None,
+        done: Done[ReplyT],
+    ) -> None:
+        self._procedure = procedure
+        self._into = into
+        self._done: Done[ReplyT] | None = done
+        self._channel: CallerChannel | None = None
+        self._rpc_id = 0
+        self._reply: ReplyT | None = None
+
+    def cancel(self) -> None:
+        """Give the call up: `done` hears CanceledError, later; whatever the peer did stays done.
+
+        A call that has ended is left alone. Memory of `into` is not written to any more.
+        """
+        channel = self._channel
+        if channel is not None and channel.session.cancel(self._rpc_id):
+            error = CanceledError(f"{self._procedure.name}: given up by its caller")
+            channel.station.loop.call_soon(self.finish, channel.station, None, 0, error)
+
+    def finish(
+        self, station: Station, reply: ReplyT | None, nbytes: int, error: DaosError | None
+    ) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            self._channel = None
+            station.tell(self._procedure.name, done, reply, nbytes, error)
+
+
+class CallerChannel:
+    """The connection to one endpoint that we call."""
+
+    def __init__(
+        self,
+        station: Station,
+        peer: Endpoint,
+        *,
+        rpc_id_first: int,
+        arm: Callable[[int], None],
+        on_lost: Callable[[CallerChannel], None],
+    ) -> None:
+        self.station = station
+        self.peer = peer
+        self.session: CallerSession[Call[Any]] = CallerSession(
+            station.limits, peer=peer, source=station.endpoint, rpc_id_first=rpc_id_first
+        )
+        self.get_buffer: Callable[[int], memoryview] = self.session.get_buffer
+        self.link: Link  # set by the context as soon as the transport has made it
+        self._arm = arm
+        self._on_lost = on_lost
+        self._kicked = False
+        self._epoch_seen = 0
+
+    def send(
+        self,
+        call: Call[Any],
+        body: bytes,
+        payload: Sequence[memoryview],
+        *,
+        deadline_ns: int,
+        trace_id: int,
+    ) -> None:
+        """Raises: InvalidError, AgainError, as the session's `request`."""
+        call._rpc_id = self.session.request(
+            call,
+            call._procedure.opcode,
+            body,
+            payload,
+            deadline_ns=deadline_ns,
+            trace_id=trace_id,
+        )
+        call._channel = self
+        if not self._kicked:
+            self._kicked = True
+            self.link.kick()
+
+    def data_to_send(self, nbytes_max: int) -> Sequence[bytes | memoryview]:
+        session = self.session
+        self._kicked = False
+        if not session.has_output:
+            return ()
+        pieces = session.data_to_send(nbytes_max, self.station.hlc.now())
+        if session.has_output:
+            self._kick()
+        return pieces
+
+    def data_sent(self) -> None:
+        self.session.data_sent()
+        if (deadline_ns := self.session.next_deadline_ns()) is not None:
+            self._arm(deadline_ns)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        session = self.session
+        now_ns = self.station.clock.now_ns()
+        events = session.buffer_updated(nbytes, now_ns)
+        while events:
+            more: list[Event[Call[Any]]] = []
+            for event in events:
+                match event:
+                    case Message(header, body, call):
+                        assert call is not None
+                        reply, error = self._read(call, header, body)
+                        call.finish(self.station, reply, 0, error)
+                    case Head():
+                        if not session.dead:  # a callback of an earlier event may have closed us
+                            more = session.land(self._destinations(event), now_ns)
+                    case Landed(header, call):
+                        assert call is not None
+                        call.finish(self.station, call._reply, header.payload_size, None)
+                    case Broken(error):
+                        self.link.close(error)
+                        self._end(f"the peer broke the protocol: {error.message}")
+            events = more
+        if not self._kicked and session.has_output:
+            self._kick()
+
+    def connection_lost(self, error: DaosError | None) -> None:
+        self._end(error.message if error else "the peer closed it")
+
+    def expire(self, now_ns: int) -> None:
+        """End the calls whose deadline has passed."""
+        for call in self.session.expire(now_ns):
+            name = call._procedure.name
+            error = DeadlineError(f"{name} to {self.peer}: no answer before the deadline")
+            call.finish(self.station, None, 0, error)
+        if not self._kicked and self.session.has_output:
+            self._kick()
+
+    def end(self, error: DaosError) -> None:
+        """End all calls with `error`. Idempotent."""
+        for call in self.session.end():
+            call.finish(self.station, None, 0, error)
+
+    def _end(self, reason: str) -> None:
+        self._on_lost(self)
+        text = f"no connection to {self.peer}: {reason}"
+        self.end(DaosError(text, code=DER.UNREACH))
+
+    def _kick(self) -> None:
+        self._kicked = True
+        self.link.kick()
+
+    def _read(
+        self, call: Call[ReplyT], header: Header, body: Bytes
+    ) -> tuple[ReplyT | None, DaosError | None]:
+        """The message of a reply, or why there is none."""
+        if header.epoch > self._epoch_seen:
+            try:
+                self.station.hlc.observe(Epoch(header.epoch))
+            except DaosError as error:
+                return None, error
+            self._epoch_seen = header.epoch
+        if header.status:
+            return None, parse_failure(header.status, body)
+        try:
+            return call._procedure.decode_reply(body), None
+        except DECODE_ERRORS as error:
+            name = call._procedure.name
+            return None, ProtocolError(f"{name}: the reply of {self.peer} is unreadable: {error}")
+
+    def _destinations(self, head: Head[Call[Any]]) -> Sequence[memoryview] | None:
+        """Where the payload of a reply goes; None when the call has ended instead."""
+        call = head.token
+        assert call is not None
+        station = self.station
+        size = head.header.payload_size
+        call._reply, error = self._read(call, head.header, head.body)
+        views: Sequence[memoryview] | DaosError
+        if error is not None:
+            views = error
+        elif callable(call._into):
+            views = station.attempt(call._procedure.name, call._into, call._reply, size)
+        else:
+            views = call._into or ()
+        if not isinstance(views, DaosError):
+            room = sum([view.nbytes for view in views])
+            if room < size:
+                text = f"{call._procedure.name}: {size} bytes came, there is room for {room}"
+                views = DaosError(text, code=DER.TRUNC)
+        if isinstance(views, DaosError):
+            call.finish(station, None, 0, views)
+            return None
+        return views if call._done is not None else None

@@ -1,0 +1,347 @@
+"""The serving end: an `Rpc` for each request, a `ServerChannel` for each peer that calls.
+
+The order of a request's checks: known procedure, meant for us, clock, readable, payload wanted.
+Each failure is a reply with its own code; the payload of a refused request is dropped.
+
+    V1  a handler runs once for a request, after its payload is whole
+    V2  an answer goes out once; a second one is a bug (assert), one after the end of the
+        connection goes nowhere
+    V3  `abort` is called at most once, when the connection or the context ends before the answer.
+        What `land` sets is valid until the handler is called; the handler may set its own
+    V4  `sent` is called once for every reply that was given one, whatever happens
+
+Source: DAOS src/cart/crt_rpc.c crt_rpc_handler_common, crt_rpc_common_hdlr; payloads: ours
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, cast
+
+from daos.base.errors import DER, DaosError, InvalidError
+from daos.base.ids import Epoch, Rank, Tag
+from daos.cart.framing import Broken, Event, Head, Landed, Message, Sent
+from daos.cart.protocol import (
+    DECODE_ERRORS,
+    Procedure,
+    ReplyT,
+    RequestT,
+    base_of,
+    version_of,
+)
+from daos.cart.session import ServerSession
+from daos.cart.wire import Bytes, Endpoint, Header
+
+if TYPE_CHECKING:
+    from daos.cart.station import Station
+    from daos.cart.transport import Link
+
+Abort = Callable[[], None]
+
+
+class Rpc(Generic[RequestT, ReplyT]):
+    """A request, from its decoding to its answer.
+
+    `payload` is what `land` named, whole when the handler runs; empty without payload. `land_state`
+    belongs to `land` and the handler. `abort`, see V3.
+    """
+
+    __slots__ = (
+        "_channel",
+        "abort",
+        "answered",
+        "header",
+        "land_state",
+        "payload",
+        "procedure",
+        "request",
+    )
+
+    def __init__(
+        self,
+        channel: ServerChannel,
+        procedure: Procedure[RequestT, ReplyT],
+        header: Header,
+        request: RequestT,
+    ) -> None:
+        self._channel = channel
+        self.procedure = procedure
+        self.header = header
+        self.request = request
+        self.payload: Sequence[memoryview] = ()
+        self.land_state: Any = None  # whatever its owner likes
+        self.abort: Abort | None = None
+        self.answered = False
+
+    @property
+    def payload_size(self) -> int:
+        """Bytes."""
+        return self.header.payload_size
+
+    @property
+    def deadline_ns(self) -> int:
+        """Absolute, Unix time: the caller does not wait any longer."""
+        return self.header.deadline_ns
+
+    @property
+    def trace_id(self) -> int:
+        """The user's operation; pass it on with what is called on its behalf."""
+        return self.header.trace_id
+
+    @property
+    def epoch(self) -> Epoch:
+        """The caller's clock when the request left; ours is past it."""
+        return Epoch(self.header.epoch)
+
+    @property
+    def source(self) -> Endpoint:
+        """Who asks; rank NO_RANK: a client."""
+        return Endpoint(Rank(self.header.source_rank), Tag(self.header.source_tag))
+
+    def reply(
+        self, message: ReplyT, payload: Sequence[memoryview] = (), *, sent: Sent | None = None
+    ) -> None:
+        """Answer. `payload` has to stay as it is until `sent`, which comes later, always.
+
+        Raises:     TypeError   the message cannot be encoded; nothing was answered
+        """
+        self._channel.reply(self, self.procedure.encode(message), payload, sent)
+
+    def fail(self, error: DaosError) -> None:
+        """Answer with an error: its code and text reach the caller."""
+        self._channel.fail(self, error)
+
+
+Land = Callable[[Rpc[RequestT, ReplyT]], Sequence[memoryview]]
+Handler = Callable[[Rpc[RequestT, ReplyT]], Coroutine[Any, Any, None] | None]
+
+
+class Service(NamedTuple):
+    """How one procedure is served."""
+
+    procedure: Procedure
+    handler: Handler
+    land: Land | None
+    is_coroutine: bool
+
+
+class ServerChannel:
+    """The connection of one peer that calls us."""
+
+    def __init__(
+        self, station: Station, link: Link, *, on_lost: Callable[[ServerChannel], None]
+    ) -> None:
+        self.station = station
+        self.link = link
+        self.session = ServerSession(station.limits)
+        self.get_buffer: Callable[[int], memoryview] = self.session.get_buffer
+        self._on_lost = on_lost
+        self._rpcs: dict[int, Rpc] = {}  # unanswered, by rpc_id
+        self._landing: Rpc | None = None
+        self._kicked = False
+        self._paused = False
+        self._closed = False
+        self._epoch_seen = 0
+
+    # --- what the link calls ----------------------------------------------------------------------
+
+    def data_to_send(self, nbytes_max: int) -> Sequence[bytes | memoryview]:
+        session = self.session
+        self._kicked = False
+        if not session.has_output:
+            return ()
+        pieces = session.data_to_send(nbytes_max, self.station.hlc.now())
+        if session.has_output:
+            self._kick()
+        return pieces
+
+    def data_sent(self) -> None:
+        self._tell_sent(self.session.data_sent())
+        if self._paused:
+            self._maybe_resume()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        session = self.session
+        now_ns = self.station.clock.now_ns()
+        events = session.buffer_updated(nbytes, now_ns)
+        while events:
+            more: list[Event[None]] = []
+            for event in events:
+                match event:
+                    case _ if self._closed:
+                        break  # by a handler of an earlier event
+                    case Message(header, body):
+                        if rpc := self._open(header, body):
+                            self._dispatch(rpc)
+                    case Head():
+                        more = session.land(self._destinations(event), now_ns)
+                    case Landed():
+                        rpc, self._landing = self._landing, None
+                        assert rpc is not None
+                        rpc.abort = None
+                        self._dispatch(rpc)
+                    case Broken(error):
+                        self.link.close(error)
+                        self._end()
+            events = more
+        if session.has_output and not self._kicked:
+            self._kick()  # replies that the session gave by itself
+        if not session.may_read and not self._paused:
+            self._paused = True
+            self.link.pause_reading()
+
+    def connection_lost(self, error: DaosError | None) -> None:
+        del error  # nobody is left who would want to know
+        self._end()
+        self._on_lost(self)
+
+    # --- what the context calls -------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Answer nothing more; what was answered still leaves."""
+        self._closed = True
+        self._abort_all()
+        self.link.close()
+
+    # --- what an Rpc calls ------------------------------------------------------------------------
+
+    def reply(
+        self, rpc: Rpc, body: bytes, payload: Sequence[memoryview], sent: Sent | None
+    ) -> None:
+        if not self._answered(rpc):
+            if sent is not None:
+                self._tell_sent([sent])
+            return
+        try:
+            self.session.reply(rpc.header, body, payload, sent=sent)
+        except DaosError as error:  # too large: the caller hears that instead
+            self.session.fail(rpc.header, error)
+            if sent is not None:
+                self._tell_sent([sent])
+        self._after_answer()
+
+    def fail(self, rpc: Rpc, error: DaosError) -> None:
+        if self._answered(rpc):
+            self.session.fail(rpc.header, error)
+            self._after_answer()
+
+    def _answered(self, rpc: Rpc) -> bool:
+        """Mark it; False if nobody waits for the answer any more."""
+        assert not rpc.answered, f"{rpc.procedure.name}: answered twice"
+        rpc.answered = True
+        return self._rpcs.pop(rpc.header.rpc_id, None) is not None
+
+    def _after_answer(self) -> None:
+        if not self._kicked:
+            self._kick()
+        if self._paused:
+            self._maybe_resume()
+
+    # --- a request's way --------------------------------------------------------------------------
+
+    def _open(self, header: Header, body: Bytes) -> Rpc | None:
+        """The request behind a frame; None if it was refused."""
+        station = self.station
+        service = station.services.get(header.opcode)
+        error: DaosError
+        try:
+            if service is None:
+                error = self._unregistered(header.opcode)
+            elif (header.rank, header.tag) != station.endpoint:
+                here = Endpoint(Rank(header.rank), Tag(header.tag))
+                text = f"the request is for {here}, this is {station.endpoint}"
+                error = DaosError(text, code=DER.BAD_TARGET)
+            else:
+                if header.epoch > self._epoch_seen:
+                    station.hlc.observe(Epoch(header.epoch))
+                    self._epoch_seen = header.epoch
+                procedure = service.procedure
+                rpc = Rpc(self, procedure, header, procedure.decode_request(body))
+                self._rpcs[header.rpc_id] = rpc
+                return rpc
+        except DECODE_ERRORS as bad:
+            assert service is not None
+            error = InvalidError(f"{service.procedure.name}: unreadable request: {bad}")
+        except DaosError as refused:  # HLC_SYNC
+            error = refused
+        self.session.fail(header, error)
+        return None
+
+    def _destinations(self, head: Head[None]) -> Sequence[memoryview] | None:
+        """Ask `land` where the payload goes; None if the request was refused."""
+        rpc = self._open(head.header, head.body)
+        if rpc is None:
+            return None
+        name, size = rpc.procedure.name, rpc.payload_size
+        land = self.station.services[head.header.opcode].land
+        if land is None:
+            rpc.fail(InvalidError(f"{name} takes no payload, {size} bytes came"))
+            return None
+        views = self.station.attempt(name, land, rpc)
+        if isinstance(views, DaosError):
+            rpc.fail(views)
+            return None
+        room = sum([view.nbytes for view in views])
+        if room != size:
+            abort, rpc.abort = rpc.abort, None
+            if abort is not None:
+                self.station.tell(name, abort)
+            rpc.fail(InvalidError(f"{name}: the request describes {room} bytes, {size} came"))
+            return None
+        rpc.payload = views
+        self._landing = rpc
+        return views
+
+    def _dispatch(self, rpc: Rpc) -> None:
+        """Call the handler."""
+        station = self.station
+        service = station.services[rpc.header.opcode]
+        if service.is_coroutine:
+            station.spawn(rpc, cast("Callable[[Rpc], Coroutine[Any, Any, None]]", service.handler))
+            return
+        result = station.attempt(rpc.procedure.name, service.handler, rpc)
+        if result is None:
+            return
+        if not isinstance(result, DaosError) or rpc.answered:
+            stray = TypeError(f"the handler gave {result!r} besides its answer")
+            result = station.bug(rpc.procedure.name, stray)
+        if not rpc.answered:
+            rpc.fail(result)
+
+    def _unregistered(self, opcode: int) -> DaosError:
+        base, version = base_of(opcode), version_of(opcode)
+        known = sorted(
+            {version_of(each) for each in self.station.services if base_of(each) == base}
+        )
+        if known and version not in known:
+            text = f"protocol {base:#04x} version {version} is not served here, only {known}"
+        else:
+            text = f"procedure {opcode:#010x} is not served here"
+        return DaosError(text, code=DER.UNREG)
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def _end(self) -> None:
+        self._landing = None
+        self._tell_sent(self.session.end())
+        self._abort_all()
+
+    def _abort_all(self) -> None:
+        rpcs, self._rpcs = self._rpcs, {}
+        for rpc in rpcs.values():
+            abort, rpc.abort = rpc.abort, None
+            if abort is not None:
+                self.station.tell(rpc.procedure.name, abort)
+
+    def _tell_sent(self, hooks: list[Sent]) -> None:
+        for sent in hooks:
+            self.station.loop.call_soon(self.station.tell, "sent", sent)
+
+    def _maybe_resume(self) -> None:
+        if self.session.may_read:
+            self._paused = False
+            self.link.resume_reading()
+
+    def _kick(self) -> None:
+        self._kicked = True
+        self.link.kick()

@@ -1,0 +1,107 @@
+"""What the channels of one context share, and the one place where foreign code is called.
+
+Foreign code is what users of a context hand in: handlers, `land`, `into`, `done`, `sent`, `abort`.
+It runs inside `attempt` or `tell`: what it raises harms its own call alone. A `DaosError` is an
+answer where an answer is due. Anything else is a bug: logged once, told to `on_bug`, and the peer
+hears MISC.
+
+Source: ours
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from daos.base.errors import DER, AgainError, CanceledError, DaosError
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from daos.base.clock import Clock
+    from daos.base.hlc import Hlc
+    from daos.cart.framing import Limits
+    from daos.cart.serving import Rpc, Service
+    from daos.cart.wire import Endpoint
+
+log = logging.getLogger(__name__)
+
+ResultT = TypeVar("ResultT")
+
+
+class Station:
+    """What all channels of a context share."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        clock: Clock,
+        hlc: Hlc,
+        loop: asyncio.AbstractEventLoop,
+        limits: Limits,
+        on_bug: Callable[[Exception], None] | None,
+    ) -> None:
+        self.endpoint = endpoint
+        self.clock = clock
+        self.hlc = hlc
+        self.loop = loop
+        self.limits = limits
+        self.on_bug = on_bug
+        self.bugs = 0
+        self.services: dict[int, Service] = {}
+        self.tasks: dict[asyncio.Task[None], Rpc] = {}
+
+    def attempt(
+        self, where: str, function: Callable[..., ResultT], *args: object
+    ) -> ResultT | DaosError:
+        """Call foreign code that may refuse by a DaosError; returns its result or the error."""
+        try:
+            return function(*args)
+        except DaosError as error:
+            return error
+        except Exception as bug:  # the supervisor's place: on_bug decides whether to go on
+            return self.bug(where, bug)
+
+    def tell(self, where: str, function: Callable[..., object], *args: object) -> None:
+        """Call foreign code that has no business to fail."""
+        try:
+            function(*args)
+        except Exception as bug:  # as above
+            self.bug(where, bug)
+
+    def bug(self, where: str, bug: Exception) -> DaosError:
+        """Report an exception that should not exist; returns what a peer is told of it."""
+        self.bugs += 1
+        log.error("bug procedure=%s endpoint=%s", where, self.endpoint, exc_info=bug)
+        if self.on_bug is not None:
+            self.on_bug(bug)
+        return DaosError(f"{where}: internal error, {type(bug).__name__}", code=DER.MISC)
+
+    def spawn(self, rpc: Rpc, handler: Callable[[Rpc], Coroutine[Any, Any, None]]) -> None:
+        """Run a coroutine handler as a task of ours."""
+        if len(self.tasks) >= self.limits.tasks_max:
+            rpc.fail(AgainError(f"{len(self.tasks)} requests are being worked on already"))
+            return
+        task = self.loop.create_task(handler(rpc), name=rpc.procedure.name)
+        self.tasks[task] = rpc
+        task.add_done_callback(self._handled)
+
+    def _handled(self, task: asyncio.Task[None]) -> None:
+        rpc = self.tasks.pop(task)
+        name = rpc.procedure.name
+        error: BaseException | None
+        if task.cancelled():
+            error = CanceledError(f"{name}: the handler was cancelled")
+        else:
+            error = task.exception()
+        if rpc.answered:
+            if isinstance(error, Exception) and not isinstance(error, CanceledError):
+                self.bug(name, error)
+        elif isinstance(error, DaosError):
+            rpc.fail(error)
+        elif isinstance(error, Exception):
+            rpc.fail(self.bug(name, error))
+        else:
+            rpc.fail(DaosError(f"{name}: the handler gave no answer", code=DER.NOREPLY))

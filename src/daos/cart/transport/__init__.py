@@ -1,0 +1,107 @@
+"""The seam between CaRT and whatever carries its bytes.
+
+A `Transport` connects endpoints, a `Link` is one end of a connection, a `Channel` is what the link
+carries bytes for: it is implemented by `cart.context`, once for every transport.
+
+Bytes in: the link asks the channel for a buffer, fills it, and says how much.
+Bytes out are pulled: the channel says `kick`, the link later asks `data_to_send`.
+
+    T1  a link calls its channel only from callbacks of the loop, never from inside a call that the
+        channel made on it: no surprise on the stack
+    T2  all that a channel queues in one turn of the loop leaves in one `data_to_send`
+    T3  a link takes no more than it can pass on; what it took is copied or sent when it says
+        `data_sent`, and until then it only reads that memory
+    T4  bytes arrive in order, each once, or the connection is lost
+    T5  `connection_lost` comes exactly once, and nothing after it. A channel that has called
+        `close` hears nothing from its peer any more; what it had queued still leaves
+    T6  between `pause_reading` and `resume_reading` little more arrives: what was under way
+
+Addresses, sockets, name services are a transport's own business. A new one passes
+`daos.testing.kits.transport`.
+
+Source: ours, after asyncio.BufferedProtocol; DAOS reaches Mercury through src/cart/crt_hg.c
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from daos.base.errors import DaosError
+from daos.cart.wire import Endpoint
+
+__all__ = ["Acceptor", "Channel", "Link", "Listener", "Transport"]
+
+
+class Channel(Protocol):
+    """What a link carries bytes for."""
+
+    def get_buffer(self, size_hint: int, /) -> memoryview:
+        """Where the next bytes of the peer go; never empty."""
+        ...
+
+    def buffer_updated(self, nbytes: int, /) -> None:
+        """The first `nbytes` of that buffer were filled, 1 or more."""
+        ...
+
+    def data_to_send(self, nbytes_max: int, /) -> Sequence[bytes | memoryview]:
+        """What is queued, in order, whole messages until `nbytes_max` is reached; or nothing.
+
+        If more is left then, the channel kicks again by itself.
+        """
+        ...
+
+    def data_sent(self) -> None:
+        """What `data_to_send` gave is read by nobody any more."""
+        ...
+
+    def connection_lost(self, error: DaosError | None, /) -> None:
+        """The end. `error` says why; None: one of the two closed in order."""
+        ...
+
+
+class Link(Protocol):
+    """One end of a connection, which may still be on its way up."""
+
+    def kick(self) -> None:
+        """There is something to send."""
+        ...
+
+    def pause_reading(self) -> None:
+        """Let the peer wait. Idempotent."""
+        ...
+
+    def resume_reading(self) -> None:
+        """The opposite. Idempotent."""
+        ...
+
+    def close(self, error: DaosError | None = None) -> None:
+        """Send what is queued, then end; with an error, end at once. Idempotent."""
+        ...
+
+
+Acceptor = Callable[[Link], Channel]
+"""Asked for the channel of a connection that a peer has opened."""
+
+
+class Listener(Protocol):
+    """What `listen` gives."""
+
+    def close(self) -> None:
+        """Take no new connections; those that are there stay. Idempotent."""
+        ...
+
+
+class Transport(Protocol):
+    """A way to other endpoints."""
+
+    def listen(self, endpoint: Endpoint, acceptor: Acceptor) -> Listener:
+        """Take connections to `endpoint`.
+
+        Raises:     ExistsError    somebody listens there
+        """
+        ...
+
+    def connect(self, endpoint: Endpoint, channel: Channel) -> Link:
+        """Begin a connection; its failure is a `connection_lost` with DER_UNREACH, later."""
+        ...
