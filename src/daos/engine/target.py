@@ -146,13 +146,23 @@ class Target:
             if container not in shard.vos.containers():
                 await shard.meta.durable(shard.vos.create_container(container))
             opened = shard.containers[container] = shard.vos.open_container(container)
-        self.raise_bound(opened, bound)
+        await self._raise_bound(shard, opened, bound)
         return opened
 
-    def raise_bound(self, container: VosContainer, epoch: Epoch) -> None:
-        """Make `epoch` the past: every later write of this target is newer."""
+    async def end_past(self, pool: PoolUuid, container: ContainerUuid, epoch: Epoch) -> None:
+        """Make `epoch` the past: whatever this target writes from now on is newer. Durable.
+
+        Raises: NotFoundError  the container is not open here
+        """
+        shard = self.shard(pool)
+        opened = shard.containers.get(container)
+        if opened is None:
+            raise NotFoundError(f"container {container} is not open on target {self.index}")
+        await self._raise_bound(shard, opened, epoch)
+
+    async def _raise_bound(self, shard: Shard, container: VosContainer, epoch: Epoch) -> None:
         self.xstream.hlc.raise_to(epoch)
-        container.raise_bound(epoch)
+        await shard.meta.durable(container.raise_bound(epoch))
 
     async def destroy_container(self, pool: PoolUuid, container: ContainerUuid) -> None:
         """Unlink the container, durably; its space comes back in steps. Absent: no error."""

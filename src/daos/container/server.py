@@ -1,0 +1,161 @@
+"""Container requests: to the service of the pool they name, and on every target.
+
+No decision is taken here; `service.py` has the records and the orders that matter.
+Source: DAOS src/container/srv.c, srv_target.c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from daos.base.checksum import ChecksumType
+from daos.base.ids import ContainerUuid, Epoch, HandleUuid, PoolUuid
+from daos.cart.context import Rpc
+from daos.cart.protocol import Procedure
+from daos.container import wire
+from daos.container.service import ContainerService
+from daos.engine.target import ContainerHandle, Target
+from daos.engine.xstream import Xstream
+from daos.pool.server import PoolModule, answering
+
+
+class ContainerModule:
+    """The container services of a rank, and the container handlers of its targets."""
+
+    name = "container"
+    id = wire.MODULE_ID
+    version = wire.VERSION
+
+    def __init__(self, xstream: Xstream, pools: PoolModule) -> None:
+        self._xstream = xstream
+        self._pools = pools
+
+    async def open(self, pool: PoolUuid, *, evict: bool) -> None:
+        """Finish half-done work of a pool whose service has just opened."""
+        service = self._service(pool.bytes)
+        if evict:
+            await service.evict_all()
+        await service.resume()
+
+    def setup_system(self) -> None:
+        """Serve clients on the system xstream."""
+        serve = self._xstream.context.serve
+        handlers: list[tuple[Procedure[Any, Any], Callable[..., Any]]] = [
+            (wire.CREATE, self._create),
+            (wire.DESTROY, self._destroy),
+            (wire.OPEN, self._open),
+            (wire.CLOSE, self._close),
+            (wire.QUERY, self._query),
+            (wire.LIST, self._list),
+            (wire.PROPS, self._props),
+            (wire.SET_PROPS, self._set_props),
+            (wire.ATTRS, self._attrs),
+            (wire.SET_ATTRS, self._set_attrs),
+            (wire.SNAP_CREATE, self._snapshot),
+            (wire.SNAP_LIST, self._snapshots),
+            (wire.SNAP_DESTROY, self._destroy_snapshot),
+            (wire.ALLOC_OIDS, self._alloc_oids),
+        ]
+        for procedure, handler in handlers:
+            serve(procedure, answering(handler))
+
+    def setup_target(self, target: Target) -> None:
+        """Serve what the container service asks of a target."""
+        serve = target.xstream.context.serve
+
+        async def open_(rpc: Rpc[wire.TargetOpenRequest]) -> wire.Empty:
+            request = rpc.request
+            pool = PoolUuid(UUID(bytes=request.pool))
+            container = await target.open_container(
+                pool,
+                ContainerUuid(UUID(bytes=request.container)),
+                bound=Epoch(request.newest_snapshot),
+            )
+            target.add_handle(
+                ContainerHandle(
+                    uuid=HandleUuid(UUID(bytes=request.handle)),
+                    shard=target.shard(pool),
+                    container=container,
+                    writable=request.writable,
+                    checksum_type=ChecksumType(request.checksum_type),
+                    checksum_chunk=request.checksum_chunk,
+                )
+            )
+            return wire.Empty()
+
+        async def close(rpc: Rpc[wire.TargetCloseRequest]) -> wire.Empty:
+            target.remove_handle(HandleUuid(UUID(bytes=rpc.request.handle)))
+            return wire.Empty()
+
+        async def destroy(rpc: Rpc[wire.TargetDestroyRequest]) -> wire.Empty:
+            await target.destroy_container(
+                PoolUuid(UUID(bytes=rpc.request.pool)),
+                ContainerUuid(UUID(bytes=rpc.request.container)),
+            )
+            return wire.Empty()
+
+        async def snapshot(rpc: Rpc[wire.TargetSnapshotRequest]) -> wire.Empty:
+            request = rpc.request
+            await target.end_past(
+                PoolUuid(UUID(bytes=request.pool)),
+                ContainerUuid(UUID(bytes=request.container)),
+                Epoch(request.epoch),
+            )
+            return wire.Empty()
+
+        serve(wire.TGT_OPEN, answering(open_))
+        serve(wire.TGT_CLOSE, answering(close))
+        serve(wire.TGT_DESTROY, answering(destroy))
+        serve(wire.TGT_SNAPSHOT, answering(snapshot))
+
+    def _service(self, pool: bytes) -> ContainerService:
+        return ContainerService(self._xstream, self._pools.service(pool))
+
+    async def _create(self, rpc: Rpc[wire.CreateRequest]) -> wire.ContainerRecord:
+        return await self._service(rpc.request.pool).create(rpc.request)
+
+    async def _destroy(self, rpc: Rpc[wire.DestroyRequest]) -> wire.Empty:
+        await self._service(rpc.request.pool).destroy(rpc.request, rpc.deadline_ns)
+        return wire.Empty()
+
+    async def _open(self, rpc: Rpc[wire.OpenRequest]) -> wire.OpenReply:
+        return await self._service(rpc.request.pool).open(rpc.request, rpc)
+
+    async def _close(self, rpc: Rpc[wire.HandleRequest]) -> wire.Empty:
+        await self._service(rpc.request.pool).close(rpc.request.handle, rpc)
+        return wire.Empty()
+
+    async def _query(self, rpc: Rpc[wire.HandleRequest]) -> wire.QueryReply:
+        return await self._service(rpc.request.pool).query(rpc.request.handle)
+
+    async def _list(self, rpc: Rpc[wire.ListRequest]) -> wire.ListReply:
+        return await self._service(rpc.request.pool).list(rpc.request.pool_handle)
+
+    async def _props(self, rpc: Rpc[wire.HandleRequest]) -> wire.PropsReply:
+        return wire.PropsReply(await self._service(rpc.request.pool).props(rpc.request.handle))
+
+    async def _set_props(self, rpc: Rpc[wire.SetPropsRequest]) -> wire.Empty:
+        await self._service(rpc.request.pool).set_props(rpc.request)
+        return wire.Empty()
+
+    async def _attrs(self, rpc: Rpc[wire.AttrsRequest]) -> wire.AttrsReply:
+        return wire.AttrsReply(await self._service(rpc.request.pool).attrs(rpc.request))
+
+    async def _set_attrs(self, rpc: Rpc[wire.SetAttrsRequest]) -> wire.Empty:
+        await self._service(rpc.request.pool).set_attrs(rpc.request)
+        return wire.Empty()
+
+    async def _snapshot(self, rpc: Rpc[wire.SnapshotCreateRequest]) -> wire.SnapshotRecord:
+        return await self._service(rpc.request.pool).snapshot(rpc.request, rpc)
+
+    async def _snapshots(self, rpc: Rpc[wire.HandleRequest]) -> wire.SnapshotListReply:
+        return await self._service(rpc.request.pool).snapshots(rpc.request.handle)
+
+    async def _destroy_snapshot(self, rpc: Rpc[wire.SnapshotDestroyRequest]) -> wire.Empty:
+        await self._service(rpc.request.pool).destroy_snapshot(rpc.request)
+        return wire.Empty()
+
+    async def _alloc_oids(self, rpc: Rpc[wire.AllocOidsRequest]) -> wire.AllocOidsReply:
+        return wire.AllocOidsReply(await self._service(rpc.request.pool).alloc_oids(rpc.request))
