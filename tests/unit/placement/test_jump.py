@@ -234,6 +234,19 @@ def test_a_later_extension_that_finishes_first() -> None:
     assert len(set(targets_of(jump_map.place(oid)))) == 32
 
 
+def test_a_target_added_to_an_early_rank_comes_last_among_its_hosts_targets() -> None:
+    """Only by id: by position it would shift those of the host's second rank."""
+    base = PoolMap.initial([("a", [(Rank(0), 4), (Rank(1), 4)])])
+    first, second = base.nodes[0].ranks
+    late = Target(8, Rank(0), TargetIndex(4), version=V2, in_ver=V2)
+    first = msgspec.structs.replace(first, targets=(*first.targets, late))
+    after = PoolMap(V2, [msgspec.structs.replace(base.nodes[0], ranks=(first, second))])
+    old, new = JumpMap(base), JumpMap(after)
+    for oid in object_ids("S1", 300):
+        ((was,),), ((now,),) = old.place(oid).groups, new.place(oid).groups
+        assert now.target_id in (was.target_id, 8)
+
+
 def test_a_new_target_inside_a_rank_is_passed_over() -> None:
     base = cluster(4)
     targets = list(base.targets)
