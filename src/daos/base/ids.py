@@ -41,6 +41,15 @@ PoolUuid = NewType("PoolUuid", uuid.UUID)
 ContainerUuid = NewType("ContainerUuid", uuid.UUID)
 HandleUuid = NewType("HandleUuid", uuid.UUID)
 
+# Who listens where on a rank: the system services at tag 0, target i at tag i + 1.
+SYSTEM_TAG: Final = Tag(0)
+
+
+def tag_of(target: TargetIndex) -> Tag:
+    """The tag at which a target listens. Source: DAOS src/engine/srv.c, one context a target."""
+    return Tag(target + 1)
+
+
 EPOCH_MAX: Final = Epoch((1 << 64) - 1)
 
 U32_MAX: Final = (1 << 32) - 1

@@ -131,7 +131,7 @@ class ContainerModule:
         return await self._service(rpc.request.pool).query(rpc.request.handle)
 
     async def _list(self, rpc: Rpc[wire.ListRequest]) -> wire.ListReply:
-        return await self._service(rpc.request.pool).list(rpc.request.pool_handle)
+        return await self._service(rpc.request.pool).containers(rpc.request.pool_handle)
 
     async def _props(self, rpc: Rpc[wire.HandleRequest]) -> wire.PropsReply:
         return wire.PropsReply(await self._service(rpc.request.pool).props(rpc.request.handle))

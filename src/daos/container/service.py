@@ -24,7 +24,7 @@ Source: DAOS src/container/srv_container.c, srv_epoch.c, srv_oi_table.c; the key
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -53,7 +53,15 @@ from daos.pool.server import (
     read_attrs,
     write_attrs,
 )
-from daos.rdb.interface import Compare, Delete, Put, prefix_end
+from daos.rdb.interface import (
+    Delete,
+    KeyValuePair,
+    Put,
+    absent,
+    prefix_end,
+    unchanged,
+    value_is,
+)
 
 _CONT: Final = b"cont/"
 _LABEL: Final = b"contlabel/"
@@ -81,10 +89,10 @@ class HandleRecord(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_
     flags: str
 
 
-class _Found(msgspec.Struct, frozen=True):
+class _Found(NamedTuple):
     uuid: bytes
     meta: ContainerMeta
-    revision: int  # of the record
+    pair: KeyValuePair
 
 
 class ContainerService:
@@ -133,14 +141,14 @@ class ContainerService:
         }
         key, now = _CONT + request.uuid, self._xstream.hlc.now()
         meta = ContainerMeta(label, False, 0, now)
-        compares = [Compare.absent(key)]
+        compares = [absent(key)]
         puts = [
             Put(key, msgspec.msgpack.encode(meta)),
             Put(b"contoid/" + request.uuid, _U64.pack(1)),
             *prop_puts(props, _prop_prefix(request.uuid)),
         ]
         if label:
-            compares.append(Compare.absent(_LABEL + label.encode()))
+            compares.append(absent(_LABEL + label.encode()))
             puts.append(Put(_LABEL + label.encode(), request.uuid))
         done = await self._rdb.txn(compares, puts)
         if not done.succeeded:
@@ -167,9 +175,7 @@ class ContainerService:
         ]
         if meta.label:
             operations.append(Delete(_LABEL + meta.label.encode()))
-        done = await self._rdb.txn(
-            [Compare.mod_revision(_CONT + found.uuid, found.revision)], operations
-        )
+        done = await self._rdb.txn([unchanged(found.pair)], operations)
         if not done.succeeded:
             raise BusyError(f"container {request.name!r} is being changed by somebody else")
         await self._remove(found.uuid, meta, deadline_ns=deadline_ns)
@@ -190,7 +196,7 @@ class ContainerService:
             meta = msgspec.structs.replace(found.meta, opened=self._xstream.hlc.now())
             record = HandleRecord(request.pool_handle, request.flags)
             done = await self._rdb.txn(
-                [Compare.mod_revision(_CONT + found.uuid, found.revision)],
+                [unchanged(found.pair)],
                 [
                     Put(_CONT + found.uuid, msgspec.msgpack.encode(meta)),
                     Put(
@@ -215,7 +221,7 @@ class ContainerService:
         if found.pairs:
             await self._forget(found.pairs[0].value, handle)
 
-    async def list(self, pool_handle: bytes) -> wire.ListReply:
+    async def containers(self, pool_handle: bytes) -> wire.ListReply:
         """Every container that is not being destroyed, by label."""
         await self._pool.check_handle(pool_handle, write=False)
         found = await self._rdb.range(_CONT, prefix_end(_CONT))
@@ -253,13 +259,13 @@ class ContainerService:
         changes = core.PROPERTIES.changes(request.props)
         label = changes.get("label", found.meta.label)
         meta = msgspec.structs.replace(found.meta, label=label, modified=self._xstream.hlc.now())
-        compares = [Compare.mod_revision(_CONT + found.uuid, found.revision)]
+        compares = [unchanged(found.pair)]
         operations: list[Put | Delete] = [
             Put(_CONT + found.uuid, msgspec.msgpack.encode(meta)),
             *prop_puts(changes, _prop_prefix(found.uuid)),
         ]
         if label != found.meta.label:
-            compares.append(Compare.absent(_LABEL + label.encode()))
+            compares.append(absent(_LABEL + label.encode()))
             operations.append(Put(_LABEL + label.encode(), found.uuid))
             if found.meta.label:
                 operations.append(Delete(_LABEL + found.meta.label.encode()))
@@ -291,9 +297,9 @@ class ContainerService:
             rpc,
         )
         key = _snap_prefix(found.uuid) + _U64.pack(epoch)
-        compares, puts = [Compare.absent(key)], [Put(key, request.name.encode())]
+        compares, puts = [absent(key)], [Put(key, request.name.encode())]
         if request.name:
-            compares.append(Compare.absent(name_key))
+            compares.append(absent(name_key))
             puts.append(Put(name_key, _U64.pack(epoch)))
         if not (await self._rdb.txn(compares, puts)).succeeded:
             raise ExistsError(f"a snapshot named {request.name!r} exists")
@@ -331,7 +337,7 @@ class ContainerService:
             if first + request.count > U64_MAX:
                 raise InvalidError("the container has no object ids left")
             done = await self._rdb.txn(
-                [Compare.value(key, _U64.pack(first))],
+                [value_is(key, _U64.pack(first))],
                 [Put(key, _U64.pack(first + request.count))],
             )
             if done.succeeded:
@@ -429,7 +435,7 @@ class ContainerService:
         if not pairs:
             return None
         meta = parse_record(ContainerMeta, pairs[0].value, "container")
-        return _Found(uuid, meta, pairs[0].mod_revision)
+        return _Found(uuid, meta, pairs[0])
 
     async def _handles(self, uuid: bytes) -> dict[bytes, HandleRecord]:
         prefix = _handle_prefix(uuid)

@@ -9,19 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Final
 
 from daos.base.clock import Clock, Rng
 from daos.base.hlc import Hlc
-from daos.base.ids import Rank, Tag, TargetIndex
+from daos.base.ids import Rank, Tag
 from daos.cart.context import Context
-
-SYSTEM_TAG: Final = Tag(0)
-
-
-def tag_of(target: TargetIndex) -> Tag:
-    """The tag at which target `target` of any rank listens."""
-    return Tag(target + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ import asyncio
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from daos.base.checksum import ChecksumType, compute
 from daos.base.errors import (
@@ -26,9 +26,10 @@ from daos.base.errors import (
     InvalidError,
     ProtocolError,
 )
-from daos.base.ids import Epoch, GroupIndex, MapVersion, ObjectId, Tag, TargetIndex
+from daos.base.ids import Epoch, GroupIndex, MapVersion, ObjectId, tag_of
 from daos.base.iod import Iod, QueryFlag, Recx
 from daos.cart.context import Context, Endpoint
+from daos.cart.protocol import Procedure
 from daos.object import core, wire
 from daos.placement.layout import Layout, Shard
 
@@ -37,6 +38,9 @@ UpdateDone = Callable[[Epoch, DaosError | None], None]
 FetchDone = Callable[["wire.FetchReply | None", DaosError | None], None]
 # Names the memory for each piece of a reply, in order, each exactly as long as its records.
 Into = Callable[[wire.FetchReply], Sequence[memoryview]]
+
+_RequestT = TypeVar("_RequestT")
+_ReplyT = TypeVar("_ReplyT")
 
 _ANCHOR: Final = struct.Struct("<I")
 
@@ -84,11 +88,11 @@ class ContainerLink:
     writable: bool
     checksum_type: ChecksumType
     map_version: MapVersion
-    epoch: Epoch = Epoch(0)  # of a snapshot; 0: now
+    epoch: Epoch  # of a snapshot; 0: now
 
     def endpoint(self, shard: Shard) -> Endpoint:
         """Where the shard's target listens."""
-        return Endpoint(shard.rank, _tag_of(shard.target))
+        return Endpoint(shard.rank, tag_of(shard.target))
 
 
 class ObjectClient:
@@ -197,7 +201,7 @@ class ObjectClient:
             trace_id=call.trace_id,
             into=land,
             done=finish,
-        )
+        ).cancel
 
     async def list_dkeys(
         self, *, anchor: bytes, limit: int, prefix: bytes = b"", call: Call
@@ -268,8 +272,8 @@ class ObjectClient:
     def _modify(
         self,
         shard: Shard,
-        procedure: wire.Modification,
-        request: wire.UpdateRequest | wire.PunchRequest,
+        procedure: Procedure[_RequestT, wire.UpdateReply],
+        request: _RequestT,
         values: Sequence[memoryview],
         *,
         call: Call,
@@ -288,9 +292,15 @@ class ObjectClient:
             trace_id=call.trace_id,
             payload=values,
             done=finish,
-        )
+        ).cancel
 
-    async def _call(self, shard, procedure, request, call):  # type: ignore[no-untyped-def]
+    async def _call(
+        self,
+        shard: Shard,
+        procedure: Procedure[_RequestT, _ReplyT],
+        request: _RequestT,
+        call: Call,
+    ) -> _ReplyT:
         return await self._link.context.call(
             self._link.endpoint(shard),
             procedure,
@@ -318,10 +328,6 @@ class ObjectClient:
         if group >= len(self.layout.groups):
             raise InvalidError(f"anchor names group {group} of {len(self.layout.groups)}")
         return group, anchor[_ANCHOR.size :]
-
-
-def _tag_of(target: TargetIndex) -> Tag:
-    return Tag(target + 1)
 
 
 def _check_landing(

@@ -6,6 +6,7 @@ Keys (values are MessagePack arrays of the structs below, or raw bytes where sai
     prop/<name>          text, UTF-8
     attr/<name>          raw bytes
     handle/<16 bytes>    HandleRecord
+    turn                 empty; touched by every connect, so that two can't overlook each other
 
 Container records share the rdb under `cont` (see container/server.py).
 
@@ -34,17 +35,17 @@ from daos.base.errors import (
     NotFoundError,
     StaleHandleError,
 )
-from daos.base.ids import PoolUuid
+from daos.base.ids import PoolUuid, tag_of
 from daos.base.names import check_attribute
 from daos.bio.device import DeviceDirectory
 from daos.bio.meta import MetaConfig, MetaContext
 from daos.cart.context import Endpoint, Rpc
 from daos.cart.protocol import Procedure
 from daos.engine.target import Target
-from daos.engine.xstream import Xstream, tag_of
+from daos.engine.xstream import Xstream
 from daos.placement.pool_map import PoolMap
 from daos.pool import core, wire
-from daos.rdb.interface import Compare, Delete, Put, Rdb, prefix_end
+from daos.rdb.interface import Delete, Put, Rdb, absent, exists, prefix_end, unchanged
 from daos.rdb.local import LocalRdb
 
 # Metadata of a pool: attributes, container records, snapshots. Values are small; 64 MiB hold
@@ -55,6 +56,7 @@ _META: Final = b"meta"
 _PROP: Final = b"prop/"
 _ATTR: Final = b"attr/"
 _HANDLE: Final = b"handle/"
+_TURN: Final = b"turn"  # touched by every connect
 
 _ReplyT = TypeVar("_ReplyT", bound=msgspec.Struct)
 _RecordT = TypeVar("_RecordT", bound=msgspec.Struct)
@@ -137,6 +139,7 @@ class PoolService:
             raise InvalidError("handle and client ids have 16 bytes")
         key = _HANDLE + request.handle
         while True:
+            turn = (await self.rdb.range(_TURN)).pairs
             found = await self.rdb.range(_HANDLE, prefix_end(_HANDLE))
             others = [
                 parse_record(HandleRecord, pair.value, "pool handle").flags
@@ -145,10 +148,10 @@ class PoolService:
             ]
             core.check_share(request.flags, others, f"pool {self.uuid}")
             record = HandleRecord(request.client, request.flags)
-            # Nobody may have come in between: compare with the revision that was checked.
+            # Nobody may have come in between: whoever connects touches this key.
             done = await self.rdb.txn(
-                [Compare.revision_at_most(_HANDLE, prefix_end(_HANDLE), found.revision)],
-                [Put(key, msgspec.msgpack.encode(record))],
+                [unchanged(turn[0]) if turn else absent(_TURN)],
+                [Put(key, msgspec.msgpack.encode(record)), Put(_TURN, b"")],
             )
             if done.succeeded:
                 label = await self._prop("label")
@@ -277,7 +280,7 @@ async def write_attrs(
         check_attribute(name, value)
     keys = {name: prefix + name.encode() for name in delete}
     done = await rdb.txn(
-        [Compare.exists(key) for key in keys.values()],
+        [exists(key) for key in keys.values()],
         [
             *(Put(prefix + name.encode(), value) for name, value in put.items()),
             *(Delete(key) for key in keys.values()),
@@ -325,11 +328,7 @@ class PoolModule:
 
         def query(rpc: Rpc[wire.TargetQueryRequest]) -> None:
             space = target.shard(PoolUuid(UUID(bytes=rpc.request.pool))).vos.query()
-            rpc.reply(
-                wire.TargetQueryReply(
-                    ((space.scm_total, space.scm_free), (space.nvme_total, space.nvme_free))
-                )
-            )
+            rpc.reply(wire.TargetQueryReply((tuple(space.scm), tuple(space.nvme))))
 
         target.xstream.context.serve(wire.TGT_QUERY, query)
 
@@ -382,7 +381,7 @@ class PoolModule:
         rdb = LocalRdb(meta, self._xstream.clock)
         record = PoolMeta(request.pool, request.pool_map, request.size_bytes)
         await rdb.txn(
-            [Compare.absent(_META)],
+            [absent(_META)],
             [Put(_META, msgspec.msgpack.encode(record)), *prop_puts(props)],
         )
         self._services[request.pool] = PoolService(self._xstream, record, rdb)
