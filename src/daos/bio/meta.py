@@ -1,0 +1,681 @@
+"""The durable tree of one shard on one device: a volatile LMDB image, its log, its checkpoints.
+
+    begin .. put/delete/write/free .. commit     applied to the tree at once, in memory
+                                                 joins the open log group
+    when_durable(lsn)                            the group's flush is done: now tell the client
+
+The live LMDB environment is volatile. It is thrown away when the shard is opened, and rebuilt from
+the checkpoint and the log, so that recovery is one path and is taken every day.
+
+Invariants:
+    I1  what `get` and `cursor` show is every committed transaction, durable or not. Whoever shows
+        it to a client waits for the LSN it depends on
+    I2  a transaction is in the tree, in the log and in the space map, or in none of them
+    I3  a transaction that the live tree refuses fails alone (see tree.py)
+    I4  the next checkpoint fits beside the current one: `hold` counts the pages of the tree, and
+        those it may grow by, against the device before anything is changed
+    I5  every superblock is written by one task at a time, and what it gives up (log blocks,
+        extents of the previous checkpoint) is reused only behind its flush
+    I6  open() ends with a superblock and a flush: what recovery accepted is durable before
+        anybody sees it, and debris of a torn group is wiped (see replay.py)
+
+Concurrency: one event loop owns the context. Everything but open, checkpoint, durable and close is
+synchronous; code between two awaits sees one state.
+
+Crash table: wal.py (groups), checkpoint.py (checkpoints), replay.py (recovery itself).
+
+Source: DAOS src/bio/bio_context.c bio_mc_create, bio_mc_open; src/umem (transactions over a
+volatile image); LMDB in place of the heap is ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+import lmdb
+
+from daos.base.errors import (
+    CorruptError,
+    DaosError,
+    InvalidError,
+    KeyTooBigError,
+    NoSpaceError,
+    ShutdownError,
+)
+from daos.base.ids import Epoch, Lsn
+from daos.bio.checkpoint import (
+    Checkpoint,
+    CheckpointWriter,
+    StartCopy,
+    ThreadedCopy,
+    checkpoint_blocks,
+    load_checkpoint,
+)
+from daos.bio.device import BLOCK, BlockDevice, Done, Write, write
+from daos.bio.layout import (
+    KEY_SIZE_MAX,
+    SUPERBLOCK_SLOTS,
+    DataRun,
+    Record,
+    Superblock,
+    emit_record,
+)
+from daos.bio.memory import AlignedPool
+from daos.bio.replay import ReplayEnd, replay
+from daos.bio.space import Extent, Hint, Space, SpaceStatistics
+from daos.bio.space_map import SpaceMap
+from daos.bio.superblock import format_device, read_superblock, slot_write
+from daos.bio.tree import Tree, clear_live
+from daos.bio.wal import Wal, WalStatistics
+
+log = logging.getLogger(__name__)
+
+_MiB: Final = 1 << 20
+WAL_BYTES_MIN: Final = 4 * _MiB
+WAL_BYTES_MAX: Final = 1 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetaConfig:
+    """Immutable; built by the composition root."""
+
+    # Ring of the log; 0: an eighth of the device, between WAL_BYTES_MIN and WAL_BYTES_MAX.
+    # Used by `format` only.
+    wal_bytes: int = 0
+    # Transactions between two LMDB commits. More of them share a page write (a commit of 256
+    # small ones takes 1 ms), but all are put again if one fails.
+    batch_sets: int = 256
+    # A group ends at this much payload, or an eighth of the ring if that is less ...
+    group_bytes: int = 8 * _MiB
+    # ... or at this much data beside it: the latency that the smallest transaction in it pays.
+    group_data_bytes: int = 32 * _MiB
+    # A checkpoint starts when this part of the ring is in use.
+    checkpoint_percent: int = 50
+    # Address space of the live tree: no limit in practice, `hold` keeps the tree smaller.
+    map_bytes: int = 0
+    # Aligned memory for the payloads of updates and fetches in progress.
+    memory_bytes: int = 64 * _MiB
+    # Simulated loops, which know no threads, take InlineCopy.
+    start_copy: StartCopy = ThreadedCopy
+
+    def log_bytes(self, size_bytes: int) -> int:
+        """Bytes of the ring on a device of that size."""
+        eighth = size_bytes // 8 // BLOCK * BLOCK
+        return self.wal_bytes or min(max(eighth, WAL_BYTES_MIN), WAL_BYTES_MAX)
+
+    def zeroed_bytes(self, size_bytes: int) -> int:
+        """Bytes at the start of a new device that are worth writing before they are used.
+
+        Superblocks and ring: a flush over blocks that were only allocated costs twice as much.
+        """
+        return SUPERBLOCK_SLOTS * BLOCK + self.log_bytes(size_bytes)
+
+    def __post_init__(self) -> None:
+        if self.wal_bytes < 0 or self.wal_bytes % BLOCK:
+            raise InvalidError(f"wal_bytes {self.wal_bytes}: expected a multiple of {BLOCK}")
+        if self.batch_sets < 1 or self.group_bytes < 1 or self.group_data_bytes < 1:
+            raise InvalidError("batch_sets, group_bytes, group_data_bytes: at least 1 each")
+        if not 10 <= self.checkpoint_percent <= 75:
+            raise InvalidError(f"checkpoint_percent {self.checkpoint_percent}: expected 10..75")
+
+
+@dataclass(frozen=True, slots=True)
+class MetaStatistics:
+    """State of one shard."""
+
+    wal: WalStatistics
+    space: SpaceStatistics
+    tree_entries: int
+    tree_pages: int
+    # Blocks that `hold` can still give for data: free ones less the room for the next checkpoint.
+    blocks_left: int
+    checkpoints: int
+    checkpoints_failed: int
+    durable_lsn: int
+
+
+class Hold:
+    """Room promised to one update; give it to `MetaContext.release` once it is through."""
+
+    __slots__ = ("data_blocks", "tree_pages")
+
+    def __init__(self, tree_pages: int, data_blocks: int) -> None:
+        self.tree_pages = tree_pages
+        self.data_blocks = data_blocks
+
+
+class Tx:
+    """One transaction: write sets gathered, then committed in one step. Dropping it aborts it."""
+
+    __slots__ = ("_data_bytes", "_epoch", "_frees", "_meta", "_open", "_pairs", "_runs", "_writes")
+
+    def __init__(self, meta: MetaContext) -> None:
+        self._meta = meta
+        self._pairs: dict[bytes, bytes | None] = {}
+        self._runs: list[DataRun] = []
+        self._writes: list[Write] = []
+        self._frees: list[Extent] = []
+        self._data_bytes = 0
+        self._epoch = 0
+        self._open = True
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value as this transaction would leave it."""
+        if key in self._pairs:
+            return self._pairs[key]
+        return self._meta.get(key)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Raises: InvalidError (empty key), KeyTooBigError (over 511 bytes)."""
+        if not 0 < len(key) <= KEY_SIZE_MAX:
+            raise _bad_key(key)
+        self._pairs[key] = value
+
+    def delete(self, key: bytes) -> None:
+        """Deleting what is not there is no error."""
+        if not 0 < len(key) <= KEY_SIZE_MAX:
+            raise _bad_key(key)
+        self._pairs[key] = None
+
+    def write(self, extent: Extent, buffers: Sequence[memoryview], checksum: int) -> None:
+        """Data for `extent`, a reservation or a part of one, which the commit publishes.
+
+        The bytes go out in the same group, before its flush; leave them alone until it is durable.
+
+        Shapes:     the buffers add up to extent.count blocks
+        Units:      checksum is `layout.checksum_of(buffers)`; recovery compares it
+        Raises:     InvalidError   the buffers are not as long as the extent
+        """
+        nbytes = 0
+        for buffer in buffers:
+            nbytes += buffer.nbytes
+        if nbytes != extent.count * BLOCK or not nbytes:
+            raise InvalidError(f"{nbytes} bytes for an extent of {extent.count} blocks")
+        self._runs.append(DataRun(extent, checksum))
+        self._writes.append(Write(extent.block * BLOCK, buffers))
+        self._data_bytes += nbytes
+
+    def free(self, extent: Extent) -> None:
+        """Data that nothing refers to once this is committed."""
+        self._frees.append(extent)
+
+    def raise_epoch(self, epoch: Epoch) -> None:
+        """The highest epoch on disk is at least this one, once this is committed."""
+        self._epoch = max(self._epoch, epoch)
+
+    def commit(self) -> Lsn:
+        """Apply everything; durable when `when_durable` says so of the LSN returned.
+
+        Atomicity:  all or nothing
+        Raises:     NoSpaceError        the live tree is full (excluded by a large enough hold)
+                    AgainError          the log is full: wait for `when_room`
+                    RecordTooBigError   larger than a log group may be
+                    InvalidError        data was not reserved, or freed twice
+                    NvmeIoError         an earlier write or flush failed
+                    ShutdownError       the context is closed
+        """
+        if not self._open:
+            raise InvalidError("transaction committed twice")
+        self._open = False
+        return self._meta._commit(self)
+
+
+class MetaContext:
+    """Made by `open`. See the module for what it promises."""
+
+    def __init__(
+        self,
+        device: BlockDevice,
+        config: MetaConfig,
+        superblock: Superblock,
+        *,
+        tree: Tree,
+        space: Space,
+        checkpoint: Checkpoint,
+        end: ReplayEnd,
+    ) -> None:
+        self.device = device
+        self.memory = AlignedPool(config.memory_bytes)
+        self.space = space
+        self._config = config
+        self._superblock = superblock
+        self._tree = tree
+        self._checkpoint = checkpoint
+        self._checkpoint_hint = Hint()
+        self._checkpoint_task: asyncio.Task[None] | None = None
+        self._checkpoint_lsn = -1  # boundary of the one that runs; -1: none runs
+        self._checkpoint_again_at = 0  # blocks used; after a failure, the next try waits for more
+        self._checkpoints = 0
+        self._checkpoints_failed = 0
+        self._closed = False
+        self._pages_held = 0
+        self._pages_since = 0  # pages of holds released since `_pages` was counted
+        self._pages = tree.pages()
+        ring_count = superblock.wal_count
+        self._wal = Wal(
+            device,
+            end.ring,
+            uuid=superblock.uuid,
+            first_block=superblock.wal_first,
+            generation=superblock.generation,
+            lsn=end.lsn,
+            epoch=end.epoch,
+            group_bytes=min(config.group_bytes, max(BLOCK, ring_count // 8 * BLOCK)),
+            data_bytes=config.group_data_bytes,
+            on_durable=self._on_durable,
+        )
+        self._checkpoint_at = ring_count * config.checkpoint_percent // 100
+
+    @staticmethod
+    async def format(device: BlockDevice, *, uuid: UUID, config: MetaConfig) -> None:
+        """Make an empty shard; what was there is lost.
+
+        Atomicity:  not interruptible: after a power cut, format again
+        Raises:     InvalidError   the device is too small
+                    NvmeIoError
+        """
+        wal_bytes = config.log_bytes(device.size_bytes)
+        await format_device(device, uuid=uuid, wal_bytes=wal_bytes)
+
+    @classmethod
+    async def open(cls, device: BlockDevice, *, config: MetaConfig, live_path: Path) -> MetaContext:
+        """Recover the shard; its live tree goes into the directory `live_path`.
+
+        The device stays the caller's: close the context first, then the device.
+
+        Raises:     CorruptError        names the damaged structure; nothing was changed
+                    NotSupportedError   made by another version
+                    NvmeIoError
+        """
+        superblock = await read_superblock(device)
+        live_file = clear_live(live_path)
+        checkpoint, space_map = await load_checkpoint(device, superblock, live_file)
+        map_bytes = config.map_bytes or 4 * device.size_bytes + (1 << 30)
+        tree = Tree(live_path, map_bytes=map_bytes, batch_sets=config.batch_sets)
+        try:
+            end = await replay(device, superblock, _Applier(tree, space_map).apply)
+            tree.commit_batch()
+            if tree.failure is not None:
+                raise tree.failure
+            space = Space(superblock.data_first, superblock.data_count)
+            try:
+                space.load_map(space_map, kept=checkpoint.extents)
+            except InvalidError as error:
+                raise CorruptError(
+                    "checkpoint extents", offset=0, want="unused", got=error.message
+                ) from error
+            superblock = replace(
+                superblock,
+                generation=superblock.generation + 1,
+                durable_lsn=end.lsn,
+                epoch=end.epoch,
+                clean=False,
+            )
+            zeros = memoryview(bytes(BLOCK))
+            first = superblock.wal_first
+            wipes = [Write((first + block) * BLOCK, [zeros]) for block in end.debris]
+            await write(device, [slot_write(superblock), *wipes], flush=True)
+        except BaseException:
+            tree.close()
+            raise
+        return cls(
+            device, config, superblock, tree=tree, space=space, checkpoint=checkpoint, end=end
+        )
+
+    @property
+    def uuid(self) -> UUID:
+        return self._superblock.uuid
+
+    @property
+    def durable_lsn(self) -> Lsn:
+        """The last group that a power cut cannot take back."""
+        return self._wal.durable_lsn
+
+    @property
+    def lsn_next(self) -> Lsn:
+        """Number of the open group."""
+        return self._wal.lsn_next
+
+    @property
+    def epoch_highest(self) -> Epoch:
+        """At least every epoch that `Tx.raise_epoch` was told of, also before the last restart."""
+        return Epoch(self._wal.epoch)
+
+    @property
+    def record_size_max(self) -> int:
+        """Bytes of log that one transaction may take: its keys and values and some overhead."""
+        return self._wal.record_size_max
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value in the tree as of all commits. Cost: O(log n)."""
+        return self._tree.get(key)
+
+    def cursor(self) -> lmdb.Cursor:
+        """Over the tree as of all commits.
+
+        Valid until the next `Tx.commit` or the end of the synchronous section, whichever is first.
+        """
+        return self._tree.cursor()
+
+    def begin(self) -> Tx:
+        return Tx(self)
+
+    def hold(self, *, tree_bytes: int, data_blocks: int) -> Hold:
+        """Promise room for an update, counting the checkpoint that will copy it.
+
+        Units:      tree_bytes = keys and values that may be put; data_blocks to be reserved
+        Raises:     NoSpaceError   nothing was changed
+        """
+        if tree_bytes < 0 or data_blocks < 0:
+            raise InvalidError(f"hold of {tree_bytes} bytes and {data_blocks} blocks")
+        # LMDB merges pages less than a quarter full; and one put may split a page per level.
+        pages = 8 + tree_bytes // (BLOCK // 4) if tree_bytes else 0
+        if not self._fits(pages, data_blocks):
+            self._pages, self._pages_since = self._tree.pages(), 0
+            aging = self.space.statistics().fragments_aging
+            self.space.reclaim(durable_lsn=self.durable_lsn, extents_max=aging)
+            if not self._fits(pages, data_blocks):
+                raise NoSpaceError(
+                    f"{data_blocks} blocks and {pages} tree pages wanted, "
+                    f"{self._blocks_left(0)} blocks left beside the next checkpoint"
+                )
+        self.space.hold(data_blocks)
+        self._pages_held += pages
+        return Hold(pages, data_blocks)
+
+    def release(self, hold: Hold) -> None:
+        """Give a hold back, in the turn in which its reservations were committed or cancelled."""
+        self.space.unhold(hold.data_blocks)
+        self._pages_held -= hold.tree_pages
+        self._pages_since += hold.tree_pages
+        hold.data_blocks = hold.tree_pages = 0
+
+    def _fits(self, pages: int, data_blocks: int) -> bool:
+        return data_blocks <= min(self._blocks_left(pages), self.space.blocks_available)
+
+    def _blocks_left(self, pages: int) -> int:
+        pages += self._pages + self._pages_since + self._pages_held
+        need = checkpoint_blocks(pages + pages // 16, self.space.map_bytes_max)
+        left = self.space.blocks_available - need
+        if self._checkpoint_lsn >= 0:
+            # What the one that runs will take is held; then the one before it goes away.
+            left += self._checkpoint.blocks
+        return left
+
+    def _commit(self, tx: Tx) -> Lsn:
+        pairs, runs, frees = tx._pairs, tx._runs, tx._frees
+        if self._closed:
+            raise ShutdownError("the shard is closed")
+        if not pairs and not runs and not frees:
+            return self._wal.lsn_last
+        record = emit_record(pairs.items(), runs, frees)
+        lsn = self._wal.append(record, tx._writes, tx._data_bytes)
+        undo: list[tuple[bool, Extent]] = []
+        space = self.space
+        try:
+            for extent in frees:
+                space.free(extent, lsn=lsn)
+                undo.append((False, extent))
+            for extent, _ in runs:
+                space.publish(extent)
+                undo.append((True, extent))
+            self._tree.put_all(pairs)
+        except DaosError:
+            for published, extent in reversed(undo):
+                if published:
+                    space.unpublish(extent)
+                else:
+                    space.unfree(extent)
+            self._wal.retract(record, tx._writes, tx._data_bytes)
+            self._check_tree()
+            raise
+        self._check_tree()
+        self._wal.epoch = max(self._wal.epoch, tx._epoch)
+        return lsn
+
+    @property
+    def log_has_room(self) -> bool:
+        """Whether an update may begin. Those that have begun find room for their commits."""
+        return self._wal.has_room
+
+    def when_room(self, done: Done) -> None:
+        """Call `done` once `log_has_room`, inline if it has.
+
+        With NoSpaceError if the checkpoint that should make room cannot be written.
+        """
+        self._wal.when_room(done)
+        if not self._wal.has_room:
+            self._start_checkpoint()
+
+    def when_durable(self, lsn: int, done: Done) -> None:
+        """Call `done` once group `lsn` is durable, in order of LSN, inline if it is already.
+
+        With NvmeIoError if it never will be: then the outcome after a restart is unknown.
+
+        Raises:     InvalidError   no transaction has this LSN yet
+        """
+        self._wal.when_durable(lsn, done)
+
+    async def durable(self, lsn: int) -> None:
+        """Wait for group `lsn`. A cancelled caller changes nothing.
+
+        Raises:     NvmeIoError, InvalidError, as `when_durable`
+        """
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(error: DaosError | None) -> None:
+            if future.done():
+                return  # cancelled
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+        self._wal.when_durable(lsn, done)
+        await future
+
+    async def checkpoint(self) -> None:
+        """Bring everything committed so far into a checkpoint, so that the log can forget it.
+
+        A cancelled caller changes nothing: the checkpoint goes on.
+
+        Raises:     NoSpaceError   it does not fit; the previous one stays in force
+                    NvmeIoError
+        """
+        lsn = self._wal.lsn_last
+        while True:
+            behind = self._checkpoint_lsn >= 0 and self._checkpoint_lsn < lsn
+            task = self._start_checkpoint()
+            await asyncio.shield(task)
+            if not behind:
+                return
+
+    async def close(self, *, checkpoint: bool = True) -> None:
+        """End of service; with a checkpoint, the next open replays nothing and proves all intact.
+
+        Waits for what is in flight. Idempotent.
+
+        Raises:     NvmeIoError, NoSpaceError   no checkpoint was written; the context is closed
+        """
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            if self._checkpoint_task is not None:
+                await asyncio.wait([self._checkpoint_task])
+            if checkpoint:
+                await self._write_checkpoint(clean=True)
+            else:
+                with contextlib.suppress(DaosError):  # without a checkpoint, nothing is promised
+                    await self.durable(self._wal.lsn_last)
+        finally:
+            self._wal.fail(ShutdownError("the shard is closed"))
+            self._tree.close()
+
+    def statistics(self) -> MetaStatistics:
+        return MetaStatistics(
+            wal=self._wal.statistics(),
+            space=self.space.statistics(),
+            tree_entries=self._tree.entries(),
+            tree_pages=self._tree.pages(),
+            blocks_left=max(0, self._blocks_left(0)),
+            checkpoints=self._checkpoints,
+            checkpoints_failed=self._checkpoints_failed,
+            durable_lsn=self.durable_lsn,
+        )
+
+    def _on_durable(self, lsn: int) -> None:
+        """A group is durable, and nothing is in flight at this moment."""
+        space, wal = self.space, self._wal
+        space.reclaim(durable_lsn=lsn)
+        if self._closed:
+            return
+        if space.lsn_freed == lsn and wal.idle and space.blocks_free < space.blocks_aging * 4:
+            # Space is short and what was freed last waits for a later group (space.py, I2).
+            wal.seal(empty=True)
+        used = wal.blocks_used
+        if used > self._checkpoint_at and used >= self._checkpoint_again_at:
+            self._start_checkpoint()
+
+    def _start_checkpoint(self) -> asyncio.Task[None]:
+        """The one that runs, or a new one. The context owns the task; close() waits for it."""
+        if self._checkpoint_task is None:
+            loop = asyncio.get_running_loop()
+            self._checkpoint_task = loop.create_task(self._write_checkpoint())
+            self._checkpoint_task.add_done_callback(self._checkpoint_ended)
+        return self._checkpoint_task
+
+    def _checkpoint_ended(self, task: asyncio.Task[None]) -> None:
+        self._checkpoint_task = None
+        error = None if task.cancelled() else task.exception()
+        if error is None:
+            self._checkpoint_again_at = 0
+        elif isinstance(error, DaosError):
+            log.warning("checkpoint failed shard=%s error=%s", self.uuid, error)
+            self._checkpoint_again_at = self._wal.blocks_used + self._superblock.wal_count // 16
+            self._wal.refuse_room(error)
+        else:
+            raise error  # our bug: the loop's handler tells it
+
+    def _check_tree(self) -> None:
+        """A live tree that lacks committed transactions ends the service of the shard."""
+        if self._tree.failure is not None:
+            self._wal.fail(self._tree.failure)
+
+    async def _write_checkpoint(self, *, clean: bool = False) -> None:
+        wal = self._wal
+        if wal.failure is not None:
+            raise wal.failure
+        wal.seal()
+        position, lsn = wal.head, wal.lsn_last
+        self._checkpoint_lsn = lsn
+        try:
+            fresh = self._checkpoint
+            if lsn != fresh.lsn:
+                fresh = await self._copy_all(lsn)
+            try:
+                await self.durable(lsn)
+                await self._swap_superblock(fresh, position % self._superblock.wal_count, clean)
+            except BaseException:
+                if fresh is not self._checkpoint:
+                    for extent in fresh.extents:
+                        self.space.drop(extent)
+                raise
+        except BaseException:
+            self._checkpoints_failed += 1
+            raise
+        finally:
+            self._checkpoint_lsn = -1
+        old, self._checkpoint = self._checkpoint, fresh
+        if old is not fresh:
+            for extent in old.extents:
+                self.space.drop(extent)
+        self._checkpoints += 1
+        wal.trim(position)
+
+    async def _copy_all(self, lsn: int) -> Checkpoint:
+        """Copy tree and map as they are now: up to the first await nothing can change them."""
+        self._tree.commit_batch()
+        self._check_tree()
+        self._pages, self._pages_since = self._tree.pages(), 0
+        space_map, blocks_allocated = self.space.snapshot_map(), self.space.blocks_allocated
+        writer = CheckpointWriter(
+            self.device,
+            self.space,
+            self._checkpoint_hint,
+            hold_blocks=checkpoint_blocks(self._pages, self.space.map_bytes_max),
+        )
+        try:
+            txn = self._tree.env.begin()
+            try:
+                copy = self._config.start_copy(self._tree.env, txn)
+                try:
+                    tree_size = 0
+                    while (chunk := await copy.next_chunk()) is not None:
+                        tree_size += len(chunk)
+                        await writer.write_stream(chunk)
+                finally:
+                    await copy.close()
+            finally:
+                txn.abort()
+            for part in space_map.emit():
+                await writer.write_stream(memoryview(part))
+            return await writer.finish(
+                uuid=self.uuid, lsn=lsn, tree_size=tree_size, blocks_allocated=blocks_allocated
+            )
+        except BaseException:
+            writer.abandon()
+            raise
+
+    async def _swap_superblock(self, fresh: Checkpoint, replay_block: int, clean: bool) -> None:
+        superblock = replace(
+            self._superblock,
+            generation=self._superblock.generation + 1,
+            replay_block=replay_block,
+            checkpoint_lsn=fresh.lsn,
+            durable_lsn=self._wal.durable_lsn,
+            epoch=self._wal.epoch,
+            manifest=fresh.manifest,
+            manifest_sum=fresh.manifest_sum,
+            clean=clean,
+        )
+        try:
+            await write(self.device, [slot_write(superblock)], flush=True)
+        except DaosError as error:
+            self._wal.fail(error)
+            raise
+        self._superblock = superblock
+        self._wal.generation = superblock.generation
+
+
+class _Applier:
+    """Replays records into a fresh tree and the space map of its checkpoint."""
+
+    def __init__(self, tree: Tree, space_map: SpaceMap) -> None:
+        self._tree = tree
+        self._space_map = space_map
+
+    def apply(self, records: list[Record]) -> None:
+        try:
+            for pairs, writes, frees in records:
+                for extent in frees:
+                    self._space_map.remove(extent)
+                for extent, _ in writes:
+                    self._space_map.add(extent)
+                self._tree.put_all(dict(pairs))
+        except InvalidError as error:
+            what = "log record against the space map"
+            raise CorruptError(what, offset=0, want="consistent", got=error.message) from error
+
+
+def _bad_key(key: bytes) -> DaosError:
+    if not key:
+        return InvalidError("empty key")
+    return KeyTooBigError(f"key of {len(key)} bytes, the limit is {KEY_SIZE_MAX}")

@@ -1,0 +1,133 @@
+"""The live tree of one shard: an LMDB environment that nothing depends on after a restart.
+
+Transactions are put into one LMDB write transaction (the batch) that stays open over many turns;
+reads go through it, so they see everything. It is committed every `batch_sets` write sets and
+before a copy.
+
+Invariants:
+    I1  a write set is in the tree as a whole or not at all. If LMDB fails a put, the batch is
+        aborted, the other write sets are put again, and the caller of the failing one is told
+    I2  a failure to put sets again or to commit leaves the tree as it is, `failure` says why, and
+        nothing is put any more: the log still has what the tree may lack
+
+Not synced, not locked against other processes: the file is thrown away when the shard is opened.
+
+Source: ours, in place of DAOS src/umem (a heap in volatile memory) and its B+ trees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import lmdb
+
+from daos.base.errors import DaosError, NoSpaceError, NvmeIoError
+
+LIVE_FILE: Final = "data.mdb"
+_LOCK_FILE: Final = "lock.mdb"
+
+WriteSet = Mapping[bytes, bytes | None]  # None deletes
+
+
+def clear_live(live_path: Path) -> Path:
+    """Throw the live tree away; returns where a copy of one may be put before it is opened."""
+    live_path.mkdir(parents=True, exist_ok=True)
+    for name in (LIVE_FILE, _LOCK_FILE):
+        (live_path / name).unlink(missing_ok=True)
+    return live_path / LIVE_FILE
+
+
+class Tree:
+    """Raises: NvmeIoError if LMDB cannot open what lies in `live_path`."""
+
+    def __init__(self, live_path: Path, *, map_bytes: int, batch_sets: int) -> None:
+        try:
+            self.env = lmdb.open(
+                str(live_path),
+                map_size=map_bytes,
+                sync=False,
+                metasync=False,
+                writemap=False,
+                max_dbs=0,
+            )
+        except lmdb.Error as error:
+            raise NvmeIoError(f"live tree in {live_path}: {error}") from error
+        self._batch_sets = batch_sets
+        self._sets: list[WriteSet] = []
+        self._txn = self.env.begin(write=True)
+        self.failure: NvmeIoError | None = None
+
+    def get(self, key: bytes) -> bytes | None:
+        value: bytes | None = self._txn.get(key)
+        return value
+
+    def cursor(self) -> lmdb.Cursor:
+        return self._txn.cursor()
+
+    def pages(self) -> int:
+        """Pages of a compacted copy: LMDB's two meta pages and what the tree uses."""
+        stat = self._txn.stat(None)
+        return 2 + int(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"])
+
+    def entries(self) -> int:
+        return int(self._txn.stat(None)["entries"])
+
+    def put_all(self, pairs: WriteSet) -> None:
+        """Put one write set.
+
+        Atomicity:  all or nothing (I1)
+        Raises:     NoSpaceError   the address space of the tree is used up
+                    NvmeIoError    LMDB failed otherwise, now or earlier
+        """
+        if self.failure is not None:
+            raise self.failure
+        try:
+            self._put(pairs)
+        except lmdb.Error as error:
+            self._restart()
+            raise _translated(error) from error
+        self._sets.append(pairs)
+        if len(self._sets) >= self._batch_sets:
+            self.commit_batch()
+
+    def commit_batch(self) -> None:
+        """Let a read transaction see everything. If it fails, `failure` is set (I2)."""
+        try:
+            self._txn.commit()
+        except lmdb.Error as error:
+            self.failure = NvmeIoError(f"live tree: {error}")
+            self._txn = self.env.begin(write=True)
+            self._restart()
+            return
+        self._sets = []
+        self._txn = self.env.begin(write=True)
+
+    def close(self) -> None:
+        self._txn.abort()
+        self.env.close()
+
+    def _put(self, pairs: WriteSet) -> None:
+        put, delete = self._txn.put, self._txn.delete
+        for key, value in pairs.items():
+            if value is None:
+                delete(key)
+            else:
+                put(key, value)
+
+    def _restart(self) -> None:
+        """Begin the batch again from the write sets it had taken."""
+        self._txn.abort()
+        self._txn = self.env.begin(write=True)
+        try:
+            for pairs in self._sets:
+                self._put(pairs)
+        except lmdb.Error as error:
+            self.failure = NvmeIoError(f"live tree: {error}")
+
+
+def _translated(error: lmdb.Error) -> DaosError:
+    if isinstance(error, lmdb.MapFullError):
+        return NoSpaceError(f"live tree: {error}")
+    return NvmeIoError(f"live tree: {error}")
