@@ -1,0 +1,200 @@
+"""A container on one target: what the object service calls, and the state the operations share.
+
+    update_begin -> destinations -> update_end | update_cancel      update.py
+    fetch_begin -> fetch_read -> fetch_end                          fetch.py
+    punch                                                           punch.py
+    list_objects, list_dkeys, list_akeys, list_extents              iterate.py
+    query_key                                                       query.py
+
+Nothing here awaits. What changes the tree is one transaction, visible at once, durable when the
+log is durable up to the LSN returned; what only reads says in `.lsn` how far that must be.
+
+What they share stands in state.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from daos.base.checksum import ChecksumType
+from daos.base.ids import Epoch, Lsn, UnitOid
+from daos.base.iod import Iod
+from daos.bio.device import Done
+from daos.vos import fetch as _fetch
+from daos.vos import iterate as _iterate
+from daos.vos import keys
+from daos.vos import punch as _punch
+from daos.vos import query as _query
+from daos.vos import update as _update
+from daos.vos.edit import Edit
+from daos.vos.fetch import Fetch
+from daos.vos.ilog import MINOR_MAX
+from daos.vos.iterate import PAGE_BYTES, ExtentEntry, Page
+from daos.vos.query import KeyQuery
+from daos.vos.state import ContainerState
+from daos.vos.update import Update
+
+
+class VosContainer(ContainerState):
+    """An open container. Made by `VosPool.open_container`."""
+
+    def update_begin(
+        self,
+        oid: UnitOid,
+        dkey: bytes,
+        iods: Sequence[Iod],
+        *,
+        cond: int = 0,
+        csum_type: ChecksumType = ChecksumType.OFF,
+        csum_chunk: int = 0,
+    ) -> Update:
+        """Check the request, hold space for it, and say where its values go.
+
+        Shapes:     `Update.destinations`: one per value with bytes, in the order of the iods
+        Units:      csum_chunk in bytes, 0 = 32 KiB; csum_type OFF: stored with XXH3
+        Raises:     InvalidError, KeyTooBigError, RecordTooBigError, NoSpaceError; AccessError for
+                    an akey named twice; AgainError when payload memory is out. Nothing changed.
+        """
+        self.check_alive()
+        return _update.begin(self, oid, dkey, iods, cond, (csum_type, csum_chunk))
+
+    def update_end(self, update: Update, epoch: Epoch, *, minor: int = MINOR_MAX) -> Lsn:
+        """Make the values at the destinations visible from `epoch` on.
+
+        Atomicity:  all akeys or none; on an error the update is cancelled
+        Raises:     TxRestartError    epoch <= modification_bound, or a later write in the way
+                    ExistsError, NotFoundError   a condition failed
+                    DaosError NO_PERM            the akey has values of the other type, or the
+                                                 single value was written at this epoch
+                    InvalidError                 records of another size
+        """
+        return _update.end(self, update, epoch, minor)
+
+    def update_cancel(self, update: Update) -> None:
+        """Give everything back; nothing is left of an update that did not end. Idempotent."""
+        _update.cancel(self, update)
+
+    def fetch_begin(
+        self, oid: UnitOid, dkey: bytes, iods: Sequence[Iod], epoch: Epoch, *, cond: int = 0
+    ) -> Fetch:
+        """Find what a reader at `epoch` sees. Must be ended.
+
+        Raises:     InvalidError; NotFoundError (a condition); ChecksumError (damage in the tree)
+        """
+        self.check_alive()
+        return _fetch.begin(self, oid, dkey, iods, epoch, cond)
+
+    def fetch_read(self, fetch: Fetch, done: Done) -> None:
+        """Read and verify what is stored in blocks; then `fetch.views` are valid.
+
+        Done:       ChecksumError, NvmeIoError; may be called inline
+        """
+        _fetch.read(fetch, done)
+
+    def fetch_end(self, fetch: Fetch) -> None:
+        """Let go of the blocks and the memory of a fetch. Idempotent."""
+        _fetch.end(self, fetch)
+
+    def punch(
+        self,
+        oid: UnitOid,
+        epoch: Epoch,
+        *,
+        dkey: bytes | None = None,
+        akeys: Sequence[bytes] = (),
+        cond: int = 0,
+        minor: int = MINOR_MAX,
+    ) -> Lsn:
+        """Hide the object, the dkey, or the akeys, from `epoch` on.
+
+        Raises:     TxRestartError   epoch <= modification_bound, or a later write below it
+                    NotFoundError    Cond.PUNCH, and one of them does not exist
+                    InvalidError, KeyTooBigError, NoSpaceError
+        """
+        self.check_alive()
+        return _punch.punch(self, oid, epoch, _punch.Target(dkey, tuple(akeys)), cond, minor)
+
+    def list_objects(
+        self, epoch: Epoch, *, anchor: bytes = b"", limit: int, bytes_max: int = PAGE_BYTES
+    ) -> Page[UnitOid]:
+        """A page of the objects that exist at `epoch`."""
+        self.check_alive()
+        return _iterate.objects(self, epoch, anchor, _iterate.Bounds(limit, bytes_max))
+
+    def list_dkeys(
+        self,
+        oid: UnitOid,
+        epoch: Epoch,
+        *,
+        anchor: bytes = b"",
+        limit: int,
+        prefix: bytes | None = None,
+        bytes_max: int = PAGE_BYTES,
+    ) -> Page[bytes]:
+        """A page of the dkeys that exist at `epoch`, in the order of the object's type."""
+        self.check_alive()
+        bounds = _iterate.Bounds(limit, bytes_max)
+        return _iterate.dkeys(self, oid, epoch, anchor, bounds, prefix=prefix or b"")
+
+    def list_akeys(
+        self,
+        oid: UnitOid,
+        dkey: bytes,
+        epoch: Epoch,
+        *,
+        anchor: bytes = b"",
+        limit: int,
+        prefix: bytes | None = None,
+        bytes_max: int = PAGE_BYTES,
+    ) -> Page[bytes]:
+        """A page of the akeys of `dkey` that exist at `epoch`."""
+        self.check_alive()
+        bounds = _iterate.Bounds(limit, bytes_max)
+        where = _iterate.Where(oid, dkey)
+        return _iterate.akeys(self, where, epoch, anchor, bounds, prefix=prefix or b"")
+
+    def list_extents(
+        self,
+        oid: UnitOid,
+        dkey: bytes,
+        akey: bytes,
+        epoch: Epoch,
+        *,
+        anchor: bytes = b"",
+        limit: int,
+    ) -> Page[ExtentEntry]:
+        """A page of the visible extents of an array akey, ascending, never overlapping."""
+        self.check_alive()
+        where = _iterate.Where(oid, dkey, akey)
+        return _iterate.extents_of(self, where, epoch, anchor, limit)
+
+    def query_key(
+        self,
+        oid: UnitOid,
+        flags: int,
+        epoch: Epoch,
+        *,
+        dkey: bytes | None = None,
+        akey: bytes | None = None,
+    ) -> KeyQuery:
+        """The largest or smallest integer dkey, integer akey, record, by `QueryFlag`.
+
+        Raises:     InvalidError; NotFoundError if nothing is visible
+        """
+        self.check_alive()
+        return _query.query_key(self, _iterate.Where(oid, dkey, akey), flags, epoch)
+
+    def raise_bound(self, epoch: Epoch) -> Lsn:
+        """Refuse writes at or below `epoch` from now on, also after a restart.
+
+        Returns the LSN to wait for, 0 when the tree knew already.
+        """
+        self.check_alive()
+        if epoch <= self.modification_bound:
+            return Lsn(0)
+        self.modification_bound = epoch
+        if epoch <= self.meta.epoch_highest:
+            return Lsn(0)
+        edit = Edit(self.meta, self.root)
+        edit.tx.put(keys.ROOT_KEY, self.root.record.emit())  # a transaction puts something
+        return edit.commit(epoch)

@@ -1,0 +1,162 @@
+"""One modifying operation: what it changes in the tree, all or nothing.
+
+An operation checks and decides first, then fills an `Edit`, then commits it. Dropping an edit is an
+abort: neither the tree, nor the root, nor the cache, nor the stamps have changed.
+
+The root record is written rarely: its limit of node ids is taken ahead in steps, ids below it cost
+nothing, and a restart skips what is left of a step.
+
+Invariants:
+    E1  a node id in the tree is below `RootRecord.node_limit`, from the same transaction on or an
+        earlier one
+    E2  node ids are never reused, whatever crashes or fails
+    E3  the log knows an epoch that is not below any epoch in the tree (`Tx.raise_epoch`)
+Source: ours; DAOS names the things of its trees by their place in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+import msgspec
+
+from daos.base.ids import Epoch, KeyKind, Lsn
+from daos.bio.meta import MetaContext, Tx
+from daos.vos import keys
+from daos.vos.nodes import CacheKey, Node, NodeCache, free_place
+from daos.vos.records import NodeRecord, RootRecord
+
+_NODE_STEP: Final = 1024
+
+
+# Tree and log bytes that one node may take: key, record, and its share of a split page.
+# Source: DAOS src/vos/vos_space.c, 1,024 a key.
+_NODE_BYTES: Final = 1024
+
+
+class Place(NamedTuple):
+    """Where a node belongs, whether there is one or not."""
+
+    parent_id: int
+    level: int
+    key: bytes  # the user's key; of an object its key order
+    kind: KeyKind
+
+    @property
+    def cache_key(self) -> CacheKey:
+        return self.parent_id, self.key
+
+
+class Root:
+    """The root record as it is in the tree, and the next node id."""
+
+    __slots__ = ("next_id", "record")
+
+    def __init__(self, record: RootRecord) -> None:
+        self.record = record
+        self.next_id = record.node_limit
+
+
+class Edit:
+    """The changes of one operation. Used once, within one synchronous section."""
+
+    __slots__ = ("_nodes", "_root", "next_id", "tx")
+
+    def __init__(self, meta: MetaContext, root: Root) -> None:
+        self.tx: Tx = meta.begin()
+        self.next_id = root.next_id
+        self._root = root
+        self._nodes: list[tuple[CacheKey, Node]] = []
+
+    def new_id(self) -> int:
+        node_id = self.next_id
+        self.next_id += 1
+        return node_id
+
+    def put(self, cache_key: CacheKey, tree_key: bytes, record: NodeRecord) -> None:
+        """Write a node."""
+        self.tx.put(tree_key, record.emit())
+        self._nodes.append((cache_key, Node(tree_key, record)))
+
+    def create(self, place: Place, ilog: bytes, node_id: int) -> bytes:
+        """Write a node that is not in the tree yet; its tree key."""
+        key, record = self.draft(place, ilog, node_id)
+        self.put(place.cache_key, key, record)
+        return key
+
+    def draft(self, place: Place, ilog: bytes, node_id: int) -> tuple[bytes, NodeRecord]:
+        """Tree key and record of a node that is not in the tree yet; nothing is written."""
+        key = free_place(self.tx.get, *place)
+        kept = b"" if keys.is_exact(place.key, place.kind) else place.key
+        return key, NodeRecord(place.level, node_id, ilog, kept)
+
+    def commit(self, epoch: Epoch | int, cache: NodeCache | None = None) -> Lsn:
+        """Make everything visible at once; durable when the log is, up to the LSN returned.
+
+        Atomicity:  all or nothing
+        """
+        root = self._root
+        record = root.record
+        if self.next_id > record.node_limit:
+            record = RootRecord(record.pool, self.next_id + _NODE_STEP)
+            self.tx.put(keys.ROOT_KEY, record.emit())
+        if epoch:
+            self.tx.raise_epoch(Epoch(epoch))
+        lsn = self.tx.commit()
+        root.record = record
+        root.next_id = self.next_id
+        if cache is not None:
+            for cache_key, node in self._nodes:
+                cache.put(cache_key, node)
+        return lsn
+
+
+class Stamps:
+    """The newest epoch written below each node, as far as it matters.
+
+    A creation is logged once; writes below it are not. A punch that arrives late, with an epoch
+    below such a write, would hide the write together with the creation it relies on. Such a punch
+    is refused, and this is how it is known. What is not remembered counts as written at `floor`.
+
+    Cost:       one dict store a level; at most two generations of `_GENERATION` entries
+    Source:     DAOS src/vos/vos_ts.c, write timestamps; internals §1.10 "Under-punch protection"
+    """
+
+    __slots__ = ("_floor", "_old", "_young")
+
+    _GENERATION: Final = 1 << 16
+
+    def __init__(self, floor: Epoch | int) -> None:
+        self._floor = int(floor)
+        self._young: dict[int, int] = {}
+        self._old: dict[int, int] = {}
+
+    def newest(self, node_id: int) -> int:
+        """No write below the node is newer than this."""
+        stamp = self._young.get(node_id)
+        if stamp is None:
+            stamp = self._old.get(node_id, self._floor)
+        return stamp
+
+    def wrote(self, node_id: int, epoch: int) -> None:
+        """A write below the node at `epoch` is in the tree."""
+        young = self._young
+        stamp = young.get(node_id)
+        if stamp is None:
+            stamp = self._old.get(node_id, self._floor)
+            if len(young) >= self._GENERATION:
+                self._floor = max(self._floor, max(self._old.values(), default=0))
+                self._old = young
+                self._young = young = {}
+        young[node_id] = epoch if epoch > stamp else stamp
+
+
+def tree_bytes(user_keys: Iterable[bytes]) -> int:
+    """What the nodes of these keys may take of the tree and the log at most."""
+    return sum([_NODE_BYTES + 2 * len(key) for key in user_keys])
+
+
+def changed(record: NodeRecord, **fields: int | bytes) -> NodeRecord:
+    """The record with some fields replaced."""
+    return msgspec.structs.replace(record, **fields)

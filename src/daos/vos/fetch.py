@@ -1,0 +1,316 @@
+"""Fetch: what a reader at an epoch sees of the akeys of a dkey, down to the blocks it lies in.
+
+    begin   conditions and visibility down the path; per iod its size, per range its segments
+    read    blocks into memory, checksums verified; the pieces' bytes are in `views`
+    end     the blocks may be reused
+
+    size      of an iod: bytes of the single value, or bytes of a record; 0 = nothing is there
+    segment   consecutive parts of a range: Inline (bytes in the record, verified here), Stored
+              (blocks; read and verified by bio.descriptor), Hole
+    piece     a segment that exists, in payload order: (iod, range, record in the range, count)
+
+Missing objects, dkeys and akeys are no error unless a condition says so: their size is 0. So is an
+akey with values of the other type.
+
+Invariants:
+    F1  a fetch in blocks holds a pin from `begin` to `end`: nothing of what it saw is overwritten
+    F2  no byte leaves here that was not compared with its checksum
+Source: DAOS src/vos/vos_io.c vos_fetch_begin, vos_obj_fetch; internals §1.8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from daos.base.checksum import ChecksumType, xxh3
+from daos.base.errors import DaosError, InvalidError, NotFoundError
+from daos.base.ids import EPOCH_MAX, Epoch, KeyKind, Lsn, UnitOid
+from daos.base.iod import Cond, Iod, IodType, check_iod
+from daos.bio.descriptor import FetchDescriptor, Hole, Inline, Piece, Stored
+from daos.bio.device import BLOCK, Done
+from daos.bio.space import Pin
+from daos.vos import extents, keys
+from daos.vos.ilog_view import ROOT, IlogView
+from daos.vos.nodes import Node
+from daos.vos.records import NodeRecord
+from daos.vos.single import newest
+from daos.vos.state import ContainerState
+from daos.vos.update import IODS_MAX, RECXS_MAX
+
+_NOT_COND: Final = ~int(Cond.DKEY_FETCH | Cond.AKEY_FETCH | Cond.PER_AKEY)
+_AKEY_FETCH: Final = int(Cond.AKEY_FETCH)
+_ANY_FETCH: Final = int(Cond.DKEY_FETCH | Cond.AKEY_FETCH)
+_PER_AKEY: Final = int(Cond.PER_AKEY)
+
+
+# (iod, range of the iod, first record within the range, count of records)
+PieceOf = tuple[int, int, int, int]
+
+
+class Fetch:
+    """A fetch between `fetch_begin` and `fetch_end`. See the module for the words.
+
+    Shapes:     sizes: one an iod; segments: per iod, per range (a single value has one)
+                views: 1:1 with pieces, valid after reading until the end
+    """
+
+    __slots__ = (
+        "_spans",
+        "descriptor",
+        "is_stored",
+        "lsn",
+        "nbytes",
+        "parts",
+        "pieces",
+        "pin",
+        "segments",
+        "sizes",
+        "views",
+    )
+
+    def __init__(self, lsn: Lsn) -> None:
+        self.lsn = lsn
+        self.sizes: list[int] = []
+        self.segments: list[list[list[Piece]]] = []
+        self.pieces: list[PieceOf] = []
+        # What the pieces consist of: one part each, but for fragmented single values.
+        self.parts: list[Inline | Stored] = []
+        self._spans: list[int] = []
+        self.nbytes = 0
+        self.views: list[memoryview] = []
+        self.pin: Pin | None = None
+        self.descriptor: FetchDescriptor | None = None
+        # Whether something must be read from blocks.
+        self.is_stored = False
+
+    def add_single(self, size: int, parts: Sequence[Inline | Stored]) -> None:
+        """A single value is there."""
+        self.sizes.append(size)
+        self.segments.append([[*parts]])
+        self._add_piece((len(self.sizes) - 1, 0, 0, 1), parts)
+        self.nbytes += size
+
+    def add_nothing(self) -> None:
+        """The akey has nothing for this reader."""
+        self.sizes.append(0)
+        self.segments.append([])
+
+    def add_array(self, record_size: int, ranges: list[list[extents.Piece]]) -> None:
+        """Some of the ranges of an array akey have data."""
+        iod = len(self.sizes)
+        self.sizes.append(record_size)
+        segments: list[list[Piece]] = []
+        for index, found in enumerate(ranges):
+            parts: list[Piece] = []
+            for piece in found:
+                if not piece.is_data:
+                    parts.append(Hole((piece.hi - piece.lo) * record_size))
+                    continue
+                part = _part(piece)
+                parts.append(part)
+                where = (iod, index, piece.lo - found[0].lo, piece.hi - piece.lo)
+                self._add_piece(where, (part,))
+                self.nbytes += piece.nbytes
+            segments.append(parts)
+        self.segments.append(segments)
+
+    def show(self, views: list[memoryview]) -> None:
+        """`views` of the parts are in memory; a fragmented single value is put together."""
+        if len(views) != len(self.pieces):
+            rest = iter(views)
+            views = [
+                memoryview(b"".join([next(rest) for _ in range(count)]))
+                if count > 1
+                else next(rest)
+                for count in self._spans
+            ]
+        self.views = views
+
+    def _add_piece(self, piece: PieceOf, parts: Sequence[Inline | Stored]) -> None:
+        self.pieces.append(piece)
+        self.parts += parts
+        self._spans.append(len(parts))
+        if type(parts[0]) is Stored:
+            self.is_stored = True
+
+
+def begin(
+    state: ContainerState,
+    oid: UnitOid,
+    dkey: bytes,
+    iods: Sequence[Iod],
+    epoch: Epoch,
+    cond: int,
+) -> Fetch:
+    """See VosContainer.fetch_begin.
+
+    Cost:       a look-up a key; a seek a single value, a find a range
+    """
+    kinds = keys.key_kinds(oid)
+    cond = int(cond)
+    _check(dkey, iods, cond, kinds[0])
+    if not 0 < epoch <= EPOCH_MAX:
+        raise InvalidError(f"nothing is read at epoch {epoch}")
+    order = keys.object_order(oid)
+    fetch = Fetch(state.lsns.of_dkey(xxh3(order), xxh3(dkey)))
+    try:
+        parent, seen = walk(state, order, dkey, kinds[0], int(epoch))
+        if parent is None and cond & _ANY_FETCH:
+            raise NotFoundError(f"dkey not found at epoch {epoch}")
+        for iod in iods:
+            keys.check_user_key(iod.akey, kinds[1], "akey")
+            node = None
+            if parent is not None:
+                node = state.nodes.key(parent.id, keys.AKEY, iod.akey, kinds[1])
+            child = seen if node is None else node.look(int(epoch), seen)
+            if node is None or not child.visible:
+                if (iod.cond if cond & _PER_AKEY else cond) & _AKEY_FETCH:
+                    raise NotFoundError(f"akey not found at epoch {epoch}")
+                fetch.add_nothing()
+            elif node.record.value_type != iod.type:
+                fetch.add_nothing()
+            elif iod.type == IodType.SINGLE:
+                _fetch_single(state, fetch, node.id, int(epoch), child)
+            else:
+                _fetch_array(state, fetch, node.record, iod, (int(epoch), child))
+    except DaosError as error:
+        error.lsn = fetch.lsn
+        raise
+    if fetch.is_stored:
+        fetch.pin = state.meta.space.pin()
+        fetch.descriptor = FetchDescriptor(state.meta.device, state.memory)
+    return fetch
+
+
+def read(fetch: Fetch, done: Done) -> None:
+    """See VosContainer.fetch_read."""
+    descriptor = fetch.descriptor
+    if descriptor is None:
+        fetch.show([memoryview(part.data) for part in fetch.parts if type(part) is Inline])
+        done(None)
+        return
+
+    def landed(error: DaosError | None) -> None:
+        if error is None:
+            fetch.show(descriptor.views)
+        done(error)
+
+    descriptor.prepare(fetch.parts)
+    descriptor.read(landed)
+
+
+def end(state: ContainerState, fetch: Fetch) -> None:
+    """See VosContainer.fetch_end."""
+    fetch.views = []
+    if fetch.descriptor is not None:
+        fetch.descriptor.cancel()
+        fetch.descriptor = None
+    if fetch.pin is not None:
+        state.meta.space.unpin(fetch.pin)
+        fetch.pin = None
+
+
+def walk(
+    state: ContainerState, order: bytes, dkey: bytes, kind: KeyKind, epoch: int
+) -> tuple[Node | None, IlogView]:
+    """The dkey's node, None if a reader at `epoch` does not find it, and its view."""
+    node = state.nodes.object(order)
+    if node is None:
+        return None, ROOT
+    seen = node.look(epoch)
+    if not seen.visible:
+        return None, seen
+    node = state.nodes.key(node.id, keys.DKEY, dkey, kind)
+    if node is None:
+        return None, seen
+    seen = node.look(epoch, seen)
+    return (node if seen.visible else None), seen
+
+
+def _fetch_single(
+    state: ContainerState, fetch: Fetch, akey_id: int, epoch: int, seen: IlogView
+) -> None:
+    version = newest(state.meta, akey_id, epoch, seen.prior_punch)
+    if version is None or version.record.is_punch:
+        fetch.add_nothing()
+        return
+    record = version.record
+    if not record.runs:
+        record.verify()
+        fetch.add_single(record.size, [Inline(memoryview(record.payload))])
+        return
+    kind = ChecksumType(record.csum_type)
+    parts: list[Stored] = []
+    left = record.size
+    for index, run in enumerate(record.runs):
+        nbytes = min(left, run.count * BLOCK)
+        csum = record.csums[index * kind.size : (index + 1) * kind.size]
+        parts.append(Stored(run, nbytes, 0, nbytes, kind, nbytes, csum))
+        left -= nbytes
+    fetch.add_single(record.size, parts)
+
+
+def _fetch_array(
+    state: ContainerState,
+    fetch: Fetch,
+    record: NodeRecord,
+    iod: Iod,
+    at: tuple[int, IlogView],
+) -> None:
+    epoch, seen = at
+    ranges = [
+        extents.find(
+            state.meta,
+            record.node_id,
+            recx.index,
+            recx.index + recx.count,
+            classes=record.class_mask,
+            epoch=epoch,
+            floor=seen.prior_punch,
+        )
+        for recx in iod.recxs
+    ]
+    if not any(piece.is_data for found in ranges for piece in found):
+        fetch.add_nothing()
+        return
+    if iod.size and iod.size != record.record_size:
+        raise InvalidError(
+            f"records of this akey have {record.record_size} bytes, {iod.size} were expected"
+        )
+    fetch.add_array(record.record_size, ranges)
+
+
+def _part(piece: extents.Piece) -> Inline | Stored:
+    """Where the bytes of a visible piece are. Raises: ChecksumError (damage in the tree)."""
+    record = piece.record
+    assert record is not None
+    offset, nbytes = piece.offset, piece.nbytes
+    if record.run is None:
+        record.verify()
+        return Inline(memoryview(record.payload)[offset : offset + nbytes])
+    return Stored(
+        record.run,
+        record.nbytes,
+        offset,
+        nbytes,
+        ChecksumType(record.csum_type),
+        record.csum_chunk,
+        record.csums,
+    )
+
+
+def _check(dkey: bytes, iods: Sequence[Iod], cond: int, kind: KeyKind) -> None:
+    keys.check_user_key(dkey, kind, "dkey")
+    if cond & _NOT_COND:
+        raise InvalidError(f"condition bits {cond & _NOT_COND:#x} have no meaning for a fetch")
+    if cond & _PER_AKEY and cond & _AKEY_FETCH:
+        raise InvalidError("conditions per akey exclude one for all akeys")
+    if not 0 < len(iods) <= IODS_MAX:
+        raise InvalidError(f"a fetch names 1 to {IODS_MAX} akeys, not {len(iods)}")
+    for iod in iods:
+        check_iod(iod)
+        if iod.cond & ~_AKEY_FETCH:
+            raise InvalidError(f"condition bits {iod.cond:#x} have no meaning for an akey's fetch")
+        if len(iod.recxs) > RECXS_MAX:
+            raise InvalidError(f"{len(iod.recxs)} ranges; one akey takes at most {RECXS_MAX}")

@@ -1,0 +1,221 @@
+"""Punch: hide an object, a dkey or akeys from an epoch on. Nothing is deleted; reads below see all.
+
+    punch(object)            log of the object
+    punch(dkey)              log of the dkey; the object's is not touched
+    punch(dkey, akeys)       logs of the akeys; and of the dkey, when no akey is left visible
+
+What was never written gets a node with nothing but the punch: a write that arrives late, with an
+epoch below it, must stay hidden.
+
+Three rules about late arrivals, all TX_RESTART, so that the caller comes again with a new epoch:
+    R1  nothing is written at or below the container's modification bound
+    R2  no punch below a later write under the same node: the write may rely on the creation that
+        the punch would hide
+    R3  no update below the check that found its dkey empty and punched it, no punch of akeys
+        below any such check
+Conditions come first: NONEXIST has precedence over TX_RESTART.
+
+Source: DAOS src/vos/vos_obj.c vos_obj_punch, key_punch, vos_propagate_check; internals §1.10.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from daos.base.checksum import xxh3
+from daos.base.errors import DaosError, InvalidError, TxRestartError
+from daos.base.ids import Epoch, KeyKind, Lsn, UnitOid
+from daos.base.iod import Cond
+from daos.vos import ilog_view, keys
+from daos.vos.edit import Edit, Place, changed, tree_bytes
+from daos.vos.ilog import EMPTY, Ilog
+from daos.vos.ilog_view import IlogView
+from daos.vos.nodes import Node, load, view
+from daos.vos.state import ContainerState
+
+AKEYS_MAX: Final = 1024
+# Known akeys are hints: beyond this many they are forgotten and found again.
+_KNOWN_MAX: Final = 1 << 14
+
+
+class Target(NamedTuple):
+    """What is punched: the object, or the dkey, or akeys of the dkey."""
+
+    dkey: bytes | None = None
+    akeys: tuple[bytes, ...] = ()
+
+
+class _Stamp(NamedTuple):
+    epoch: int
+    minor: int
+    conditional: bool
+
+
+def punch(
+    state: ContainerState, oid: UnitOid, epoch: Epoch, target: Target, cond: int, minor: int
+) -> Lsn:
+    """See VosContainer.punch.
+
+    Cost:       one seek and one put a key; akeys: and the search for one that is still visible
+    """
+    _check(oid, target, cond)
+    state.check_write_epoch(epoch, minor)
+    order = keys.object_order(oid)
+    object_hash = xxh3(order)
+    dkey_hash = None if target.dkey is None else xxh3(target.dkey)
+    work = _Punch(state, oid, _Stamp(int(epoch), minor, bool(cond & Cond.PUNCH)))
+    hold = state.meta.hold(
+        tree_bytes=tree_bytes((order, target.dkey or b"", *target.akeys)), data_blocks=0
+    )
+    try:
+        lsn = work.run(order, target)
+    except DaosError as error:
+        if dkey_hash is None:
+            error.lsn = state.lsns.of_object(object_hash)
+        else:
+            error.lsn = state.lsns.of_dkey(object_hash, dkey_hash)
+        raise
+    finally:
+        state.meta.release(hold)
+    if dkey_hash is None:
+        state.lsns.wrote_object(object_hash, lsn)
+    else:
+        state.lsns.wrote_dkey(object_hash, dkey_hash, lsn)
+    return lsn
+
+
+class _Punch:
+    """One punch on its way down."""
+
+    __slots__ = ("edit", "kinds", "stamp", "state")
+
+    def __init__(self, state: ContainerState, oid: UnitOid, stamp: _Stamp) -> None:
+        self.state = state
+        self.kinds = keys.key_kinds(oid)
+        self.stamp = stamp
+        self.edit = Edit(state.meta, state.root)
+
+    def run(self, order: bytes, target: Target) -> Lsn:
+        """Down to the leaf; conditions on the way, puts at the end."""
+        state, epoch = self.state, self.stamp.epoch
+        object_ = Place(state.node_id, keys.OBJECT, order, KeyKind.LEXICAL)
+        node = state.nodes.object(order)
+        seen = view(node, epoch)
+        log = self._decide(node, seen, "object", leaf=target.dkey is None)
+        if target.dkey is None:
+            self._put(object_, node, log)
+            return self.edit.commit(epoch, state.nodes.cache)
+        object_id = self._ensure(object_, node)
+        dkey = Place(object_id, keys.DKEY, target.dkey, self.kinds[0])
+        node = self._find(dkey, node)
+        seen = view(node, epoch, seen)
+        log = self._decide(node, seen, "dkey", leaf=not target.akeys)
+        if not target.akeys:
+            self._put(dkey, node, log)
+            return self.edit.commit(epoch, state.nodes.cache)
+        return self._punch_akeys(dkey, node, seen, tuple(dict.fromkeys(target.akeys)))
+
+    def _punch_akeys(
+        self, dkey: Place, node: Node | None, seen: IlogView, names: tuple[bytes, ...]
+    ) -> Lsn:
+        state, epoch = self.state, self.stamp.epoch
+        dkey_id = self._id(node)
+        check = state.checks.newest(dkey_id)
+        punched: set[bytes] = set()
+        for name in names:
+            akey = Place(dkey_id, keys.AKEY, name, self.kinds[1])
+            child = self._find(akey, node)
+            child_seen = view(child, epoch, seen)
+            log = self._decide(child, child_seen, "akey", leaf=True)
+            punched.add(self._put(akey, child, log))
+        if epoch < check:
+            raise TxRestartError(f"epoch {epoch} is below the emptiness check at {check}")
+        empty = seen.visible and not self._any_visible(dkey_id, seen, punched)
+        if empty:
+            self._put(dkey, node, self._decide(node, seen, "dkey", leaf=True))
+        elif node is None:
+            self._put(dkey, None, EMPTY, dkey_id)
+        lsn = self.edit.commit(epoch, state.nodes.cache)
+        if seen.visible:
+            state.checks.wrote(dkey_id, epoch)
+            if empty:
+                state.empty_checks.wrote(dkey_id, epoch)
+        return lsn
+
+    def _decide(self, node: Node | None, seen: IlogView, what: str, *, leaf: bool) -> Ilog:
+        """The log to be stored. Raises: NotFoundError, TxRestartError (R2)."""
+        log = ilog_view.punch(
+            EMPTY if node is None else node.ilog,
+            seen,
+            self.stamp.minor,
+            leaf=leaf,
+            conditional=self.stamp.conditional,
+            what=what,
+        )
+        if leaf and node is not None:
+            newest = self.state.writes.newest(node.id)
+            if self.stamp.epoch < newest:
+                raise TxRestartError(f"a punch at {self.stamp.epoch} under a write at {newest}")
+        return log
+
+    def _find(self, place: Place, parent: Node | None) -> Node | None:
+        if parent is None:
+            return None
+        return self.state.nodes.key(place.parent_id, place.level, place.key, place.kind)
+
+    def _id(self, node: Node | None) -> int:
+        return self.edit.new_id() if node is None else node.id
+
+    def _ensure(self, place: Place, node: Node | None) -> int:
+        """The node's id; one that was never written gets a record without any creation."""
+        if node is not None:
+            return node.id
+        node_id = self.edit.new_id()
+        self._put(place, None, EMPTY, node_id)
+        return node_id
+
+    def _put(self, place: Place, node: Node | None, log: Ilog, node_id: int = 0) -> bytes:
+        """Store the log; the tree key of the node."""
+        if node is not None:
+            if log is not node.ilog:
+                self.edit.put(place.cache_key, node.key, changed(node.record, ilog=log.emit()))
+            return node.key
+        return self.edit.create(place, log.emit(), node_id or self.edit.new_id())
+
+    def _any_visible(self, dkey_id: int, seen: IlogView, punched: set[bytes]) -> bool:
+        """Whether an akey that is not being punched exists, starting where one did before.
+
+        Cost:       O(1) where the akey seen last is still there; else akeys up to the next one
+        """
+        known = self.state.known_akeys
+        prefix = keys.node_prefix(dkey_id, keys.AKEY)
+        hint = known.get(dkey_id, prefix)
+        for lo, hi in ((hint, keys.after(prefix)), (prefix, hint)):
+            cursor = self.state.meta.cursor()
+            more = lo < hi and cursor.set_range(lo)
+            while more:
+                key, value = cursor.item()
+                if key >= hi:
+                    break
+                if key not in punched and load(key, value).look(self.stamp.epoch, seen).visible:
+                    if len(known) >= _KNOWN_MAX:
+                        known.clear()
+                    known[dkey_id] = key
+                    return True
+                more = cursor.next()
+        return False
+
+
+def _check(oid: UnitOid, target: Target, cond: int) -> None:
+    if cond & ~Cond.PUNCH:
+        raise InvalidError(f"condition bits {cond & ~Cond.PUNCH:#x} have no meaning for a punch")
+    dkey_kind, akey_kind = keys.key_kinds(oid)
+    if target.dkey is None:
+        if target.akeys:
+            raise InvalidError("a punch of akeys needs their dkey")
+        return
+    keys.check_user_key(target.dkey, dkey_kind, "dkey")
+    if len(target.akeys) > AKEYS_MAX:
+        raise InvalidError(f"a punch of {len(target.akeys)} akeys; at most {AKEYS_MAX} at once")
+    for akey in target.akeys:
+        keys.check_user_key(akey, akey_kind, "akey")

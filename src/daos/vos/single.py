@@ -1,0 +1,204 @@
+"""Single values: one record a version, newest first. Disk format v1.
+
+    tree key   akey u64 | ~epoch u64 | ~minor u16, big-endian (keys.single_key)
+
+Record, all integers little-endian, no padding:
+
+     0  u8   magic          0xD9
+     1  u8   version        1
+     2  u16  flags          1 = STORED in data blocks, 2 = PUNCH: no value; unknown bits are refused
+     4  u8   csum_type      number of the checksum's type; 0 only in a punch
+     5  u8   csum_size      bytes
+     6  u16  run_count      0 unless STORED
+     8  u64  size           bytes of the value
+    16  u64  global_size    = size; reserved for values spread over shards
+    24  u64  dtx            0; reserved for a distributed transaction
+    32  u32  map_version    0; reserved for the pool map version
+    36  u32  reserved       0
+    40       csums          checksum of the value; one a run where there are several runs
+             runs           run_count times: u64 block, u32 count; blocks of 4 KiB, in value order
+             u64 checksum   XXH3-64 of everything before it
+             payload        the value itself unless STORED
+
+A value has one run; only where the device is fragmented it has more. Checksums are verified on
+every read: here when the payload is in the record, by `bio.descriptor` when it is in blocks.
+
+Worked example: docs/format/single_value_record.md. A change bumps VERSION and adds a golden file.
+Source: DAOS src/vos/vos_layout.h vos_irec_df, src/vos/vos_tree.c svt_rec_*. Ours: several runs, so
+that a fragmented device still takes large values (the reference's "gang" records).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+import msgspec
+
+from daos.base.checksum import ChecksumType, compute, xxh3
+from daos.base.errors import DER, ChecksumError, CorruptError, DaosError
+from daos.base.ids import Epoch
+from daos.bio.device import BLOCK
+from daos.bio.meta import MetaContext
+from daos.bio.space import Extent
+from daos.vos.keys import SINGLE_KEY_SIZE, parse_single_key, single_key
+
+MAGIC: Final = 0xD9
+VERSION: Final = 1
+FLAG_STORED: Final = 1
+FLAG_PUNCH: Final = 2
+
+_FIELDS: Final = struct.Struct("<BBHBBHQQQII")
+_RUN: Final = struct.Struct("<QI")
+_CHECKSUM: Final = struct.Struct("<Q")
+HEADER_SIZE: Final = 40
+RUN_SIZE: Final = 12
+assert _FIELDS.size == HEADER_SIZE
+assert _RUN.size == RUN_SIZE
+
+# Source: DAOS src/vos/vos_internal.h VOS_GANG_SIZE_THRESH, 255 chunks of 8 MiB.
+VALUE_SIZE_MAX: Final = 255 * (8 << 20)
+RUNS_MAX: Final = (1 << 16) - 1
+RECORD_OVERHEAD_MAX: Final = HEADER_SIZE + 64 + RUN_SIZE + _CHECKSUM.size
+
+_CSUM_SIZE: Final = {int(kind): kind.size for kind in ChecksumType}
+_MINOR_MAX: Final = 0xFFFF
+
+
+class SingleRecord(msgspec.Struct, frozen=True):
+    """One version of a single value. What `parse` accepts, `emit` gives back bit for bit."""
+
+    size: int
+    csum_type: int = 0
+    csums: bytes = b""
+    runs: tuple[Extent, ...] = ()
+    payload: bytes | bytearray | memoryview = b""
+
+    @property
+    def is_punch(self) -> bool:
+        return self.csum_type == 0
+
+    def emit(self) -> bytes:
+        runs = self.runs
+        flags = FLAG_STORED if runs else 0 if self.csum_type else FLAG_PUNCH
+        head = _FIELDS.pack(
+            MAGIC,
+            VERSION,
+            flags,
+            self.csum_type,
+            _CSUM_SIZE[self.csum_type],
+            len(runs),
+            self.size,
+            self.size,
+            0,
+            0,
+            0,
+        )
+        head += self.csums
+        if runs:
+            head += b"".join([_RUN.pack(run.block, run.count) for run in runs])
+        return b"".join((head, _CHECKSUM.pack(xxh3(head)), self.payload))
+
+    @classmethod
+    def parse(cls, buffer: bytes) -> SingleRecord:
+        """Read a record; the payload is not verified yet. Raises: CorruptError."""
+        if len(buffer) < HEADER_SIZE + _CHECKSUM.size:
+            raise CorruptError("single value size", offset=0, want=HEADER_SIZE, got=len(buffer))
+        (
+            magic,
+            version,
+            flags,
+            csum_type,
+            csum_size,
+            run_count,
+            size,
+            global_size,
+            dtx,
+            map_version,
+            reserved,
+        ) = _FIELDS.unpack_from(buffer)
+        csum_end = HEADER_SIZE + csum_size * (run_count or 1)
+        head_end = csum_end + run_count * RUN_SIZE
+        payload_at = head_end + 8
+        if len(buffer) < payload_at:
+            raise CorruptError("single value size", offset=4, want=payload_at, got=len(buffer))
+        want = xxh3(buffer[:head_end])
+        (got,) = _CHECKSUM.unpack_from(buffer, head_end)
+        if got != want:
+            raise CorruptError("single value checksum", offset=head_end, want=want, got=got)
+        if (magic, version) != (MAGIC, VERSION):
+            raise CorruptError("single value version", offset=0, want=VERSION, got=version)
+        if dtx or map_version or reserved or global_size != size:
+            raise CorruptError("single value reserved", offset=16, want=size, got=global_size)
+        runs: tuple[Extent, ...] = ()
+        if flags == FLAG_STORED:
+            runs = _parse_runs(buffer, csum_end, run_count, size)
+            payload_size = 0
+        elif flags == 0:
+            payload_size = size
+        elif flags == FLAG_PUNCH:
+            payload_size = 0
+            if size or csum_type:
+                raise CorruptError("single value punch", offset=8, want=0, got=size)
+        else:
+            raise CorruptError("single value flags", offset=2, want="0, 1 or 2", got=flags)
+        if _CSUM_SIZE.get(csum_type) != csum_size or (csum_type == 0) != (flags == FLAG_PUNCH):
+            raise CorruptError("single value csum type", offset=4, want=csum_size, got=csum_type)
+        if run_count and not runs:
+            raise CorruptError("single value runs", offset=6, want=0, got=run_count)
+        if len(buffer) - payload_at != payload_size:
+            raise CorruptError(
+                "single value payload", offset=8, want=payload_size, got=len(buffer) - payload_at
+            )
+        return cls(size, csum_type, buffer[HEADER_SIZE:csum_end], runs, buffer[payload_at:])
+
+    def verify(self) -> None:
+        """Compare the payload with its checksum. Raises: ChecksumError."""
+        if compute(ChecksumType(self.csum_type), self.payload) != self.csums:
+            raise ChecksumError(f"a single value of {self.size} bytes was damaged in the tree")
+
+
+def _parse_runs(buffer: bytes, at: int, run_count: int, size: int) -> tuple[Extent, ...]:
+    runs = tuple([Extent(*_RUN.unpack_from(buffer, at + i * RUN_SIZE)) for i in range(run_count)])
+    blocks = sum([run.count for run in runs])
+    if not size or blocks != -(-size // BLOCK) or not all(run.count for run in runs):
+        raise CorruptError("single value runs", offset=at, want=-(-size // BLOCK), got=blocks)
+    return runs
+
+
+class Version(msgspec.Struct, frozen=True):
+    """A version of a single value and when it was written."""
+
+    epoch: int
+    minor: int
+    record: SingleRecord
+
+
+def newest(
+    meta: MetaContext, akey_id: int, epoch: Epoch | int, floor: tuple[int, int]
+) -> Version | None:
+    """The newest version at or before `epoch` and written after `floor`; None if there is none.
+
+    `floor` is (epoch, minor) of the newest punch above the value: what it covers does not exist.
+
+    Raises:     CorruptError
+    Cost:       one seek
+    Source:     DAOS src/vos/vos_io.c akey_fetch_single; internals §1.6 of the reference
+    """
+    cursor = meta.cursor()
+    if not cursor.set_range(single_key(akey_id, epoch, _MINOR_MAX)):
+        return None
+    key = cursor.key()
+    if len(key) != SINGLE_KEY_SIZE:
+        return None
+    found_id, found_epoch, minor = parse_single_key(key)
+    if found_id != akey_id or (found_epoch, minor) <= floor:
+        return None
+    return Version(found_epoch, minor, SingleRecord.parse(cursor.value()))
+
+
+def check_not_written(meta: MetaContext, akey_id: int, epoch: Epoch | int) -> None:
+    """Refuse a second version at one epoch. Raises: DaosError NO_PERM."""
+    version = newest(meta, akey_id, epoch, (0, 0))
+    if version is not None and version.epoch == epoch:
+        raise DaosError(f"the single value was written at epoch {epoch} already", code=DER.NO_PERM)

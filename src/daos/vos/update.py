@@ -1,0 +1,474 @@
+"""Update: values of one or more akeys of a dkey, all or nothing.
+
+    begin    check arguments -> hold space -> choose media -> reserve blocks -> memory to land in
+             nothing is visible, nothing of the tree was looked at
+    (bytes)  the caller fills `destinations`
+    end      conditions and incarnation logs down the path, values, one transaction
+    cancel   everything back; also what `end` does when it fails
+
+State of an update:
+
+    OPEN --end--> ENDED (memory is given back when the log is durable)
+      +---cancel, failed end--> CANCELED
+
+Record size 0 punches: the single value, or the ranges of an array.
+
+Invariants:
+    U1  `begin` or `cancel` change nothing that anybody could see
+    U2  the checks of `end` are complete before its first put to the tree
+    U3  every value is stored with a checksum: the container's type, or XXH3 where it has none
+Source: DAOS src/vos/vos_io.c vos_update_begin, vos_update_end; internals §1.9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Final
+
+from daos.base.checksum import ChecksumType, compute_chunks, xxh3
+from daos.base.errors import (
+    AccessError,
+    DaosError,
+    InvalidError,
+    RecordTooBigError,
+    TxRestartError,
+)
+from daos.base.ids import Epoch, KeyKind, Lsn, UnitOid
+from daos.base.iod import Cond, Iod, IodType, Recx, check_iod
+from daos.bio.device import BLOCK
+from daos.bio.media import Medium, select
+from daos.bio.meta import Hold
+from daos.bio.space import Extent
+from daos.vos import extents, ilog_view, keys
+from daos.vos.edit import Edit, Place, changed, tree_bytes
+from daos.vos.extents import PARITY_LO, ExtentRecord
+from daos.vos.ilog import EMPTY
+from daos.vos.ilog_view import Condition, IlogView
+from daos.vos.nodes import Node, view
+from daos.vos.records import NodeRecord
+from daos.vos.reserve import Memory, Span, Value, reserve_all
+from daos.vos.single import VALUE_SIZE_MAX, SingleRecord, check_not_written
+from daos.vos.state import ContainerState
+
+IODS_MAX: Final = 1024
+RECXS_MAX: Final = 16_384
+CSUM_CHUNK_DEFAULT: Final = 32 << 10
+CSUM_CHUNK_MAX: Final = 1 << 30
+
+_COND: Final = (
+    Cond.DKEY_INSERT | Cond.DKEY_UPDATE | Cond.AKEY_INSERT | Cond.AKEY_UPDATE | Cond.PER_AKEY
+)
+_NOT_COND: Final = ~int(_COND)
+_AKEY_COND: Final = int(Cond.AKEY_INSERT | Cond.AKEY_UPDATE)
+_MUST_EXIST: Final = int(Cond.DKEY_UPDATE | Cond.AKEY_UPDATE)
+_DKEY_INSERT: Final = int(Cond.DKEY_INSERT)
+_DKEY_UPDATE: Final = int(Cond.DKEY_UPDATE)
+_PER_AKEY: Final = int(Cond.PER_AKEY)
+_AKEY_CONDITION: Final = {
+    0: Condition.NONE,
+    int(Cond.AKEY_INSERT): Condition.INSERT,
+    int(Cond.AKEY_UPDATE): Condition.UPDATE,
+}
+# Tree and log bytes of one value beside its payload and checksums: key, header, split page.
+_VALUE_BYTES: Final = 512
+_ROOT_BYTES: Final = 512
+
+
+class UpdateState(Enum):
+    OPEN = "open"
+    ENDED = "ended"
+    CANCELED = "canceled"
+
+
+class Update:
+    """An update between `update_begin` and its end.
+
+    Shapes:     destinations: one a value with bytes, in the order of the iods and their ranges;
+                nbytes their sum
+    """
+
+    __slots__ = (
+        "cond",
+        "csum_chunk",
+        "csum_type",
+        "destinations",
+        "dkey",
+        "dkey_hash",
+        "hold",
+        "iods",
+        "kinds",
+        "memory",
+        "nbytes",
+        "object_hash",
+        "order",
+        "state",
+        "values",
+    )
+
+    def __init__(self, oid: UnitOid, dkey: bytes, iods: Sequence[Iod], cond: int) -> None:
+        self.kinds = keys.key_kinds(oid)
+        self.order = keys.object_order(oid)
+        self.dkey = dkey
+        self.iods = iods
+        self.cond = cond
+        self.object_hash = xxh3(self.order)
+        self.dkey_hash = xxh3(dkey)
+        self.csum_type = ChecksumType.XXH3
+        self.csum_chunk = CSUM_CHUNK_DEFAULT
+        self.values: list[Value] = []
+        self.nbytes = 0
+        self.hold: Hold | None = None
+        self.memory = Memory()
+        self.destinations: list[memoryview] = []
+        self.state = UpdateState.OPEN
+
+
+def begin(
+    state: ContainerState,
+    oid: UnitOid,
+    dkey: bytes,
+    iods: Sequence[Iod],
+    cond: int,
+    csum: tuple[ChecksumType, int],
+) -> Update:
+    """See VosContainer.update_begin. Cost: O(values), a hold and a reservation."""
+    update = Update(oid, dkey, iods, int(cond))
+    if csum[0]:
+        update.csum_type = ChecksumType(csum[0])
+    if csum[1]:
+        if not 0 < csum[1] <= CSUM_CHUNK_MAX:
+            raise InvalidError(f"a checksum covers 1 to {CSUM_CHUNK_MAX} bytes, not {csum[1]}")
+        update.csum_chunk = csum[1]
+    _check(update)
+    blocks = 0
+    stored: list[Value] = []
+    bytes_ = _ROOT_BYTES + tree_bytes([update.order, dkey, *[iod.akey for iod in iods]])
+    for value in update.values:
+        nbytes = value.nbytes
+        chunk = update.csum_chunk if value.record_size else nbytes
+        bytes_ += _VALUE_BYTES + -(-nbytes // chunk) * update.csum_type.size
+        if select(nbytes, state.data_thresh) is Medium.NVME:
+            blocks += -(-nbytes // BLOCK)
+            stored.append(value)
+        else:
+            bytes_ += nbytes
+    for iod in iods:
+        if not iod.size:
+            bytes_ += _VALUE_BYTES * (len(iod.recxs) or 1)
+    meta = state.meta
+    update.hold = meta.hold(tree_bytes=bytes_, data_blocks=blocks)
+    runs: list[list[tuple[int, Extent]]] = []
+    try:
+        if stored:
+            runs = reserve_all(meta.space, stored, state.hint)
+        _take_memory(state, update, runs)
+    except DaosError:
+        for run in [run for reserved in runs for _, run in reserved]:
+            meta.space.cancel(run, state.hint)
+        meta.release(update.hold)
+        raise
+    update.destinations = update.memory.destinations
+    return update
+
+
+def end(state: ContainerState, update: Update, epoch: Epoch, minor: int) -> Lsn:
+    """See VosContainer.update_end.
+
+    Cost:       3 look-ups, a put a value; a put a node that is created or changes
+    """
+    assert update.state is UpdateState.OPEN, update.state
+    try:
+        state.check_alive()
+        state.check_write_epoch(epoch, minor)
+        lsn = _End(state, update, int(epoch), minor).run()
+    except DaosError as error:
+        error.lsn = state.lsns.of_dkey(update.object_hash, update.dkey_hash)
+        raise
+    finally:
+        if update.state is UpdateState.OPEN:
+            cancel(state, update)
+    state.lsns.wrote_dkey(update.object_hash, update.dkey_hash, lsn)
+    descriptor = update.memory.descriptor
+    if descriptor is not None:
+        state.meta.when_durable(lsn, descriptor.finish)
+    return lsn
+
+
+def cancel(state: ContainerState, update: Update) -> None:
+    """See VosContainer.update_cancel."""
+    if update.state is not UpdateState.OPEN:
+        return
+    update.state = UpdateState.CANCELED
+    update.destinations = []
+    memory, space = update.memory, state.meta.space
+    if memory.descriptor is not None:
+        memory.descriptor.cancel()
+    for spans in memory.spans:
+        for span in spans:
+            if span.run is not None:
+                space.cancel(span.run, state.hint)
+    assert update.hold is not None
+    state.meta.release(update.hold)
+
+
+class _End:
+    """One update on its way down the path."""
+
+    __slots__ = ("edit", "epoch", "minor", "spans", "state", "update", "written")
+
+    def __init__(self, state: ContainerState, update: Update, epoch: int, minor: int) -> None:
+        self.state = state
+        self.update = update
+        self.epoch = epoch
+        self.minor = minor
+        self.edit = Edit(state.meta, state.root)
+        self.spans = iter(update.memory.spans)
+        self.written: list[int] = []
+
+    def run(self) -> Lsn:
+        state, update, epoch = self.state, self.update, self.epoch
+        cond = update.cond
+        node = state.nodes.object(update.order)
+        seen = view(None, epoch) if node is None else node.look(epoch)
+        place = Place(state.node_id, keys.OBJECT, update.order, KeyKind.LEXICAL)
+        condition = Condition.UPDATE if cond & _MUST_EXIST else Condition.NONE
+        object_id = self._create(place, node, seen, condition)
+
+        place = Place(object_id, keys.DKEY, update.dkey, update.kinds[0])
+        node = self._find(place, node)
+        seen = view(None, epoch, seen) if node is None else node.look(epoch, seen)
+        if cond & _DKEY_INSERT:
+            condition = Condition.INSERT
+        dkey_id = self._create(place, node, seen, condition)
+        check = 0 if node is None else state.empty_checks.newest(dkey_id)
+        parent = node
+        for iod in update.iods:
+            place = Place(dkey_id, keys.AKEY, iod.akey, update.kinds[1])
+            node = self._find(place, parent)
+            child = view(None, epoch, seen) if node is None else node.look(epoch, seen)
+            condition = _AKEY_CONDITION[(iod.cond if cond & _PER_AKEY else cond) & _AKEY_COND]
+            self._write_akey(place, node, child, condition, iod)
+        if epoch < check:
+            raise TxRestartError(f"epoch {epoch} is below the emptiness check at {check}")
+        return self._commit(object_id, dkey_id)
+
+    def _commit(self, object_id: int, dkey_id: int) -> Lsn:
+        state, update, epoch = self.state, self.update, self.epoch
+        descriptor = update.memory.descriptor
+        if descriptor is not None:
+            # The checksums are in the records already; this is the descriptor's step, without any.
+            descriptor.verify(ChecksumType.OFF, 0)
+            descriptor.post(self.edit.tx)
+        lsn = self.edit.commit(epoch, state.nodes.cache)
+        update.state = UpdateState.ENDED
+        assert update.hold is not None
+        state.meta.release(update.hold)
+        wrote = state.writes.wrote
+        wrote(object_id, epoch)
+        wrote(dkey_id, epoch)
+        for akey_id in self.written:
+            wrote(akey_id, epoch)
+        return lsn
+
+    def _find(self, place: Place, parent: Node | None) -> Node | None:
+        if parent is None:
+            return None
+        return self.state.nodes.key(place.parent_id, place.level, place.key, place.kind)
+
+    def _create(self, place: Place, node: Node | None, seen: IlogView, condition: Condition) -> int:
+        """Make sure the object or dkey exists; its node id."""
+        if node is None:
+            log = ilog_view.update(
+                EMPTY, seen, self.minor, condition=condition, what=_WHAT[place.level]
+            )
+            node_id = self.edit.new_id()
+            self.edit.create(place, log.emit(), node_id)
+            return node_id
+        if condition is not Condition.INSERT and seen.exists:
+            return node.id
+        log = ilog_view.update(
+            node.ilog, seen, self.minor, condition=condition, what=_WHAT[place.level]
+        )
+        if log is not node.ilog:
+            self.edit.put(place.cache_key, node.key, changed(node.record, ilog=log.emit()))
+        return node.id
+
+    def _write_akey(
+        self, place: Place, node: Node | None, seen: IlogView, condition: Condition, iod: Iod
+    ) -> None:
+        """Make sure the akey exists, and write its values."""
+        if node is None:
+            log = ilog_view.update(EMPTY, seen, self.minor, condition=condition, what="akey")
+            tree_key, before = self.edit.draft(place, log.emit(), self.edit.new_id())
+            record = before
+        else:
+            tree_key, before = node.key, node.record
+            record = before
+            if condition is Condition.INSERT or not seen.exists:
+                log = ilog_view.update(
+                    node.ilog, seen, self.minor, condition=condition, what="akey"
+                )
+                if log is not node.ilog:
+                    record = changed(record, ilog=log.emit())
+        if record.value_type != iod.type:
+            if record.value_type:
+                raise AccessError(
+                    f"the akey holds {IodType(record.value_type).name} values, not {iod.type.name}"
+                )
+            record = changed(record, value_type=int(iod.type))
+        if iod.type == IodType.SINGLE:
+            self._write_single(record, iod)
+        else:
+            record = self._write_extents(record, iod)
+        if node is None or record is not before:
+            if not record.csum_type and iod.size:
+                record = changed(
+                    record,
+                    csum_type=int(self.update.csum_type),
+                    csum_chunk=self.update.csum_chunk,
+                )
+            self.edit.put(place.cache_key, tree_key, record)
+        self.written.append(record.node_id)
+
+    def _write_single(self, record: NodeRecord, iod: Iod) -> None:
+        akey_id, epoch, kind = record.node_id, self.epoch, self.update.csum_type
+        if epoch <= self.state.writes.newest(akey_id):
+            check_not_written(self.state.meta, akey_id, epoch)
+        if not iod.size:
+            value = SingleRecord(0)
+        else:
+            spans = next(self.spans)
+            csums = [compute_chunks(kind, s.memory, chunk_nbytes=s.nbytes) for s in spans]
+            runs = tuple([span.run for span in spans if span.run is not None])
+            payload = b"" if runs else spans[0].memory
+            value = SingleRecord(iod.size, int(kind), b"".join(csums), runs, payload)
+        self.edit.tx.put(keys.single_key(akey_id, epoch, self.minor), value.emit())
+
+    def _write_extents(self, record: NodeRecord, iod: Iod) -> NodeRecord:
+        akey_id = record.node_id
+        newest = self.state.writes.newest(akey_id)
+        classes = record.class_mask
+        for recx in iod.recxs:
+            if not iod.size:
+                classes |= self._insert(record, recx.index, extents.hole(recx.count), newest)
+                continue
+            lo = recx.index
+            for span in next(self.spans):
+                value = self._extent_record(span, iod.size)
+                classes |= self._insert(record, lo, value, newest)
+                lo += value.width
+        if classes != record.class_mask or (iod.size and not record.record_size):
+            size = record.record_size or iod.size
+            return changed(record, class_mask=classes, record_size=size)
+        return record
+
+    def _extent_record(self, span: Span, record_size: int) -> ExtentRecord:
+        kind, chunk = self.update.csum_type, self.update.csum_chunk
+        return ExtentRecord(
+            span.nbytes // record_size,
+            record_size,
+            int(kind),
+            chunk,
+            compute_chunks(kind, span.memory, chunk_nbytes=chunk),
+            span.run,
+            b"" if span.run is not None else span.memory,
+        )
+
+    def _insert(self, record: NodeRecord, lo: int, value: ExtentRecord, newest: int) -> int:
+        """Write one extent; the class bit to remember."""
+        inserted = extents.insert(
+            self.state.meta,
+            self.edit.tx,
+            record.node_id,
+            lo,
+            value,
+            epoch=self.epoch,
+            minor=self.minor,
+            classes=record.class_mask,
+            record_size=record.record_size,
+            epoch_newest=newest,
+        )
+        if inserted.replaced is not None and inserted.replaced.run is not None:
+            self.edit.tx.free(inserted.replaced.run)
+        return inserted.class_bit
+
+
+_WHAT: Final = {keys.OBJECT: "object", keys.DKEY: "dkey"}
+
+
+def _take_memory(
+    state: ContainerState, update: Update, runs: list[list[tuple[int, Extent]]]
+) -> None:
+    reserved: list[list[tuple[int, Extent]] | None] = []
+    taken = iter(runs)
+    for value in update.values:
+        stored = select(value.nbytes, state.data_thresh) is Medium.NVME
+        reserved.append(next(taken) if stored else None)
+    update.memory.prepare(state.memory, update.values, reserved)
+
+
+def _check(update: Update) -> None:
+    """Refuse what no state of the tree accepts; collect the values."""
+    iods, cond = update.iods, update.cond
+    if cond & _NOT_COND:
+        raise InvalidError(f"condition bits {cond & _NOT_COND:#x} have no meaning for an update")
+    if cond:
+        _check_cond(cond)
+    keys.check_user_key(update.dkey, update.kinds[0], "dkey")
+    if not 0 < len(iods) <= IODS_MAX:
+        raise InvalidError(f"an update names 1 to {IODS_MAX} akeys, not {len(iods)}")
+    if len(iods) > 1 and len({iod.akey for iod in iods}) < len(iods):
+        raise AccessError("an akey stands twice in one update")
+    akey_kind = update.kinds[1]
+    for index, iod in enumerate(iods):
+        keys.check_user_key(iod.akey, akey_kind, "akey")
+        check_iod(iod)
+        if iod.cond & ~_AKEY_COND:
+            raise InvalidError(f"condition bits {iod.cond:#x} have no meaning for an akey's update")
+        if iod.cond == _AKEY_COND:
+            raise InvalidError("an akey cannot be asked to exist and not to exist")
+        if iod.type == IodType.SINGLE:
+            if iod.size > VALUE_SIZE_MAX:
+                raise RecordTooBigError(
+                    f"a single value has at most {VALUE_SIZE_MAX} bytes, got {iod.size}"
+                )
+            if iod.size:
+                update.values.append(Value(index, 0, iod.size, 0))
+                update.nbytes += iod.size
+        else:
+            _check_ranges(update, index, iod)
+
+
+def _check_ranges(update: Update, index: int, iod: Iod) -> None:
+    recxs: Sequence[Recx] = iod.recxs
+    if len(recxs) > RECXS_MAX:
+        raise InvalidError(f"{len(recxs)} ranges; one akey takes at most {RECXS_MAX}")
+    for recx in recxs:
+        if recx.end > PARITY_LO:
+            raise InvalidError(f"records [{recx.index}, +{recx.count}) reach past 2**63")
+        if iod.size:
+            nbytes = recx.count * iod.size
+            if nbytes > VALUE_SIZE_MAX:
+                raise RecordTooBigError(f"a range has at most {VALUE_SIZE_MAX} bytes, got {nbytes}")
+            update.values.append(Value(index, recx.index, nbytes, iod.size))
+            update.nbytes += nbytes
+    if len(recxs) > 1:
+        end = 0
+        for recx in sorted(recxs, key=_index_of):
+            if recx.index < end:
+                raise InvalidError(f"ranges of one akey overlap at record {recx.index}")
+            end = recx.end
+
+
+def _check_cond(cond: int) -> None:
+    if cond & _PER_AKEY and cond & _AKEY_COND:
+        raise InvalidError("conditions per akey exclude one for all akeys")
+    if cond & _AKEY_COND == _AKEY_COND:
+        raise InvalidError("akeys cannot be asked to exist and not to exist")
+    if cond & _DKEY_INSERT and cond & _DKEY_UPDATE:
+        raise InvalidError("a dkey cannot be asked to exist and not to exist")
+
+
+def _index_of(recx: Recx) -> int:
+    return recx.index
