@@ -33,10 +33,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 from uuid import UUID
 
 import lmdb
@@ -45,7 +43,6 @@ from daos.base.errors import (
     CorruptError,
     DaosError,
     InvalidError,
-    KeyTooBigError,
     NoSpaceError,
     ShutdownError,
 )
@@ -53,77 +50,28 @@ from daos.base.ids import Epoch, Lsn
 from daos.bio.checkpoint import (
     Checkpoint,
     CheckpointWriter,
-    StartCopy,
-    ThreadedCopy,
     checkpoint_blocks,
     load_checkpoint,
 )
 from daos.bio.device import BLOCK, BlockDevice, Done, Write, write
 from daos.bio.layout import (
-    KEY_SIZE_MAX,
-    SUPERBLOCK_SLOTS,
-    DataRun,
     Record,
     Superblock,
     emit_record,
 )
 from daos.bio.memory import AlignedPool
+from daos.bio.meta_config import MetaConfig
 from daos.bio.replay import ReplayEnd, replay
 from daos.bio.space import Extent, Hint, Space, SpaceStatistics
 from daos.bio.space_map import SpaceMap
 from daos.bio.superblock import format_device, read_superblock, slot_write
 from daos.bio.tree import Tree, clear_live
+from daos.bio.tx import Tx
 from daos.bio.wal import Wal, WalStatistics
 
+__all__ = ["Hold", "MetaConfig", "MetaContext", "MetaStatistics", "Tx"]
+
 log = logging.getLogger(__name__)
-
-_MiB: Final = 1 << 20
-WAL_BYTES_MIN: Final = 4 * _MiB
-WAL_BYTES_MAX: Final = 1 << 30
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetaConfig:
-    """Immutable; built by the composition root."""
-
-    # Ring of the log; 0: an eighth of the device, between WAL_BYTES_MIN and WAL_BYTES_MAX.
-    # Used by `format` only.
-    wal_bytes: int = 0
-    # Transactions between two LMDB commits. More of them share a page write (a commit of 256
-    # small ones takes 1 ms), but all are put again if one fails.
-    batch_sets: int = 256
-    # A group ends at this much payload, or an eighth of the ring if that is less ...
-    group_bytes: int = 8 * _MiB
-    # ... or at this much data beside it: the latency that the smallest transaction in it pays.
-    group_data_bytes: int = 32 * _MiB
-    # A checkpoint starts when this part of the ring is in use.
-    checkpoint_percent: int = 50
-    # Address space of the live tree: no limit in practice, `hold` keeps the tree smaller.
-    map_bytes: int = 0
-    # Aligned memory for the payloads of updates and fetches in progress.
-    memory_bytes: int = 64 * _MiB
-    # Simulated loops, which know no threads, take InlineCopy.
-    start_copy: StartCopy = ThreadedCopy
-
-    def log_bytes(self, size_bytes: int) -> int:
-        """Bytes of the ring on a device of that size."""
-        eighth = size_bytes // 8 // BLOCK * BLOCK
-        return self.wal_bytes or min(max(eighth, WAL_BYTES_MIN), WAL_BYTES_MAX)
-
-    def zeroed_bytes(self, size_bytes: int) -> int:
-        """Bytes at the start of a new device that are worth writing before they are used.
-
-        Superblocks and ring: a flush over blocks that were only allocated costs twice as much.
-        """
-        return SUPERBLOCK_SLOTS * BLOCK + self.log_bytes(size_bytes)
-
-    def __post_init__(self) -> None:
-        if self.wal_bytes < 0 or self.wal_bytes % BLOCK:
-            raise InvalidError(f"wal_bytes {self.wal_bytes}: expected a multiple of {BLOCK}")
-        if self.batch_sets < 1 or self.group_bytes < 1 or self.group_data_bytes < 1:
-            raise InvalidError("batch_sets, group_bytes, group_data_bytes: at least 1 each")
-        if not 10 <= self.checkpoint_percent <= 75:
-            raise InvalidError(f"checkpoint_percent {self.checkpoint_percent}: expected 10..75")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,82 +97,6 @@ class Hold:
     def __init__(self, tree_pages: int, data_blocks: int) -> None:
         self.tree_pages = tree_pages
         self.data_blocks = data_blocks
-
-
-class Tx:
-    """One transaction: write sets gathered, then committed in one step. Dropping it aborts it."""
-
-    __slots__ = ("_data_bytes", "_epoch", "_frees", "_meta", "_open", "_pairs", "_runs", "_writes")
-
-    def __init__(self, meta: MetaContext) -> None:
-        self._meta = meta
-        self._pairs: dict[bytes, bytes | None] = {}
-        self._runs: list[DataRun] = []
-        self._writes: list[Write] = []
-        self._frees: list[Extent] = []
-        self._data_bytes = 0
-        self._epoch = 0
-        self._open = True
-
-    def get(self, key: bytes) -> bytes | None:
-        """The value as this transaction would leave it."""
-        if key in self._pairs:
-            return self._pairs[key]
-        return self._meta.get(key)
-
-    def put(self, key: bytes, value: bytes) -> None:
-        """Raises: InvalidError (empty key), KeyTooBigError (over 511 bytes)."""
-        if not 0 < len(key) <= KEY_SIZE_MAX:
-            raise _bad_key(key)
-        self._pairs[key] = value
-
-    def delete(self, key: bytes) -> None:
-        """Deleting what is not there is no error."""
-        if not 0 < len(key) <= KEY_SIZE_MAX:
-            raise _bad_key(key)
-        self._pairs[key] = None
-
-    def write(self, extent: Extent, buffers: Sequence[memoryview], checksum: int) -> None:
-        """Data for `extent`, a reservation or a part of one, which the commit publishes.
-
-        The bytes go out in the same group, before its flush; leave them alone until it is durable.
-
-        Shapes:     the buffers add up to extent.count blocks
-        Units:      checksum is `layout.checksum_of(buffers)`; recovery compares it
-        Raises:     InvalidError   the buffers are not as long as the extent
-        """
-        nbytes = 0
-        for buffer in buffers:
-            nbytes += buffer.nbytes
-        if nbytes != extent.count * BLOCK or not nbytes:
-            raise InvalidError(f"{nbytes} bytes for an extent of {extent.count} blocks")
-        self._runs.append(DataRun(extent, checksum))
-        self._writes.append(Write(extent.block * BLOCK, buffers))
-        self._data_bytes += nbytes
-
-    def free(self, extent: Extent) -> None:
-        """Data that nothing refers to once this is committed."""
-        self._frees.append(extent)
-
-    def raise_epoch(self, epoch: Epoch) -> None:
-        """The highest epoch on disk is at least this one, once this is committed."""
-        self._epoch = max(self._epoch, epoch)
-
-    def commit(self) -> Lsn:
-        """Apply everything; durable when `when_durable` says so of the LSN returned.
-
-        Atomicity:  all or nothing
-        Raises:     NoSpaceError        the live tree is full (excluded by a large enough hold)
-                    AgainError          the log is full: wait for `when_room`
-                    RecordTooBigError   larger than a log group may be
-                    InvalidError        data was not reserved, or freed twice
-                    NvmeIoError         an earlier write or flush failed
-                    ShutdownError       the context is closed
-        """
-        if not self._open:
-            raise InvalidError("transaction committed twice")
-        self._open = False
-        return self._meta._commit(self)
 
 
 class MetaContext:
@@ -365,7 +237,7 @@ class MetaContext:
         return self._tree.cursor()
 
     def begin(self) -> Tx:
-        return Tx(self)
+        return Tx(self._tree.get, self._commit)
 
     def hold(self, *, tree_bytes: int, data_blocks: int) -> Hold:
         """Promise room for an update, counting the checkpoint that will copy it.
@@ -410,13 +282,13 @@ class MetaContext:
         return left
 
     def _commit(self, tx: Tx) -> Lsn:
-        pairs, runs, frees = tx._pairs, tx._runs, tx._frees
+        pairs, runs, frees = tx.pairs, tx.runs, tx.frees
         if self._closed:
             raise ShutdownError("the shard is closed")
         if not pairs and not runs and not frees:
             return self._wal.lsn_last
         record = emit_record(pairs.items(), runs, frees)
-        lsn = self._wal.append(record, tx._writes, tx._data_bytes)
+        lsn = self._wal.append(record, tx.writes, tx.data_bytes)
         undo: list[tuple[bool, Extent]] = []
         space = self.space
         try:
@@ -433,11 +305,11 @@ class MetaContext:
                     space.unpublish(extent)
                 else:
                     space.unfree(extent)
-            self._wal.retract(record, tx._writes, tx._data_bytes)
+            self._wal.retract(record, tx.writes, tx.data_bytes)
             self._check_tree()
             raise
         self._check_tree()
-        self._wal.epoch = max(self._wal.epoch, tx._epoch)
+        self._wal.epoch = max(self._wal.epoch, tx.epoch)
         return lsn
 
     @property
@@ -673,9 +545,3 @@ class _Applier:
         except InvalidError as error:
             what = "log record against the space map"
             raise CorruptError(what, offset=0, want="consistent", got=error.message) from error
-
-
-def _bad_key(key: bytes) -> DaosError:
-    if not key:
-        return InvalidError("empty key")
-    return KeyTooBigError(f"key of {len(key)} bytes, the limit is {KEY_SIZE_MAX}")

@@ -1,0 +1,104 @@
+"""One transaction on a shard: what it will do, gathered until it is done in one step.
+
+    Tx -- put, delete, write, free --> Tx -- commit --> applied, in the open log group
+     |
+     +-- dropped: nothing happened
+
+A transaction sees its own writes by `get`, and everybody's commits; it does not scan its own
+writes. Isolation is the caller's: between `begin` and `commit` others may commit, unless no await
+lies between.
+
+Source: DAOS src/common/umem.c umem_tx_begin, umem_tx_commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from daos.base.errors import DaosError, InvalidError, KeyTooBigError
+from daos.base.ids import Epoch, Lsn
+from daos.bio.device import BLOCK, Write
+from daos.bio.layout import KEY_SIZE_MAX, DataRun
+from daos.bio.space_map import Extent
+
+
+class Tx:
+    """One transaction: write sets gathered, then committed in one step. Dropping it aborts it."""
+
+    __slots__ = ("_commit", "_get", "data_bytes", "epoch", "frees", "pairs", "runs", "writes")
+
+    def __init__(self, get: Callable[[bytes], bytes | None], commit: Callable[[Tx], Lsn]) -> None:
+        self._get = get
+        self._commit: Callable[[Tx], Lsn] | None = commit
+        self.pairs: dict[bytes, bytes | None] = {}
+        self.runs: list[DataRun] = []
+        self.writes: list[Write] = []
+        self.frees: list[Extent] = []
+        self.data_bytes = 0
+        self.epoch = 0
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value as this transaction would leave it."""
+        if key in self.pairs:
+            return self.pairs[key]
+        return self._get(key)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Raises: InvalidError (empty key), KeyTooBigError (over 511 bytes)."""
+        if not 0 < len(key) <= KEY_SIZE_MAX:
+            raise _bad_key(key)
+        self.pairs[key] = value
+
+    def delete(self, key: bytes) -> None:
+        """Deleting what is not there is no error."""
+        if not 0 < len(key) <= KEY_SIZE_MAX:
+            raise _bad_key(key)
+        self.pairs[key] = None
+
+    def write(self, extent: Extent, buffers: Sequence[memoryview], checksum: int) -> None:
+        """Data for `extent`, a reservation or a part of one, which the commit publishes.
+
+        The bytes go out in the same group, before its flush; leave them alone until it is durable.
+
+        Shapes:     the buffers add up to extent.count blocks
+        Units:      checksum is `layout.checksum_of(buffers)`; recovery compares it
+        Raises:     InvalidError   the buffers are not as long as the extent
+        """
+        nbytes = 0
+        for buffer in buffers:
+            nbytes += buffer.nbytes
+        if nbytes != extent.count * BLOCK or not nbytes:
+            raise InvalidError(f"{nbytes} bytes for an extent of {extent.count} blocks")
+        self.runs.append(DataRun(extent, checksum))
+        self.writes.append(Write(extent.block * BLOCK, buffers))
+        self.data_bytes += nbytes
+
+    def free(self, extent: Extent) -> None:
+        """Data that nothing refers to once this is committed."""
+        self.frees.append(extent)
+
+    def raise_epoch(self, epoch: Epoch) -> None:
+        """The highest epoch on disk is at least this one, once this is committed."""
+        self.epoch = max(self.epoch, epoch)
+
+    def commit(self) -> Lsn:
+        """Apply everything; durable when `when_durable` says so of the LSN returned.
+
+        Atomicity:  all or nothing
+        Raises:     NoSpaceError        the live tree is full (excluded by a large enough hold)
+                    AgainError          the log is full: wait for `when_room`
+                    RecordTooBigError   larger than a log group may be
+                    InvalidError        data was not reserved, or freed twice
+                    NvmeIoError         an earlier write or flush failed
+                    ShutdownError       the context is closed
+        """
+        commit, self._commit = self._commit, None
+        if commit is None:
+            raise InvalidError("transaction committed twice")
+        return commit(self)
+
+
+def _bad_key(key: bytes) -> DaosError:
+    if not key:
+        return InvalidError("empty key")
+    return KeyTooBigError(f"key of {len(key)} bytes, the limit is {KEY_SIZE_MAX}")
