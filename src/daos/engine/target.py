@@ -15,13 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from daos.base.checksum import ChecksumType
 from daos.base.errors import AccessError, NotFoundError, StaleHandleError
 from daos.base.ids import ContainerUuid, Epoch, HandleUuid, Lsn, PoolUuid, TargetIndex
-from daos.bio.device import DeviceDirectory
-from daos.bio.meta import MetaConfig, MetaContext
+from daos.bio.meta import MetaContext
+from daos.engine.storage import Storage
 from daos.engine.xstream import Xstream
 from daos.vos.container import VosContainer
 from daos.vos.pool import VosPool
@@ -56,20 +55,10 @@ class ContainerHandle:
 class Target:
     """Owner of the storage of one target; modules reach it through their handlers."""
 
-    def __init__(
-        self,
-        index: TargetIndex,
-        xstream: Xstream,
-        *,
-        directory: DeviceDirectory,
-        live_path: Path,
-        config: MetaConfig,
-    ) -> None:
+    def __init__(self, index: TargetIndex, xstream: Xstream, storage: Storage) -> None:
         self.index = index
         self.xstream = xstream
-        self._directory = directory
-        self._live_path = live_path
-        self._config = config
+        self._storage = storage
         self._shards: dict[PoolUuid, Shard] = {}
         self._handles: dict[bytes, ContainerHandle] = {}
 
@@ -83,48 +72,26 @@ class Target:
         Units:   size_bytes on the device, log and metadata included
         Raises:  ExistsError, NoSpaceError
         """
-        name = self.device_name(pool)
-        device = await self._directory.create(
-            name, size_bytes, zero=self._config.zeroed_bytes(size_bytes)
-        )
-        await MetaContext.format(device, uuid=pool, config=self._config)
-        await device.close()
-        await self.open_shard(pool)
+        meta = await self._storage.create(self.device_name(pool), uuid=pool, size_bytes=size_bytes)
+        self._add_shard(pool, meta)
 
     async def open_shard(self, pool: PoolUuid) -> Shard:
         """Recover the shard from its device. Raises: NotFoundError, CorruptError."""
         shard = self._shards.get(pool)
         if shard is not None:
             return shard
-        device = await self._directory.open(self.device_name(pool))
-        meta = await MetaContext.open(
-            device, config=self._config, live_path=self._live_path / self.device_name(pool)
-        )
-        shard = Shard(pool, meta, VosPool(meta, hlc=self.xstream.hlc))
-        self._shards[pool] = shard
-        self._collect(shard)
-        return shard
+        return self._add_shard(pool, await self._storage.open(self.device_name(pool)))
 
     async def destroy_shard(self, pool: PoolUuid) -> None:
         """Close and remove the shard; one that does not exist is no error (a repeated destroy)."""
-        await self.close_shard(pool, checkpoint=False)
-        try:
-            await self._directory.destroy(self.device_name(pool))
-        except NotFoundError:
-            return
-
-    async def close_shard(self, pool: PoolUuid, *, checkpoint: bool = True) -> None:
-        """Forget the shard's handles and close its device."""
-        shard = self._shards.pop(pool, None)
-        if shard is None:
-            return
-        self._forget(lambda handle: handle.shard is shard)
-        await shard.meta.close(checkpoint=checkpoint)
+        self._forget_shard(pool)
+        await self._storage.destroy(self.device_name(pool))
 
     async def close(self, *, checkpoint: bool = True) -> None:
         """Close every shard."""
         for pool in list(self._shards):
-            await self.close_shard(pool, checkpoint=checkpoint)
+            self._forget_shard(pool)
+        await self._storage.close_all(checkpoint=checkpoint)
 
     def shard(self, pool: PoolUuid) -> Shard:
         """The open shard of `pool`. Raises: NotFoundError."""
@@ -190,6 +157,17 @@ class Target:
         if write and not handle.writable:
             raise AccessError("the container is open read-only")
         return handle
+
+    def _add_shard(self, pool: PoolUuid, meta: MetaContext) -> Shard:
+        shard = Shard(pool, meta, VosPool(meta, hlc=self.xstream.hlc))
+        self._shards[pool] = shard
+        self._collect(shard)
+        return shard
+
+    def _forget_shard(self, pool: PoolUuid) -> None:
+        shard = self._shards.pop(pool, None)
+        if shard is not None:
+            self._forget(lambda handle: handle.shard is shard)
 
     def _forget(self, which: Callable[[ContainerHandle], bool]) -> None:
         for uuid in [uuid for uuid, handle in self._handles.items() if which(handle)]:

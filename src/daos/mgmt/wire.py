@@ -71,6 +71,12 @@ class TargetCreateRequest(msgspec.Struct, array_like=True, frozen=True):
     size_bytes: int
 
 
+class TargetOpenRequest(msgspec.Struct, array_like=True, frozen=True):
+    """Recover this target's shard after a start; open already is no error."""
+
+    pool: bytes
+
+
 class TargetDestroyRequest(msgspec.Struct, array_like=True, frozen=True):
     """Remove this target's shard; absent is no error."""
 
@@ -87,10 +93,11 @@ POOL_LIST: Final = Procedure("mgmt_pool_list", _opcode(2), PoolListRequest, Pool
 POOL_FIND: Final = Procedure("mgmt_pool_find", _opcode(3), PoolFindRequest, PoolRecord)
 TGT_CREATE: Final = Procedure("mgmt_tgt_create", _opcode(32), TargetCreateRequest, Empty)
 TGT_DESTROY: Final = Procedure("mgmt_tgt_destroy", _opcode(33), TargetDestroyRequest, Empty)
+TGT_OPEN: Final = Procedure("mgmt_tgt_open", _opcode(34), TargetOpenRequest, Empty)
 
 PROTOCOL: Final = Protocol(
     "mgmt",
     MODULE_ID,
     VERSION,
-    (POOL_CREATE, POOL_DESTROY, POOL_LIST, POOL_FIND, TGT_CREATE, TGT_DESTROY),
+    (POOL_CREATE, POOL_DESTROY, POOL_LIST, POOL_FIND, TGT_CREATE, TGT_DESTROY, TGT_OPEN),
 )

@@ -68,7 +68,7 @@ class FetchRequest(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Piece(msgspec.Struct, array_like=True, frozen=True):
-    """One run of existing records: `count` of them, `index` records into extent `recx` of an iod."""
+    """A run of existing records: `count` of them, `index` records into range `recx` of an iod."""
 
     iod: int
     recx: int
@@ -77,7 +77,7 @@ class Piece(msgspec.Struct, array_like=True, frozen=True):
 
 
 class FetchReply(msgspec.Struct, array_like=True, frozen=True):
-    """Record or value size of each iod (0: nothing there), and the pieces that the payload holds."""
+    """Record or value size of each iod (0: nothing there), and the pieces the payload holds."""
 
     epoch: int
     sizes: tuple[int, ...]

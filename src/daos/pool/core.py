@@ -123,6 +123,7 @@ PROPERTIES: Final = Table(
             description="Pool label",
             default="",
             parse=lambda text: check_label(text, "pool"),
+            settable=Settable.CREATION,
         ),
         Property(
             name="space_rb",

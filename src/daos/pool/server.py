@@ -21,14 +21,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
-from pathlib import Path
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import msgspec
 
 from daos.base.errors import (
-    BusyError,
     CorruptError,
     DaosError,
     InvalidError,
@@ -37,10 +35,9 @@ from daos.base.errors import (
 )
 from daos.base.ids import PoolUuid, tag_of
 from daos.base.names import check_attribute
-from daos.bio.device import DeviceDirectory
-from daos.bio.meta import MetaConfig, MetaContext
 from daos.cart.context import Endpoint, Rpc
 from daos.cart.protocol import Procedure
+from daos.engine.storage import Storage
 from daos.engine.target import Target
 from daos.engine.xstream import Xstream
 from daos.placement.pool_map import PoolMap
@@ -222,8 +219,6 @@ class PoolService:
 
     async def set_props(self, given: dict[str, str]) -> None:
         """Change properties, all or nothing. Raises: InvalidError, AccessError."""
-        if "label" in given:
-            raise InvalidError("a pool is renamed through the management service")
         changes = core.PROPERTIES.changes(given)
         await self.rdb.txn([], prop_puts(changes))
 
@@ -299,21 +294,17 @@ class PoolModule:
     id = wire.MODULE_ID
     version = wire.VERSION
 
-    def __init__(
-        self, xstream: Xstream, *, directory: DeviceDirectory, live_path: Path, config: MetaConfig
-    ) -> None:
+    def __init__(self, xstream: Xstream, storage: Storage) -> None:
         self._xstream = xstream
-        self._directory = directory
-        self._live_path = live_path
-        self._config = config
+        self._storage = storage
         self._services: dict[bytes, PoolService] = {}
-        self._metas: dict[bytes, MetaContext] = {}
 
     def setup_system(self) -> None:
         """Serve clients and the management service on the system xstream."""
         serve = self._xstream.context.serve
         serve(wire.SVC_CREATE, answering(self._create))
         serve(wire.SVC_DESTROY, answering(self._destroy))
+        serve(wire.HANDLES, answering(self._handles))
         serve(wire.CONNECT, answering(self._connect))
         serve(wire.DISCONNECT, answering(self._disconnect))
         serve(wire.QUERY, answering(self._query))
@@ -328,7 +319,11 @@ class PoolModule:
 
         def query(rpc: Rpc[wire.TargetQueryRequest]) -> None:
             space = target.shard(PoolUuid(UUID(bytes=rpc.request.pool))).vos.query()
-            rpc.reply(wire.TargetQueryReply((tuple(space.scm), tuple(space.nvme))))
+            rpc.reply(
+                wire.TargetQueryReply(
+                    ((space.scm.total, space.scm.free), (space.nvme.total, space.nvme.free))
+                )
+            )
 
         target.xstream.context.serve(wire.TGT_QUERY, query)
 
@@ -341,28 +336,18 @@ class PoolModule:
 
     async def open(self, pool: PoolUuid, *, evict: bool) -> PoolService:
         """Open the pool's rdb. `evict`: no client survived, so forget their handles."""
-        name = _device_name(pool)
-        device = await self._directory.open(name)
-        meta = await MetaContext.open(device, config=self._config, live_path=self._live_path / name)
+        meta = await self._storage.open(_device_name(pool))
         rdb = LocalRdb(meta, self._xstream.clock)
         found = await rdb.range(_META)
         if not found.pairs:
-            await meta.close(checkpoint=False)
+            await self._storage.close(_device_name(pool), checkpoint=False)
             raise CorruptError(f"pool {pool}: metadata record", offset=0, want=1, got=0)
         record = parse_record(PoolMeta, found.pairs[0].value, "pool")
         service = PoolService(self._xstream, record, rdb)
         self._services[pool.bytes] = service
-        self._metas[pool.bytes] = meta
         if evict:
             await service.evict(b"")
         return service
-
-    async def close(self, *, checkpoint: bool = True) -> None:
-        """Close every pool's rdb."""
-        self._services.clear()
-        while self._metas:
-            _, meta = self._metas.popitem()
-            await meta.close(checkpoint=checkpoint)
 
     async def _create(self, rpc: Rpc[wire.SvcCreateRequest]) -> wire.Empty:
         request = rpc.request
@@ -372,12 +357,7 @@ class PoolModule:
         PoolMap.parse(request.pool_map)
         props = core.PROPERTIES.at_creation({**request.props, "label": request.label})
         props |= {"owner": request.owner, "owner_group": request.group}
-        name = _device_name(pool)
-        device = await self._directory.create(
-            name, SERVICE_BYTES, zero=self._config.zeroed_bytes(SERVICE_BYTES)
-        )
-        await MetaContext.format(device, uuid=pool, config=self._config)
-        meta = await MetaContext.open(device, config=self._config, live_path=self._live_path / name)
+        meta = await self._storage.create(_device_name(pool), uuid=pool, size_bytes=SERVICE_BYTES)
         rdb = LocalRdb(meta, self._xstream.clock)
         record = PoolMeta(request.pool, request.pool_map, request.size_bytes)
         await rdb.txn(
@@ -385,22 +365,16 @@ class PoolModule:
             [Put(_META, msgspec.msgpack.encode(record)), *prop_puts(props)],
         )
         self._services[request.pool] = PoolService(self._xstream, record, rdb)
-        self._metas[request.pool] = meta
         return wire.Empty()
 
     async def _destroy(self, rpc: Rpc[wire.SvcDestroyRequest]) -> wire.Empty:
-        request = rpc.request
-        service = self._services.get(request.pool)
-        if service is not None:
-            if not request.force and (count := await service.handle_count()):
-                raise BusyError(f"pool {service.uuid} has {count} connected handles")
-            del self._services[request.pool]
-            await self._metas.pop(request.pool).close(checkpoint=False)
-        try:
-            await self._directory.destroy(_device_name(PoolUuid(UUID(bytes=request.pool))))
-        except NotFoundError:
-            return wire.Empty()
+        pool = rpc.request.pool
+        self._services.pop(pool, None)
+        await self._storage.destroy(_device_name(PoolUuid(UUID(bytes=pool))))
         return wire.Empty()
+
+    async def _handles(self, rpc: Rpc[wire.HandlesRequest]) -> wire.HandlesReply:
+        return wire.HandlesReply(await self.service(rpc.request.pool).handle_count())
 
     async def _connect(self, rpc: Rpc[wire.ConnectRequest]) -> wire.ConnectReply:
         return await self.service(rpc.request.pool).connect(rpc.request)

@@ -35,10 +35,19 @@ class SvcCreateRequest(msgspec.Struct, array_like=True, frozen=True):
 
 
 class SvcDestroyRequest(msgspec.Struct, array_like=True, frozen=True):
-    """Remove the metadata store; BUSY while connected unless forced. Absent: no error."""
+    """Remove the metadata store, whoever is connected. Absent: no error."""
 
     pool: bytes
-    force: bool
+
+
+class HandlesRequest(msgspec.Struct, array_like=True, frozen=True):
+    """How many handles are connected."""
+
+    pool: bytes
+
+
+class HandlesReply(msgspec.Struct, array_like=True, frozen=True):
+    count: int
 
 
 class ConnectRequest(msgspec.Struct, array_like=True, frozen=True):
@@ -154,6 +163,7 @@ PROPS: Final = Procedure("pool_props", _opcode(25), HandleRequest, PropsReply)
 SET_PROPS: Final = Procedure("pool_set_props", _opcode(27), SetPropsRequest, Empty)
 SVC_CREATE: Final = Procedure("pool_svc_create", _opcode(40), SvcCreateRequest, Empty)
 SVC_DESTROY: Final = Procedure("pool_svc_destroy", _opcode(41), SvcDestroyRequest, Empty)
+HANDLES: Final = Procedure("pool_handles", _opcode(42), HandlesRequest, HandlesReply)
 
 PROTOCOL: Final = Protocol(
     "pool",
@@ -171,5 +181,6 @@ PROTOCOL: Final = Protocol(
         SET_PROPS,
         SVC_CREATE,
         SVC_DESTROY,
+        HANDLES,
     ),
 )

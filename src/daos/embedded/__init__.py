@@ -1,0 +1,1 @@
+"""A whole system inside the caller's process: management, one engine, several targets."""

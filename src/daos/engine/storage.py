@@ -1,0 +1,109 @@
+"""The storage of one xstream: names of shards to open metadata contexts.
+
+    name --DeviceDirectory--> BlockDevice --MetaContext.open--> MetaContext
+
+A shard's device and its context live and die together here; nobody else opens or closes either.
+Source: DAOS src/bio/bio_context.c bio_mc_create, bio_mc_open, bio_mc_destroy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID
+
+from daos.base.errors import DaosError, NotFoundError
+from daos.bio.device import BlockDevice, DeviceDirectory, read
+from daos.bio.meta import MetaConfig, MetaContext
+
+
+class _Opened(NamedTuple):
+    device: BlockDevice
+    meta: MetaContext
+
+
+class Storage:
+    """Owner of the shards that it opened. `live_path` is for LMDB's volatile files."""
+
+    def __init__(self, directory: DeviceDirectory, *, live_path: Path, config: MetaConfig) -> None:
+        self._directory = directory
+        self._live_path = live_path
+        self._config = config
+        self._opened: dict[str, _Opened] = {}
+
+    async def create(self, name: str, *, uuid: UUID, size_bytes: int) -> MetaContext:
+        """Allocate and format a shard, and open it. Durable on return.
+
+        Atomicity: a power cut may leave the device unformatted; `destroy` removes it
+        Raises:    ExistsError, NoSpaceError, InvalidError (too small)
+        """
+        device = await self._directory.create(
+            name, size_bytes, zero=self._config.zeroed_bytes(size_bytes)
+        )
+        try:
+            await MetaContext.format(device, uuid=uuid, config=self._config)
+        except DaosError:
+            await device.close()
+            await self._directory.destroy(name)
+            raise
+        return await self._open(name, device)
+
+    async def open(self, name: str) -> MetaContext:
+        """Recover a shard; the open one if it is open. Raises: NotFoundError, CorruptError."""
+        opened = self._opened.get(name)
+        if opened is not None:
+            return opened.meta
+        return await self._open(name, await self._directory.open(name))
+
+    async def close(self, name: str, *, checkpoint: bool = True) -> None:
+        """Close a shard; one that is not open is no error."""
+        opened = self._opened.pop(name, None)
+        if opened is not None:
+            try:
+                await opened.meta.close(checkpoint=checkpoint)
+            finally:
+                await opened.device.close()
+
+    async def close_all(self, *, checkpoint: bool = True) -> None:
+        """Close every shard; the first error is raised when all have been tried."""
+        errors: list[DaosError] = []
+        for name in list(self._opened):
+            try:
+                await self.close(name, checkpoint=checkpoint)
+            except DaosError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    async def destroy(self, name: str) -> None:
+        """Close and remove a shard; one that does not exist is no error (a repeated destroy)."""
+        await self.close(name, checkpoint=False)
+        with contextlib.suppress(NotFoundError):
+            await self._directory.destroy(name)
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a device of that name."""
+        return name in self._directory.names()
+
+    async def is_blank(self, name: str) -> bool:
+        """Whether a closed shard's superblocks and the log behind them were never written."""
+        device = await self._directory.open(name)
+        try:
+            size = min(device.size_bytes, self._config.zeroed_bytes(device.size_bytes))
+            buffer = memoryview(bytearray(size))
+            await read(device, 0, buffer)
+            return not any(buffer)
+        finally:
+            await device.close()
+
+    async def _open(self, name: str, device: BlockDevice) -> MetaContext:
+        try:
+            meta = await MetaContext.open(
+                device, config=self._config, live_path=self._live_path / name
+            )
+        except DaosError:
+            await device.close()
+            raise
+        self._opened[name] = _Opened(device, meta)
+        return meta
