@@ -17,7 +17,9 @@ Record, all integers little-endian, no padding:
     28  u32  tx             0; reserved for a distributed transaction
     32  u32  map_version    0; reserved for the pool map version
     36  u32  reserved       0
-    40       csums          ceil(width * record_size / csum_chunk) checksums, csum_size bytes each
+    40  u64  reach          0, or width - 1 of the widest older extent in its stack, if that is
+                            wider: how far a search has to look below this one (see extents.py)
+    48       csums          ceil(width * record_size / csum_chunk) checksums, csum_size bytes each
              u64 block, u32 count    if STORED: the run of 4 KiB blocks that holds the value
              u64 checksum   XXH3-64 of everything before it
              payload        the value itself, width * record_size bytes, unless STORED or HOLE
@@ -49,10 +51,10 @@ VERSION: Final = 1
 FLAG_STORED: Final = 1
 FLAG_HOLE: Final = 2
 
-_FIELDS: Final = struct.Struct("<BBHBBHQQIIII")
+_FIELDS: Final = struct.Struct("<BBHBBHQQIIIIQ")
 _RUN: Final = struct.Struct("<QI")
 _CHECKSUM: Final = struct.Struct("<Q")
-HEADER_SIZE: Final = 40
+HEADER_SIZE: Final = 48
 RUN_SIZE: Final = 12
 RECORD_SIZE_MIN: Final = HEADER_SIZE + 8
 assert _FIELDS.size == HEADER_SIZE
@@ -70,6 +72,7 @@ class ExtentRecord(msgspec.Struct, frozen=True):
     Shapes:     data has len(payload) == nbytes, or `run` of ceil(nbytes / 4096) blocks, never both;
                 a hole has neither, and no checksums
     Units:      width in records; record_size, csum_chunk in bytes
+                reach in records; 0 = no older extent of the stack is wider; `insert` sets it
     """
 
     width: int
@@ -79,6 +82,7 @@ class ExtentRecord(msgspec.Struct, frozen=True):
     csums: bytes = b""
     run: Extent | None = None
     payload: bytes | bytearray | memoryview = b""
+    reach: int = 0
 
     @property
     def is_hole(self) -> bool:
@@ -105,6 +109,7 @@ class ExtentRecord(msgspec.Struct, frozen=True):
             0,
             0,
             0,
+            self.reach - 1 if self.reach else 0,
         )
         head += self.csums
         if run:
@@ -122,7 +127,7 @@ class ExtentRecord(msgspec.Struct, frozen=True):
         if size < RECORD_SIZE_MIN:
             raise CorruptError("extent record size", offset=0, want=RECORD_SIZE_MIN, got=size)
         fields = _FIELDS.unpack_from(buffer)
-        _, _, flags, csum_type, csum_size, _, last, record_size, csum_chunk, _, _, _ = fields
+        _, _, flags, csum_type, csum_size, _, last, record_size, csum_chunk, _, _, _, reach = fields
         nbytes = (last + 1) * record_size
         csum_end = HEADER_SIZE + (-(-nbytes // csum_chunk) * csum_size if csum_chunk else 0)
         head_end = csum_end + (RUN_SIZE if flags == FLAG_STORED else 0)
@@ -152,13 +157,15 @@ class ExtentRecord(msgspec.Struct, frozen=True):
             bytes(buffer[HEADER_SIZE:csum_end]),
             run,
             bytes(buffer[payload_at:]),
+            reach + 1 if reach else 0,
         )
 
     def check(self) -> None:
         """The shapes of the class, for whoever builds a record."""
         assert 1 <= self.width <= WIDTH_MAX
+        assert self.reach == 0 or self.width < self.reach <= WIDTH_MAX
         if self.is_hole:
-            assert self == ExtentRecord(self.width)
+            assert self == ExtentRecord(self.width, reach=self.reach)
             return
         nbytes = self.nbytes
         assert nbytes
@@ -188,13 +195,16 @@ def hole(width: int) -> ExtentRecord:
 
 def _check_fields(fields: tuple[int, ...]) -> None:
     """Refuse what this version does not write, in a record whose checksum is right."""
-    magic, version, flags, csum_type, csum_size, reserved, _, record_size, chunk, *rest = fields
+    magic, version, flags, csum_type, csum_size, reserved, last, record_size, chunk, *rest = fields
     if (magic, version) != (MAGIC, VERSION):
         raise CorruptError("extent record version", offset=0, want=VERSION, got=version)
     if flags not in _FLAGS_KNOWN:
         raise CorruptError("extent record flags", offset=2, want="0, 1 or 2", got=flags)
+    reach = rest.pop()
     if reserved or any(rest):
         raise CorruptError("extent record reserved", offset=6, want=0, got=reserved or max(rest))
+    if reach and reach <= last:
+        raise CorruptError("extent record reach", offset=40, want=0, got=reach)
     if _CSUM_SIZE.get(csum_type) != csum_size or (csum_type == 0) != (flags == FLAG_HOLE):
         raise CorruptError("extent record csum type", offset=4, want=csum_size, got=csum_type)
     if flags == FLAG_HOLE:

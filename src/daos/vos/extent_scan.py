@@ -3,6 +3,7 @@
 The machinery under extents.py, which says what it is all for. Positions within one search:
 
     stack    the versions with one class and one `lo`, newest first in the tree
+    reach    of a version: how wide the stack is from there down; nothing to find beyond
     top      the newest version of a stack that the search may see
     window   of class c: the stacks that begin in (lo - 2**c, hi), the only ones to overlap [lo, hi)
 
@@ -201,11 +202,13 @@ def stacks(
 
 
 def _tops(cursor: Cursor, look: Look, cls: int, lo: int, hi: int) -> Iterator[Top]:
-    """The tops of the stacks in the window of a class that are newer than the floor, by lo."""
+    """The tops of the stacks that reach into [lo, hi) and are newer than the floor, by lo."""
     inv_floor = look.inv_floor
     for start, inv, inv_minor in stacks(cursor, look, cls, lo, hi):
-        if (inv, inv_minor) < inv_floor:
-            record = ExtentRecord.parse(cursor.value())
+        if (inv, inv_minor) >= inv_floor:
+            continue
+        record = ExtentRecord.parse(cursor.value())
+        if start + max(record.width, record.reach) > lo:
             yield inv, inv_minor, start, start + record.width, cls, record
 
 
@@ -213,7 +216,8 @@ def _sweep(cursor: Cursor, look: Look, tops: Iterator[Top], lo: int, hi: int) ->
     """Cut [lo, hi) into pieces: at every record the newest of what covers it.
 
     `heap` holds one version of each stack that began so far. One that has ended stays until it is
-    the newest of all: only then does it matter what lies below it in its stack.
+    the newest of all: only then does it matter what lies below it in its stack, and only if the
+    stack reaches further, and only down to the newest version that has not ended.
     """
     heap: list[Top] = []
     upcoming = next(tops, None)
@@ -224,7 +228,11 @@ def _sweep(cursor: Cursor, look: Look, tops: Iterator[Top], lo: int, hi: int) ->
             heappush(heap, upcoming)
             upcoming = next(tops, None)
         while heap and heap[0][3] <= at:
-            older = _older(cursor, look, heap[0], at)
+            top = heap[0]
+            older = None
+            if top[2] + top[5].reach > at:
+                limit = min((each[:2] for each in heap if each[3] > at), default=look.inv_floor)
+                older = _older(cursor, look, top, at, limit)
             if older is None:
                 heappop(heap)
             else:
@@ -240,8 +248,8 @@ def _sweep(cursor: Cursor, look: Look, tops: Iterator[Top], lo: int, hi: int) ->
     yield _piece(begin, hi, current)
 
 
-def _older(cursor: Cursor, look: Look, top: Top, at: int) -> Top | None:
-    """The next version below `top` in its stack that goes beyond `at`."""
+def _older(cursor: Cursor, look: Look, top: Top, at: int, limit: tuple[int, int]) -> Top | None:
+    """The next version below `top` in its stack that goes beyond `at` or is older than `limit`."""
     inv, inv_minor, lo, _, cls, _ = top
     key = KEY.pack(look.akey_id, cls, lo, inv, inv_minor)
     cursor.set_range(key)
@@ -253,7 +261,7 @@ def _older(cursor: Cursor, look: Look, top: Top, at: int) -> Top | None:
         if (inv, inv_minor) >= look.inv_floor:
             break
         record = ExtentRecord.parse(cursor.value())
-        if lo + record.width > at:
+        if lo + record.width > at or (inv, inv_minor) > limit:
             return inv, inv_minor, lo, lo + record.width, cls, record
     return None
 

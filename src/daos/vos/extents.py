@@ -7,7 +7,8 @@ The class of an extent is ceil(log2(width)), so that one of class c which covers
 (r - 2**c, r]. A search looks, in each class that has extents, at the keys of (lo - 2**c, hi). At
 one `lo` the versions of an array stand newest first: a *stack*. A search seeks to the epoch it
 reads at, takes the top of the stack and goes on to the next `lo`; it climbs down only where the top
-turns out to be too narrow. The tops are then swept from left to right, newest first:
+turns out to be too narrow, and its `reach` says that an older one is wider. The tops are then swept
+from left to right, newest first:
 
     epoch 9              +---------+              find(0, 12) at 9:
     epoch 7     +----------------------+            [0,2) gap  [2,4) @7  [4,7) @9  [7,10) @7
@@ -23,14 +24,16 @@ incarnation of the akey and is not seen.
 Invariants:
     X1  extents of one (epoch, minor) do not overlap; extents of one epoch may, higher minors win
     X2  an extent is stored whole, in the class of its width; no class above 48 has data
-    X3  what is visible depends on the set of extents, not on the order of insertion
+    X3  the reach of an extent is 0, or above the width of every older one of its stack, or equal
+    X4  what is visible depends on the set of extents, not on the order of insertion
 
 A hole up to 2**64 wide is one extent of its class, the widest share class 63. (The reference cuts
 a hole wider than 2**48 - 1 into one hole over each visible extent.)
 
 A search costs O(classes * log n) plus one step for each `lo` within the windows, visible or not.
 Two shapes are worse: many extents that begin less than 2**c before `lo` and end before it, and a
-stack of many versions whose newest are narrower, by less than half, than an old one.
+stack whose newest versions, many of them, are narrower than an old one that is still visible behind
+their end.
 
 Source: DAOS src/vos/evtree.c, for what is visible. Ours: width classes for an R-tree, because the
 tree below orders bytes and nothing else.
@@ -40,6 +43,8 @@ from __future__ import annotations
 
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+import msgspec
 
 from daos.base.errors import (
     DER,
@@ -152,7 +157,8 @@ def insert(
     """Write, or punch, records [lo, lo + record.width) as of (`epoch`, `minor`).
 
     Older and newer versions stay as they are. The same extent at the same (epoch, minor) is
-    replaced. A minor of MINOR_REBUILD takes the next one where it is taken.
+    replaced. A minor of MINOR_REBUILD takes the next one where it is taken. What the transaction
+    itself has put is not seen: give it disjoint extents only (`check_disjoint`).
 
     Shapes:     classes is the akey's mask; record_size that of its data, 0 = undecided
     Units:      epoch_newest: no extent of the akey is newer; above it, nothing need be searched for
@@ -167,20 +173,22 @@ def insert(
     """
     hi = lo + record.width
     _check_insert(lo, record, epoch, minor, record_size)
+    class_bit = 1 << class_of(record.width)
+    cursor = reader.cursor()
     replaced = None
     bound = max(bound, epoch)
     if epoch <= epoch_newest:
         found = versions(reader, akey_id, lo, hi, classes=classes, epoch_lo=epoch, epoch_hi=bound)
         minor, replaced = _settle_conflicts(found, lo, hi, epoch, minor)
+    aggregatable = replaced is not None or _touches(cursor, akey_id, classes, lo, hi)
     if replaced is None or not (replaced.is_hole and record.is_hole):
         key = extent_key(akey_id, lo, record.width, epoch=epoch, minor=minor)
+        if classes & class_bit:
+            record = _with_reach(cursor, key, record)
+            if epoch <= epoch_newest:
+                _raise_reach(cursor, tx, key, max(record.width, record.reach))
         tx.put(key, record.emit())
-    return Inserted(
-        1 << class_of(record.width),
-        minor,
-        replaced is not None or _touches(reader.cursor(), akey_id, classes, lo, hi),
-        replaced,
-    )
+    return Inserted(class_bit, minor, aggregatable, replaced)
 
 
 def delete(
@@ -364,6 +372,30 @@ def _settle_conflicts(
     return minor, replaced
 
 
+def _with_reach(cursor: Cursor, key: bytes, record: ExtentRecord) -> ExtentRecord:
+    """The record as it goes under `key`, given what is older in its stack (X3)."""
+    found = cursor.set_range(key)
+    if found and cursor.key() == key:
+        found = cursor.next()
+    reach = 0
+    if found and cursor.key()[:STACK_END] == key[:STACK_END]:
+        older = ExtentRecord.parse(cursor.value())
+        reach = max(older.width, older.reach)
+    reach = reach if reach > record.width else 0
+    return record if reach == record.reach else msgspec.structs.replace(record, reach=reach)
+
+
+def _raise_reach(cursor: Cursor, tx: Writer, key: bytes, reach: int) -> None:
+    """Keep X3 for the newer extents of the stack of `key`; only writes out of order have any."""
+    found = cursor.prev() if cursor.set_range(key) else cursor.last()
+    while found and cursor.key()[:STACK_END] == key[:STACK_END]:
+        newer = ExtentRecord.parse(cursor.value())
+        if max(newer.width, newer.reach) >= reach:
+            break
+        tx.put(cursor.key(), msgspec.structs.replace(newer, reach=reach).emit())
+        found = cursor.prev()
+
+
 def _refuse_uncertain(
     reader: Reader, akey_id: int, lo: int, hi: int, *, classes: int, epoch: int, bound: int
 ) -> None:
@@ -382,8 +414,8 @@ def _touches(cursor: Cursor, akey_id: int, classes: int, lo: int, hi: int) -> bo
     for cls in classes_of(classes):
         near = stacks(cursor, look, cls, max(lo - 1, 0), min(hi + 1, RECORDS_MAX))
         for steps, (start, _, _) in enumerate(near):
-            width = ExtentRecord.parse(cursor.value()).width
-            if start + width >= lo or steps >= _TOUCH_STEPS_MAX:
+            top = ExtentRecord.parse(cursor.value())
+            if start + max(top.width, top.reach) >= lo or steps >= _TOUCH_STEPS_MAX:
                 return True
         if cursor.set_range(KEY.pack(akey_id, cls, other_lo, 0, 0)):
             found = cursor.key()
