@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from daos.base.errors import DER, CanceledError, DaosError, DeadlineError, ProtocolError
 from daos.base.ids import Epoch
-from daos.cart.framing import Broken, Event, Head, Landed, Message
+from daos.cart.framing import Event, Head, Landed, Message
 from daos.cart.protocol import DECODE_ERRORS, Procedure, ReplyT
 from daos.cart.session import CallerSession
 from daos.cart.wire import Bytes, Endpoint, Header, parse_failure
@@ -125,6 +125,8 @@ class CallerChannel:
         return pieces
 
     def data_sent(self) -> None:
+        if not self.session.holds_memory:
+            return
         self.session.data_sent()
         if (deadline_ns := self.session.next_deadline_ns()) is not None:
             self._arm(deadline_ns)
@@ -136,20 +138,22 @@ class CallerChannel:
         while events:
             more: list[Event[Call[Any]]] = []
             for event in events:
-                match event:
-                    case Message(header, body, call):
-                        assert call is not None
-                        reply, error = self._read(call, header, body)
-                        call.finish(self.station, reply, 0, error)
-                    case Head():
-                        if not session.dead:  # a callback of an earlier event may have closed us
-                            more = session.land(self._destinations(event), now_ns)
-                    case Landed(header, call):
-                        assert call is not None
-                        call.finish(self.station, call._reply, header.payload_size, None)
-                    case Broken(error):
-                        self.link.close(error)
-                        self._end(f"the peer broke the protocol: {error.message}")
+                # Not `match`: 0.2 µs against 0.05.
+                if isinstance(event, Message):
+                    header, body, call = event
+                    assert call is not None
+                    reply, error = self._read(call, header, body)
+                    call.finish(self.station, reply, 0, error)
+                elif isinstance(event, Head):
+                    if not session.dead:  # a callback of an earlier event may have closed us
+                        more = session.land(self._destinations(event), now_ns)
+                elif isinstance(event, Landed):
+                    header, call = event
+                    assert call is not None
+                    call.finish(self.station, call._reply, header.payload_size, None)
+                else:
+                    self.link.close(event.error)
+                    self._end(f"the peer broke the protocol: {event.error.message}")
             events = more
         if not self._kicked and session.has_output:
             self._kick()

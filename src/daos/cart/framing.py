@@ -228,10 +228,12 @@ class Framing(Generic[TokenT]):
     def _take_frames(self, now_ns: int) -> list[Event[TokenT]]:
         events: list[Event[TokenT]] = []
         scratch = self._scratch
+        body_max, payload_max = self.limits.body_size_max, self.limits.payload_size_max
         try:
             while self._state == FRAMES and self._end - self._start >= HEADER_SIZE:
                 header = Header.parse(scratch, self._start)
-                self._check(header)
+                if header.body_size > body_max or header.payload_size > payload_max:
+                    raise self._too_large(header)
                 at = self._start + HEADER_SIZE
                 end = at + header.body_size
                 if end > self._end:
@@ -241,19 +243,16 @@ class Framing(Generic[TokenT]):
                 self._take(header, scratch[at:end].tobytes(), now_ns, events)
         except (CorruptError, ProtocolError) as error:
             self._broken(error, events)
+        if self._start == self._end:
+            self._start = self._end = 0
         return events
 
-    def _check(self, header: Header) -> None:
+    def _too_large(self, header: Header) -> ProtocolError:
         limits = self.limits
-        if header.body_size > limits.body_size_max:
-            raise ProtocolError(
-                f"rpc body of {header.body_size} bytes, the limit is {limits.body_size_max}"
-            )
-        if header.payload_size > limits.payload_size_max:
-            raise ProtocolError(
-                f"rpc payload of {header.payload_size} bytes, the limit is "
-                f"{limits.payload_size_max}"
-            )
+        return ProtocolError(
+            f"rpc body of {header.body_size} and payload of {header.payload_size} bytes, "
+            f"the limits are {limits.body_size_max} and {limits.payload_size_max}"
+        )
 
     def _begin_body(self, header: Header, at: int) -> None:
         """The body's first bytes are at scratch[at:end], the rest is to come."""
@@ -367,6 +366,11 @@ class Framing(Generic[TokenT]):
         return self._state == DEAD
 
     # --- output ----------------------------------------------------------------------------------
+
+    @property
+    def holds_memory(self) -> bool:
+        """The transport reads payloads until `data_sent`."""
+        return bool(self._taken)
 
     @property
     def has_output(self) -> bool:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, cast
 
 from daos.base.errors import DER, DaosError, InvalidError
 from daos.base.ids import Epoch, Rank, Tag
-from daos.cart.framing import Broken, Event, Head, Landed, Message, Sent
+from daos.cart.framing import Event, Head, Landed, Message, Sent
 from daos.cart.protocol import (
     DECODE_ERRORS,
     Procedure,
@@ -156,7 +156,8 @@ class ServerChannel:
         return pieces
 
     def data_sent(self) -> None:
-        self._tell_sent(self.session.data_sent())
+        if self.session.holds_memory:
+            self._tell_sent(self.session.data_sent())
         if self._paused:
             self._maybe_resume()
 
@@ -167,22 +168,23 @@ class ServerChannel:
         while events:
             more: list[Event[None]] = []
             for event in events:
-                match event:
-                    case _ if self._closed:
-                        break  # by a handler of an earlier event
-                    case Message(header, body):
-                        if rpc := self._open(header, body):
-                            self._dispatch(rpc)
-                    case Head():
-                        more = session.land(self._destinations(event), now_ns)
-                    case Landed():
-                        rpc, self._landing = self._landing, None
-                        assert rpc is not None
-                        rpc.abort = None
+                if self._closed:
+                    break  # by a handler of an earlier event
+                # Not `match`: 0.2 µs against 0.05.
+                if isinstance(event, Message):
+                    rpc = self._open(event.header, event.body)
+                    if rpc is not None:
                         self._dispatch(rpc)
-                    case Broken(error):
-                        self.link.close(error)
-                        self._end()
+                elif isinstance(event, Head):
+                    more = session.land(self._destinations(event), now_ns)
+                elif isinstance(event, Landed):
+                    rpc, self._landing = self._landing, None
+                    assert rpc is not None
+                    rpc.abort = None
+                    self._dispatch(rpc)
+                else:
+                    self.link.close(event.error)
+                    self._end()
             events = more
         if session.has_output and not self._kicked:
             self._kick()  # replies that the session gave by itself

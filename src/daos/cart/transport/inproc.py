@@ -69,7 +69,7 @@ class InprocNetwork:
         return InprocStatistics(self.connections, self.pumps, self.bytes_copied, self.copies)
 
     def _connect(self, endpoint: Endpoint, link: LinkEnd) -> None:
-        if link.closed:
+        if link.over:
             return
         acceptor = self._listeners.get(endpoint)
         if acceptor is None:
@@ -102,7 +102,7 @@ class LinkEnd:
 
     def __init__(self, network: InprocNetwork, channel: Channel | None) -> None:
         self.channel = channel
-        self.closed = False  # our channel is not called any more
+        self.over = False  # nothing moves any more
         self._network = network
         self._there: LinkEnd | None = None
         self._kicked = False
@@ -130,19 +130,17 @@ class LinkEnd:
             self._there._schedule()
 
     def close(self, error: DaosError | None = None) -> None:
-        if self.closed or (self._ending and error is None):
+        if self.over or (self._ending and error is None):
             return
         self._ending = self._kicked = True
-        if error is not None or self._there is None:
+        if error is not None:
             self._finish(error)
         else:
             self._schedule()
 
     def lost(self, error: DaosError | None) -> None:
         """Tell our channel; only here does it hear of the end."""
-        if self.closed:
-            return
-        self.closed = True
+        self.over = True
         channel, self.channel, self._there = self.channel, None, None
         if channel is not None:
             channel.connection_lost(None if self._ending else error)
@@ -153,7 +151,22 @@ class LinkEnd:
             self._network.loop.call_soon(self._pump)
 
     def _pump(self) -> None:
+        """Move what is queued; answers given at once go back in the same callback.
+
+        A turn of the loop costs 2 to 5 µs, as much as all else in a small round trip.
+        """
         self._scheduled = False
+        there = self._there
+        if there is None or there._scheduled:
+            self._move()
+            return
+        there._scheduled = True
+        self._move()
+        there._scheduled = False
+        if there._kicked:
+            there._move()
+
+    def _move(self) -> None:
         channel, there = self.channel, self._there
         if channel is None or there is None or not there._reading:
             return  # gone; or `resume_reading` schedules again
@@ -192,6 +205,7 @@ class LinkEnd:
 
     def _finish(self, error: DaosError | None) -> None:
         """The end for both, told in callbacks of their own (T1)."""
+        self.over = True
         there, self._there = self._there, None
         self._network.loop.call_soon(self.lost, None)
         if there is not None:
