@@ -1,0 +1,141 @@
+"""Memory of callers and of results: views without copies, `bytes` that replies land in.
+
+What a caller hands in may be anything with the buffer protocol, C-contiguous: bytes, bytearray,
+memoryview, mmap, array.array, numpy arrays of any type. It is used where it lies.
+
+What a call hands out is `bytes`: hashable, immutable, what a Python person compares with. A payload
+lands in the very memory of that object, before anybody else has seen it. The C API allows exactly
+this: "the data must not be modified in any way, unless the object was just created using
+PyBytes_FromStringAndSize(NULL, size)". Costs 1 µs; building `bytes` from a bytearray costs a second
+copy and its page faults, 150 µs for 1 MiB. Memory made so is not zero: whoever lands a reply there
+fills what the reply leaves out (`zero`).
+
+Source: ours; https://docs.python.org/3/c-api/bytes.html
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, cast
+
+from daos.base.errors import InvalidError, RecordTooBigError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer as BufferLike
+
+_ZEROS: Final = bytes(64 << 10)
+_READ_WRITE: Final = 0x200  # PyBUF_WRITE
+
+_api = ctypes.pythonapi
+_new_bytes = cast(
+    "Callable[[None, int], bytes]",
+    ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_ssize_t)(
+        ("PyBytes_FromStringAndSize", _api)
+    ),
+)
+_address_of = cast(
+    "Callable[[bytes], int]",
+    ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)(("PyBytes_AsString", _api)),
+)
+_view_of = cast(
+    "Callable[[int, int, int], memoryview]",
+    ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)(
+        ("PyMemoryView_FromMemory", _api)
+    ),
+)
+
+
+class Buffer(mmap.mmap):
+    """Page-aligned memory, zero at first: what devices and transports take without a copy.
+
+    Itself a buffer: `np.frombuffer(buffer, "f4")`, `torch.frombuffer(...)`, slices, `into=`.
+    Made by `client.buffer(nbytes)`. Lives as long as anything refers to it; `close` gives it back
+    earlier, if nothing does.
+    """
+
+    def __new__(cls, nbytes: int) -> Buffer:
+        """Raises: InvalidError for less than one byte; MemoryError."""
+        if nbytes < 1:
+            raise InvalidError(f"a buffer has at least one byte, not {nbytes}")
+        try:
+            return super().__new__(cls, -1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        except (OSError, OverflowError) as error:
+            raise MemoryError(f"no memory for a buffer of {nbytes} bytes") from error
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        return len(self)
+
+    @property
+    def view(self) -> memoryview:
+        """All of it, writable; slices of it are taken wherever buffers are."""
+        return memoryview(self)
+
+    def __repr__(self) -> str:
+        return f"<Buffer of {len(self)} bytes>" if not self.closed else "<Buffer, closed>"
+
+
+def readable(data: BufferLike) -> memoryview:
+    """The bytes of `data`, flat, where they lie.
+
+    Raises: InvalidError  no buffer, not C-contiguous
+    """
+    try:
+        view = memoryview(data)
+    except (TypeError, ValueError) as error:
+        raise InvalidError(
+            f"expected bytes, an array or another buffer, got {type(data).__name__}"
+        ) from error
+    if view.ndim == 1 and view.format == "B" and view.contiguous:
+        return view
+    if not view.c_contiguous:
+        raise InvalidError("the buffer is not C-contiguous; copy it into one that is")
+    if not view.nbytes:
+        return memoryview(b"")
+    try:
+        return view.cast("B")
+    except (TypeError, ValueError):
+        return _cast_by_force(view)
+
+
+def writable(into: BufferLike) -> memoryview:
+    """As `readable`, of memory that may be written to. Raises: InvalidError."""
+    view = readable(into)
+    if view.readonly and view.nbytes:
+        raise InvalidError(f"`into` must be writable memory, got {type(into).__name__}")
+    return view
+
+
+def new_bytes(nbytes: int) -> tuple[bytes, memoryview]:
+    """A new bytes object and the only way to fill it; keep the object while the view is used.
+
+    Units: the content is undefined until written
+    """
+    if not nbytes:
+        return b"", memoryview(bytearray())
+    fresh = _new_bytes(None, nbytes)
+    return fresh, _view_of(_address_of(fresh), nbytes, _READ_WRITE)
+
+
+def zero(view: memoryview, lo: int, hi: int) -> None:
+    """Fill bytes [lo, hi) with zeros. Cost: 64 KiB at a time, no allocation."""
+    while lo < hi:
+        end = min(hi, lo + len(_ZEROS))
+        view[lo:end] = _ZEROS[: end - lo]
+        lo = end
+
+
+def check_fits(nbytes: int, view: memoryview, what: str) -> None:
+    """Raises: RecordTooBigError, saying both sizes."""
+    if nbytes > view.nbytes:
+        raise RecordTooBigError(f"{what} has {nbytes} bytes; the buffer takes {view.nbytes}")
+
+
+def _cast_by_force(view: memoryview) -> memoryview:
+    """Formats that `cast` does not know: records, other byte orders."""
+    if view.readonly:
+        raise InvalidError(f"read-only buffer of format {view.format!r}; pass a view of its bytes")
+    return memoryview((ctypes.c_char * view.nbytes).from_buffer(view)).cast("B")

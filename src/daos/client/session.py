@@ -1,0 +1,206 @@
+"""What all handles of one client share, and what they have in common.
+
+A public call is an *operation*: it checks that its handle is open, turns `timeout` into one absolute
+deadline, draws one trace id, and is counted while it runs. `Session.drain` waits for the count to
+come down, so that closing lets work finish first and gives up on the rest.
+
+    client ---> pool ---> container ---> object, key-value, array
+       a handle is open while it and everything above it is
+
+Concurrency note. Everything runs in the session's loop; between two awaits is a critical section.
+The one thing other threads may do is to mark a leaf handle closed, which is a single store.
+
+Source: ours. DAOS hands a deadline to nothing; its client library retries without bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from daos.base.clock import Clock, Rng, uuid_from
+from daos.base.errors import CanceledError, InvalidError, ShutdownError, StaleHandleError
+from daos.base.ids import U64_MAX
+from daos.cart.context import Context, Endpoint
+from daos.object.client import Call
+
+__all__ = ["AsyncIterator", "Call", "Handle", "Opening", "Operation", "Session"]
+
+# How long `drain` lets operations finish, and what closing a handle at the server may take: both
+# together leave a client closed within a second.
+DRAIN_S: Final = 0.4
+CLOSE_S: Final = 0.3
+_NS_PER_S: Final = 1_000_000_000
+
+
+class Operation:
+    """One public call while it runs: `with handle._operation(timeout) as call`."""
+
+    __slots__ = ("_call", "_session")
+
+    def __init__(self, session: Session, call: Call) -> None:
+        self._session = session
+        self._call = call
+
+    def __enter__(self) -> Call:
+        self._session.running += 1
+        return self._call
+
+    def __exit__(self, *_exception: object) -> None:
+        self._session.ended()
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """One client instance: its context, its clock, where the services are."""
+
+    context: Context
+    clock: Clock
+    rng: Rng
+    service: Endpoint  # of the management service
+    default_timeout: float  # seconds
+    owner: str
+    group: str
+    client: bytes = b""  # 16 bytes, this instance
+    closing: bool = False
+    running: int = 0  # operations
+    _idle: asyncio.Future[None] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._deadline_ns(self.default_timeout)
+        self.client = self.new_id()
+
+    def new_id(self) -> bytes:
+        """The 16 bytes of a new UUID."""
+        return uuid_from(self.rng).bytes
+
+    def operation(self, timeout: float | None) -> Operation:
+        """Begin a public call. Raises: ShutdownError, InvalidError (timeout)."""
+        if self.closing:
+            raise ShutdownError("the client is closed")
+        return Operation(self, self._call(self.default_timeout if timeout is None else timeout))
+
+    def closing_call(self) -> Call:
+        """For telling the server that a handle goes away: allowed while closing, and short."""
+        return self._call(CLOSE_S if self.closing else self.default_timeout)
+
+    def check_running(self) -> None:
+        """To be asked before each further request of an operation. Raises: CanceledError."""
+        if self.closing:
+            raise CanceledError("the client was closed while the call was running")
+
+    def ended(self) -> None:
+        """An operation has ended."""
+        self.running -= 1
+        if not self.running and self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+    async def drain(self) -> None:
+        """Refuse new operations, and wait for those that run, but not for long."""
+        self.closing = True
+        if self.running:
+            self._idle = asyncio.get_running_loop().create_future()
+            await asyncio.wait((self._idle,), timeout=DRAIN_S)
+
+    def _call(self, timeout: float) -> Call:
+        return Call(self._deadline_ns(timeout), self.rng.getrandbits(64))
+
+    def _deadline_ns(self, timeout: float) -> int:
+        try:
+            valid = timeout > 0 and not math.isnan(timeout)
+        except TypeError:
+            valid = False
+        if not valid:
+            raise InvalidError(f"timeout must be a positive number of seconds, not {timeout!r}")
+        if timeout > U64_MAX / _NS_PER_S / 2:  # infinity, too
+            return U64_MAX >> 1
+        return min(self.clock.now_ns() + int(timeout * _NS_PER_S), U64_MAX >> 1)
+
+
+class Handle:
+    """Something open. Closing it closes what was opened through it."""
+
+    def __init__(self, session: Session, parent: Handle | None, *, writable: bool) -> None:
+        self._session = session
+        self._parent = parent
+        self._writable = writable
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether this handle, or one it was opened through, has been closed."""
+        handle: Handle | None = self
+        while handle is not None:
+            if handle._closed:
+                return True
+            handle = handle._parent
+        return False
+
+    @property
+    def writable(self) -> bool:
+        """Whether changes may be made through this handle."""
+        return self._writable
+
+    async def close(self) -> None:
+        """Close the handle; later calls raise StaleHandleError. Idempotent."""
+        self._closed = True
+
+    def _operation(self, timeout: float | None) -> Operation:
+        """Begin a public call. Raises: StaleHandleError, ShutdownError, InvalidError."""
+        handle: Handle | None = self
+        while handle is not None:
+            if handle._closed:
+                raise StaleHandleError(f"{handle} is closed")
+            handle = handle._parent
+        return self._session.operation(timeout)
+
+    async def __aexit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
+class Closable(Protocol):
+    """What `Opening` gives out."""
+
+    async def close(self) -> None: ...
+
+
+HandleT = TypeVar("HandleT", bound=Closable)
+
+
+class Opening(Generic[HandleT]):
+    """A handle about to be opened: `await` it, or use it in `async with`, which also closes it.
+
+    Nothing happens before that; awaiting it twice opens two handles.
+    """
+
+    __slots__ = ("_handle", "_open")
+
+    def __init__(self, open: Callable[[], Coroutine[Any, Any, HandleT]]) -> None:
+        self._open = open
+        self._handle: HandleT | None = None
+
+    def __await__(self) -> Generator[Any, None, HandleT]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> HandleT:
+        self._handle = await self._open()
+        return self._handle
+
+    async def __aexit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            await handle.close()

@@ -1,0 +1,167 @@
+"""What calls take and give: frozen values, and how keys are written.
+
+Keys. A key is bytes; where the object's type has integer keys it may be an int, which travels as
+8 bytes little-endian, and enumeration gives ints back.
+
+Source: DAOS src/include/daos_types.h daos_pool_info_t, daos_cont_info_t; features §5.1-5.2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from uuid import UUID
+
+from daos.base.errors import InvalidError
+from daos.base.ids import U64_MAX, Epoch, KeyKind
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer as BufferLike
+else:
+    BufferLike = object
+
+Key: TypeAlias = bytes | int
+
+INTEGER_KEY_SIZE: Final = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierInfo:
+    """One storage tier of a pool over all its targets, in bytes."""
+
+    name: str  # "SCM": metadata and small values; "NVMe": data
+    total: int
+    free: int
+    free_min: int  # of the fullest target: what an object on all targets can still take is near it
+    free_max: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpaceInfo:
+    """Space of a pool, in bytes, all tiers together and each."""
+
+    total: int
+    free: int
+    tiers: tuple[TierInfo, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolInfo:
+    """What `pool.query()` tells."""
+
+    uuid: UUID
+    label: str
+    map_version: int
+    ranks: int
+    targets: int
+    targets_disabled: int
+    handles: int  # connected now, this one included
+    containers: int
+    space: SpaceInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolListing:
+    """One pool as the management service knows it."""
+
+    uuid: UUID
+    label: str
+    state: str
+    size: int  # bytes, as created
+    targets: int
+    service_ranks: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerInfo:
+    """What `container.query()` tells. Times are epochs (hybrid logical clock)."""
+
+    uuid: UUID
+    label: str
+    handles: int
+    snapshots: int
+    newest_snapshot: Epoch  # 0: none
+    opened: Epoch
+    modified: Epoch  # the metadata, not the data
+
+
+class ContainerListing(NamedTuple):
+    """One container of a pool; `label` may be empty."""
+
+    uuid: UUID
+    label: str
+
+
+class Snapshot(NamedTuple):
+    """A point in time that stays readable; `name` may be empty."""
+
+    epoch: Epoch
+    name: str
+
+
+class Extents(NamedTuple):
+    """Array records for `update_many`: data at offsets, both in records of `record_size` bytes."""
+
+    record_size: int
+    pieces: Sequence[tuple[int, BufferLike]]
+
+
+class Range(NamedTuple):
+    """Records [offset, offset + count) of an array akey, for `fetch_many`."""
+
+    akey: Key
+    offset: int
+    count: int
+
+
+class Extent(NamedTuple):
+    """Records [offset, offset + count) that exist, and the epoch that wrote them."""
+
+    offset: int
+    count: int
+    record_size: int  # bytes
+    epoch: Epoch
+
+
+Value: TypeAlias = BufferLike | Extents
+Values: TypeAlias = Mapping[Key, Value]
+
+
+def encode_key(key: Key, kind: KeyKind, what: str) -> bytes:
+    """The bytes of a key on the wire.
+
+    Raises: InvalidError  no bytes and no int, an int where keys are none or that is no u64
+    """
+    if isinstance(key, bytes):
+        return key
+    if isinstance(key, bytearray | memoryview):
+        return bytes(key)
+    if isinstance(key, int) and not isinstance(key, bool):
+        if kind is not KeyKind.UINT64:
+            raise InvalidError(f"{what} {key}: only objects of an integer-key type take ints")
+        return encode_integer(key, what)
+    expected = "bytes or int" if kind is KeyKind.UINT64 else "bytes"
+    raise InvalidError(f"{what}: expected {expected}, got {type(key).__name__}")
+
+
+def encode_integer(key: int, what: str) -> bytes:
+    """A u64, little-endian. Raises: InvalidError."""
+    if not 0 <= key <= U64_MAX:
+        raise InvalidError(f"{what} {key}: an integer key is a u64")
+    return key.to_bytes(INTEGER_KEY_SIZE, "little")
+
+
+def decode_key(key: bytes, kind: KeyKind) -> Key:
+    """What a user sees of a key."""
+    return int.from_bytes(key, "little") if kind is KeyKind.UINT64 else key
+
+
+def check_count(value: int, what: str, *, least: int = 0) -> int:
+    """`value`, an index or count of records. Raises: InvalidError."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise InvalidError(f"{what} must be an integer, got {type(value).__name__}")
+    number = value.__index__()
+    if not least <= number <= U64_MAX:
+        raise InvalidError(f"{what} must be in [{least}, 2**64), got {number}")
+    return number

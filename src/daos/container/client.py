@@ -1,0 +1,131 @@
+"""The container service seen from a client; thin.
+
+`PoolContainers` acts through a pool handle (create, destroy, list, open), `ContainerClient` through
+a container handle. Both speak to the pool's service.
+Source: DAOS src/container/cli.c
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from daos.cart.context import Context, Endpoint
+from daos.cart.protocol import Procedure, ReplyT, RequestT
+from daos.container import wire
+from daos.object.client import Call
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolContainers:
+    """The containers of a pool, by its handle."""
+
+    context: Context
+    endpoint: Endpoint
+    pool: bytes
+    pool_handle: bytes
+
+    async def create(
+        self, uuid: bytes, label: str, props: Mapping[str, str], call: Call
+    ) -> wire.ContainerRecord:
+        """Create; durable on return. Raises: ExistsError, InvalidError, AccessError."""
+        request = wire.CreateRequest(self.pool, self.pool_handle, uuid, label, dict(props))
+        return await self._call(wire.CREATE, request, call)
+
+    async def destroy(self, name: str, call: Call, *, force: bool) -> None:
+        """Destroy by label or UUID. Raises: NotFoundError, BusyError."""
+        request = wire.DestroyRequest(self.pool, self.pool_handle, name, force)
+        await self._call(wire.DESTROY, request, call)
+
+    async def list(self, call: Call) -> tuple[wire.ContainerRecord, ...]:
+        """Every container."""
+        request = wire.ListRequest(self.pool, self.pool_handle)
+        return (await self._call(wire.LIST, request, call)).containers
+
+    async def open(self, name: str, handle: bytes, flags: str, call: Call) -> wire.OpenReply:
+        """Open a handle by label or UUID. Raises: NotFoundError, BusyError, AccessError."""
+        request = wire.OpenRequest(self.pool, self.pool_handle, name, handle, flags)
+        return await self._call(wire.OPEN, request, call)
+
+    async def _call(
+        self, procedure: Procedure[RequestT, ReplyT], request: RequestT, call: Call
+    ) -> ReplyT:
+        return await self.context.call(
+            self.endpoint,
+            procedure,
+            request,
+            deadline_ns=call.deadline_ns,
+            trace_id=call.trace_id,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerClient:
+    """One container handle."""
+
+    context: Context
+    endpoint: Endpoint
+    pool: bytes
+    handle: bytes
+
+    async def close(self, call: Call) -> None:
+        """Close the handle. Raises: StaleHandleError if it is unknown."""
+        await self._call(wire.CLOSE, self._named(), call)
+
+    async def query(self, call: Call) -> wire.QueryReply:
+        """Numbers of the container."""
+        return await self._call(wire.QUERY, self._named(), call)
+
+    async def alloc_oids(self, count: int, call: Call) -> int:
+        """The first of `count` numbers that are the caller's alone, for ever."""
+        request = wire.AllocOidsRequest(self.pool, self.handle, count)
+        return (await self._call(wire.ALLOC_OIDS, request, call)).first
+
+    async def props(self, call: Call) -> dict[str, str]:
+        """Every property."""
+        return (await self._call(wire.PROPS, self._named(), call)).props
+
+    async def set_props(self, props: Mapping[str, str], call: Call) -> None:
+        """Change properties, all or nothing. Raises: InvalidError, AccessError."""
+        request = wire.SetPropsRequest(self.pool, self.handle, dict(props))
+        await self._call(wire.SET_PROPS, request, call)
+
+    async def attrs(self, names: tuple[str, ...], call: Call) -> dict[str, bytes]:
+        """Attributes; no names: all. Raises: NotFoundError."""
+        request = wire.AttrsRequest(self.pool, self.handle, names)
+        return (await self._call(wire.ATTRS, request, call)).attrs
+
+    async def set_attrs(
+        self, put: Mapping[str, bytes], delete: tuple[str, ...], call: Call
+    ) -> None:
+        """Set and delete, all or nothing. Raises: InvalidError, NotFoundError."""
+        request = wire.SetAttrsRequest(self.pool, self.handle, dict(put), delete)
+        await self._call(wire.SET_ATTRS, request, call)
+
+    async def snapshot_create(self, name: str, call: Call) -> wire.SnapshotRecord:
+        """Freeze now under an epoch. Raises: ExistsError, InvalidError."""
+        request = wire.SnapshotCreateRequest(self.pool, self.handle, name)
+        return await self._call(wire.SNAP_CREATE, request, call)
+
+    async def snapshot_list(self, call: Call) -> tuple[wire.SnapshotRecord, ...]:
+        """Every snapshot, ascending."""
+        return (await self._call(wire.SNAP_LIST, self._named(), call)).snapshots
+
+    async def snapshot_destroy(self, epoch: int, name: str, call: Call) -> None:
+        """By epoch, or by name where epoch is 0. Raises: NotFoundError."""
+        request = wire.SnapshotDestroyRequest(self.pool, self.handle, epoch, name)
+        await self._call(wire.SNAP_DESTROY, request, call)
+
+    def _named(self) -> wire.HandleRequest:
+        return wire.HandleRequest(self.pool, self.handle)
+
+    async def _call(
+        self, procedure: Procedure[RequestT, ReplyT], request: RequestT, call: Call
+    ) -> ReplyT:
+        return await self.context.call(
+            self.endpoint,
+            procedure,
+            request,
+            deadline_ns=call.deadline_ns,
+            trace_id=call.trace_id,
+        )

@@ -1,0 +1,72 @@
+"""The pool service seen from a client: calls by one pool handle; thin.
+
+Source: DAOS src/pool/cli.c
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from daos.cart.context import Context, Endpoint
+from daos.cart.protocol import Procedure, ReplyT, RequestT
+from daos.object.client import Call
+from daos.pool import wire
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolClient:
+    """One pool handle. `handle` names it from `connect` to `disconnect`."""
+
+    context: Context
+    endpoint: Endpoint
+    pool: bytes  # 16 bytes
+    handle: bytes  # 16 bytes, drawn by the client: a repeated connect finds it
+
+    async def connect(self, client: bytes, flags: str, call: Call) -> wire.ConnectReply:
+        """Open the handle. Raises: BusyError, NotFoundError, InvalidError."""
+        request = wire.ConnectRequest(self.pool, self.handle, client, flags)
+        return await self._call(wire.CONNECT, request, call)
+
+    async def disconnect(self, call: Call) -> None:
+        """Close the handle; an unknown one is no error."""
+        await self._call(wire.DISCONNECT, self._named(), call)
+
+    async def query(self, call: Call) -> wire.QueryReply:
+        """Numbers and space of the pool."""
+        return await self._call(wire.QUERY, self._named(), call)
+
+    async def props(self, call: Call) -> dict[str, str]:
+        """Every property."""
+        return (await self._call(wire.PROPS, self._named(), call)).props
+
+    async def set_props(self, props: Mapping[str, str], call: Call) -> None:
+        """Change properties, all or nothing. Raises: InvalidError, AccessError."""
+        request = wire.SetPropsRequest(self.pool, self.handle, dict(props))
+        await self._call(wire.SET_PROPS, request, call)
+
+    async def attrs(self, names: tuple[str, ...], call: Call) -> dict[str, bytes]:
+        """Attributes; no names: all. Raises: NotFoundError."""
+        request = wire.AttrsRequest(self.pool, self.handle, names)
+        return (await self._call(wire.ATTRS, request, call)).attrs
+
+    async def set_attrs(
+        self, put: Mapping[str, bytes], delete: tuple[str, ...], call: Call
+    ) -> None:
+        """Set and delete, all or nothing. Raises: InvalidError, NotFoundError."""
+        request = wire.SetAttrsRequest(self.pool, self.handle, dict(put), delete)
+        await self._call(wire.SET_ATTRS, request, call)
+
+    def _named(self) -> wire.HandleRequest:
+        return wire.HandleRequest(self.pool, self.handle)
+
+    async def _call(
+        self, procedure: Procedure[RequestT, ReplyT], request: RequestT, call: Call
+    ) -> ReplyT:
+        return await self.context.call(
+            self.endpoint,
+            procedure,
+            request,
+            deadline_ns=call.deadline_ns,
+            trace_id=call.trace_id,
+        )
