@@ -62,7 +62,6 @@ from daos.vos.extent_scan import (
     CLASS_END,
     CLASS_MAX,
     KEY,
-    RECORDS_MAX,
     STACK_END,
     U16_MAX,
     Cursor,
@@ -74,6 +73,7 @@ from daos.vos.extent_scan import (
     pieces_of,
     stacks,
 )
+from daos.vos.extent_scan import RECORDS_MAX as RECORDS_MAX
 from daos.vos.extent_scan import Piece as Piece
 from daos.vos.extent_scan import Reader as Reader
 

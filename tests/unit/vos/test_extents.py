@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import lmdb
@@ -46,10 +46,9 @@ class Tree:
     def __init__(self, path: Path) -> None:
         self.env = lmdb.open(str(path), map_size=1 << 28, sync=False)
         self.txn = self.env.begin(write=True)
-        self.seeks = 0
+        self.akeys = 0
 
-    def cursor(self) -> lmdb.Cursor:
-        self.seeks += 1
+    def cursor(self) -> lmdb.Cursor[bytes]:
         return self.txn.cursor()
 
     def get(self, key: bytes) -> bytes | None:
@@ -63,6 +62,40 @@ class Tree:
         self.txn.delete(key)
 
 
+class Counting:
+    """The tree again, but it counts how often a cursor moves."""
+
+    def __init__(self, tree: Tree) -> None:
+        self.tree = tree
+        self.steps = 0
+
+    def cursor(self) -> CountingCursor:
+        return CountingCursor(self, self.tree.cursor())
+
+
+class CountingCursor:
+    def __init__(self, counting: Counting, cursor: lmdb.Cursor[bytes]) -> None:
+        self.counting = counting
+        self.cursor = cursor
+        self.key, self.value = cursor.key, cursor.value
+
+    def set_range(self, key: bytes) -> bool:
+        self.counting.steps += 1
+        return self.cursor.set_range(key)
+
+    def next(self) -> bool:
+        self.counting.steps += 1
+        return self.cursor.next()
+
+    def prev(self) -> bool:
+        self.counting.steps += 1
+        return self.cursor.prev()
+
+    def last(self) -> bool:
+        self.counting.steps += 1
+        return self.cursor.last()
+
+
 @dataclass
 class Array:
     """One akey: the tree, and what the akey's record keeps."""
@@ -71,7 +104,6 @@ class Array:
     akey_id: int
     classes: int = 0
     record_size: int = 0
-    data: dict[tuple[int, int, int], str] = field(default_factory=dict)
 
     def insert(
         self, lo: int, hi: int, epoch: int, *, minor: int = MINOR, text: str = "", bound: int = 0
@@ -148,8 +180,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
 @pytest.fixture
 def array(tree: Tree) -> Array:
     """An empty array. Its neighbours in the tree must never show."""
-    Array.count = getattr(Array, "count", 0) + 2  # type: ignore[attr-defined]
-    akey_id: int = Array.count  # type: ignore[attr-defined]
+    tree.akeys += 2
+    akey_id = tree.akeys
     for neighbour in (akey_id - 1, akey_id + 1):
         other = Array(tree, neighbour)
         for epoch, width in enumerate((1, 4, 1 << 20, 1 << 40), start=2):
@@ -496,6 +528,72 @@ class TestInsert:
             assert caught.value.code == DER.VOS_PARTIAL_UPDATE
 
 
+class TestReach:
+    """A stack knows how far it goes below each version, whatever the order of writes."""
+
+    def reaches(self, array: Array) -> list[tuple[int, int, int]]:
+        found = extents.versions(array.tree, array.akey_id, classes=array.classes)
+        return [(each.epoch, each.record.width, each.record.reach) for each in found]
+
+    def test_in_order(self, array: Array) -> None:
+        array.words("0-6@1:a 0-4@2:b 0-7@3:c 0-5@4:d 0-5@5:e")
+        assert self.reaches(array) == [(5, 6, 8), (4, 6, 8), (3, 8, 0), (2, 5, 7), (1, 7, 0)]
+        assert array.read(0, 9, 2) == ["0-4 bbbbb", "5-6 aa"]
+        assert array.read(6, 9, 9) == ["6-7 cc"]
+
+    def test_out_of_order(self, array: Array) -> None:
+        array.words("0-5@9:a 0-4@8:b 0-6@7:c 0-4@5:d 0-7@3:e 0-5@4:f")
+        assert self.reaches(array) == [
+            (9, 6, 8),
+            (8, 5, 8),
+            (7, 7, 8),
+            (5, 5, 8),
+            (4, 6, 8),
+            (3, 8, 0),
+        ]
+        assert array.read(4, 9, 9) == ["4-5 aa", "6-6 c", "7-7 e"]
+
+    def test_replaced_keeps_it(self, array: Array) -> None:
+        array.words("0-6@1:a 0-4@2:b")
+        array.insert(0, 5, 2)
+        assert self.reaches(array) == [(2, 5, 7), (1, 7, 0)]
+
+    def test_last_key_of_the_tree(self, array: Array) -> None:
+        array.akey_id = (1 << 64) - 1
+        array.insert(0, 7, 5, text="a")
+        array.insert(0, 8, 1, text="b")
+        array.insert(0, RECORDS_MAX, 3)
+        array.insert(0, 5, 2, text="c")
+        last = extents.last_visible(
+            array.tree, array.akey_id, classes=array.classes | 1 << 63, epoch=2
+        )
+        assert last is not None
+        assert show(last) == "5-7 bbb"
+        assert array.read(0, 9, 9) == ["0-6 aaaaaaa", "7-8 hole"]
+        for version in list(extents.versions(array.tree, array.akey_id, classes=array.classes)):
+            array.tree.delete(
+                extents.extent_key(
+                    array.akey_id,
+                    version.lo,
+                    version.hi - version.lo,
+                    epoch=version.epoch,
+                    minor=version.minor,
+                )
+            )
+
+    def test_a_hole_over_a_stack_ends_the_search(self, array: Array) -> None:
+        """A file rewritten and cut off each time: what is under the hole is never looked at."""
+        for epoch in range(1, 2000, 2):
+            array.insert(0, RECORDS_MAX, epoch)
+            array.insert(0, 600 + epoch % 100, epoch + 1, text="x")
+        counting = Counting(array.tree)
+        found = extents.find(
+            counting, array.akey_id, 0, 1024, classes=array.classes, epoch=EPOCH_MAX
+        )
+        assert [piece.is_data for piece in found] == [True, False]
+        assert counting.steps <= 10
+
+
 class TestEnumerate:
     def pages(self, array: Array, epoch: int, limit: int, *, reverse: bool) -> list[str]:
         shown: list[str] = []
@@ -581,43 +679,16 @@ class TestEnumerate:
 
 def test_a_stack_costs_a_seek_not_a_scan(array: Array) -> None:
     """Ten thousand versions of one block: a look at any epoch touches a handful of records."""
-    for epoch in range(1, 10_001):
-        array.insert(64, 128, epoch, minor=1, text="") if epoch == 1 else array.tree.put(
-            extents.extent_key(array.akey_id, 64, 64, epoch=epoch, minor=1), hole(64).emit()
-        )
-    steps = 0
-
-    class Counting:
-        def __init__(self, cursor: lmdb.Cursor) -> None:
-            self.cursor = cursor
-            self.key, self.value = cursor.key, cursor.value
-
-        def set_range(self, key: bytes) -> bool:
-            nonlocal steps
-            steps += 1
-            return self.cursor.set_range(key)
-
-        def next(self) -> bool:
-            nonlocal steps
-            steps += 1
-            return self.cursor.next()
-
-    class Reader:
-        def cursor(self) -> Counting:
-            return Counting(array.tree.cursor())
-
+    array.insert(64, 128, 1)
+    for epoch in range(2, 10_001):
+        key = extents.extent_key(array.akey_id, 64, 64, epoch=epoch, minor=1)
+        array.tree.put(key, hole(64).emit())
+    counting = Counting(array.tree)
     for lo, hi, epoch in ((64, 128, 10_000), (100, 110, 5_000), (0, 500, 1), (0, 500, 7_777)):
-        steps = 0
-        found = extents.find(
-            Reader(),  # type: ignore[arg-type]
-            array.akey_id,
-            lo,
-            hi,
-            classes=array.classes,
-            epoch=epoch,
-        )
+        counting.steps = 0
+        found = extents.find(counting, array.akey_id, lo, hi, classes=array.classes, epoch=epoch)
         assert [piece.epoch for piece in found if piece.record] == [epoch]
-        assert steps <= 5
+        assert counting.steps <= 5
 
 
 class TestRecord:

@@ -15,7 +15,17 @@ from daos.base.errors import (
     TxRestartError,
 )
 from daos.vos import ilog_view
-from daos.vos.ilog import CORRUPTED, EMPTY, MINOR_MAX, NO_PUNCH, Ilog, IlogEntry, Punch, Status
+from daos.vos.ilog import (
+    CORRUPTED,
+    EMPTY,
+    MINOR_MAX,
+    NO_PUNCH,
+    Ilog,
+    IlogEntry,
+    Punch,
+    Status,
+    StatusOf,
+)
 from daos.vos.ilog_view import MINOR_REPLAY, ROOT, Condition, IlogView, epoch_lo, view
 
 MINOR = 5
@@ -32,7 +42,7 @@ def written(words: str) -> Ilog:
     return Ilog(tuple(entries))
 
 
-def status_is(status: Status) -> ilog_view.StatusOf:
+def status_is(status: Status) -> StatusOf:
     return lambda entry: status if entry.tx else Status.COMMITTED
 
 
