@@ -48,6 +48,10 @@ class Place(NamedTuple):
         return self.parent_id, self.key
 
 
+# The same without the class, for the paths on which one is looked up and rarely needed.
+PlaceFields = tuple[int, int, bytes, KeyKind]
+
+
 class Root:
     """The root record as it is in the tree, and the next node id."""
 
@@ -120,7 +124,7 @@ class Stamps:
     is refused, and this is how it is known. What is not remembered counts as written at `floor`.
 
     Cost:       one dict store a level; at most two generations of `_GENERATION` entries
-    Source:     DAOS src/vos/vos_ts.c, write timestamps; internals §1.10 "Under-punch protection"
+    Source:     DAOS src/vos/vos_ts.c, write timestamps "Under-punch protection"
     """
 
     __slots__ = ("_floor", "_old", "_young")

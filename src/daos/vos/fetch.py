@@ -15,7 +15,7 @@ akey with values of the other type.
 Invariants:
     F1  a fetch in blocks holds a pin from `begin` to `end`: nothing of what it saw is overwritten
     F2  no byte leaves here that was not compared with its checksum
-Source: DAOS src/vos/vos_io.c vos_fetch_begin, vos_obj_fetch; internals §1.8.
+Source: DAOS src/vos/vos_io.c vos_fetch_begin, vos_obj_fetch.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def begin(
         raise
     if fetch.is_stored:
         fetch.pin = state.meta.space.pin()
-        fetch.descriptor = FetchDescriptor(state.meta.device, state.memory)
+        fetch.descriptor = FetchDescriptor(state.meta.device, state.meta.memory)
     return fetch
 
 

@@ -19,7 +19,7 @@ hash; each page reads the whole group and picks the next ones by the full keys i
 Invariants:
     I1  every entry that is visible through all pages is listed exactly once
     I2  a step is bounded: `_SKIP_MAX` entries, or one group of long keys
-Source: DAOS src/vos/vos_iterator.c, vos_obj.c; src/object/srv_enum.c; internals §1.12.
+Source: DAOS src/vos/vos_iterator.c, vos_obj.c; src/object/srv_enum.c.
 """
 
 from __future__ import annotations

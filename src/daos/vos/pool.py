@@ -22,7 +22,6 @@ from daos.base.hlc import Hlc
 from daos.base.ids import ContainerUuid, Epoch, Lsn, PoolUuid
 from daos.bio.device import BLOCK
 from daos.bio.media import THRESHOLD_DEFAULT
-from daos.bio.memory import AlignedPool
 from daos.bio.meta import MetaContext
 from daos.vos import gc, keys
 from daos.vos.container import VosContainer
@@ -53,18 +52,15 @@ class VosPool:
         *,
         hlc: Hlc,
         data_thresh: int = THRESHOLD_DEFAULT,
-        memory: AlignedPool | None = None,
     ) -> None:
         """Open the shard, fresh or recovered.
 
         Units:      data_thresh in bytes: smaller values stay in the tree
-                    memory for payloads on their way, None: 64 MiB of its own
         Raises:     CorruptError, InvalidError
         """
         if data_thresh < 0:
             raise InvalidError(f"data_thresh must not be negative, got {data_thresh}")
         self.meta = meta
-        self.memory = AlignedPool() if memory is None else memory
         self._hlc = hlc
         self._data_thresh = data_thresh
         self._root = _open_root(meta)
@@ -115,7 +111,6 @@ class VosPool:
                 root=self._root,
                 bound=Epoch(max(self._hlc.now(), self._epoch_floor)),
                 data_thresh=self._data_thresh,
-                memory=self.memory,
             )
         return opened
 

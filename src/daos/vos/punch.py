@@ -15,7 +15,7 @@ Three rules about late arrivals, all TX_RESTART, so that the caller comes again 
         below any such check
 Conditions come first: NONEXIST has precedence over TX_RESTART.
 
-Source: DAOS src/vos/vos_obj.c vos_obj_punch, key_punch, vos_propagate_check; internals §1.10.
+Source: DAOS src/vos/vos_obj.c vos_obj_punch, key_punch, vos_propagate_check.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@
 A candidate with nothing below it is passed over, and the next one looked at, as long as its level
 is asked for. The range is one visible piece: what one update wrote, less what newer ones hide.
 
-Source: DAOS src/vos/vos_query.c vos_obj_query_key; internals §1.11. Ours: no `max_write`: the
+Source: DAOS src/vos/vos_query.c vos_obj_query_key. Ours: no `max_write`: the
 newest epoch of an object is not kept (format v1), `max_epoch` is 0.
 """
 

@@ -1,11 +1,9 @@
-"""Where the values of one update go: medium, blocks, and the memory their bytes land in.
-
-    value (single value, or one range of an array) --select--> in the record | blocks of the device
+"""Where the values of one update go: blocks of the device, and the memory their bytes land in.
 
 All blocks of an update are reserved as one contiguous run where there is one: then a log group's
-payload is one device write. On a fragmented device a value takes several runs; each is a *span*,
-which has checksums of its own. The memory of the spans of one value is contiguous, so that whoever
-lands the bytes does not notice.
+payload is one device write. On a fragmented device a value takes several runs. A *span* is a part
+of a value in one run; it has checksums of its own. The memory of the spans of one value is
+contiguous, so that whoever lands the bytes does not notice.
 
 Invariants:
     V1  blocks are held before they are reserved: NoSpaceError comes first, and changes nothing
@@ -18,7 +16,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from daos.base.errors import AgainError, NoSpaceError
+from daos.base.errors import AgainError, DaosError, NoSpaceError
 from daos.bio.descriptor import UpdateDescriptor
 from daos.bio.device import BLOCK
 from daos.bio.memory import AlignedPool
@@ -26,12 +24,11 @@ from daos.bio.space import Extent, Hint, Space
 
 
 class Value(NamedTuple):
-    """Bytes to come: of iod `iod`, from record `lo` on (0 for a single value)."""
+    """Bytes to come."""
 
-    iod: int
-    lo: int
     nbytes: int
     record_size: int  # of an array; 0 for a single value
+    blocks: int  # 0: the bytes go into the record
 
 
 class Span(NamedTuple):
@@ -42,102 +39,138 @@ class Span(NamedTuple):
     memory: memoryview
 
 
-def reserve_runs(space: Space, value: Value, hint: Hint | None) -> list[tuple[int, Extent]]:
-    """Blocks for one value: (bytes, run) each, in value order.
+class Taken(NamedTuple):
+    """What an update holds until it ends. Destinations and spans are 1:1 with the values."""
 
-    Raises:     NoSpaceError   nothing is reserved
+    destinations: list[memoryview]
+    spans: list[tuple[Span, ...]]
+    descriptor: UpdateDescriptor | None
+    runs: list[Extent]
+
+
+def take(space: Space, pool: AlignedPool, values: list[Value], hint: Hint) -> Taken:
+    """Blocks, under the caller's hold, and memory for all values.
+
+    Raises:     NoSpaceError   no run of free blocks takes even a part of a value
+                AgainError     no memory for payloads now
+                DaosError      DER_OVERFLOW: more than there will ever be memory for
+                Nothing is taken then.
     """
-    unit = math.lcm(value.record_size or 1, BLOCK)
-    runs: list[tuple[int, Extent]] = []
-    left = take = value.nbytes
-    while left:
+    if len(values) == 1 and values[0].blocks:
+        return _take_one(space, pool, values[0], hint)
+    runs = _reserve_all(space, [value for value in values if value.blocks], hint)
+    try:
+        return _prepare(pool, values, runs)
+    except DaosError:
+        _cancel(space, runs, hint)
+        raise
+
+
+def give_back(space: Space, taken: Taken, hint: Hint) -> None:
+    """Undo `take`."""
+    if taken.descriptor is not None:
+        taken.descriptor.cancel()
+    for run in reversed(taken.runs):
+        space.cancel(run, hint)
+
+
+def _take_one(space: Space, pool: AlignedPool, value: Value, hint: Hint) -> Taken:
+    """The common case, without the lists."""
+    try:
+        run = space.reserve(value.blocks, hint)
+    except NoSpaceError:
+        runs = _reserve_each(space, [value], hint)
+    else:
+        descriptor = UpdateDescriptor(pool)
         try:
-            run = space.reserve(-(-take // BLOCK), hint)
-        except NoSpaceError:
-            take = take // 2 // unit * unit
-            if not take:
-                for _, run in runs:
-                    space.cancel(run, hint)
-                raise
-        else:
-            runs.append((take, run))
-            left -= take
-            take = left
+            destinations = descriptor.prepare((value.nbytes,), (run,))
+        except DaosError:
+            space.cancel(run, hint)
+            raise
+        return Taken(destinations, [(Span(value.nbytes, run, destinations[0]),)], descriptor, [run])
+    try:
+        return _prepare(pool, [value], runs)
+    except DaosError:
+        _cancel(space, runs, hint)
+        raise
+
+
+# Per value with blocks: its bytes and blocks, run by run.
+_Runs = list[list[tuple[int, Extent]]]
+
+
+def _reserve_all(space: Space, values: list[Value], hint: Hint) -> _Runs:
+    """Blocks for all values, in one run if there is one. Raises: NoSpaceError."""
+    if not values:
+        return []
+    try:
+        block, _ = space.reserve(sum([value.blocks for value in values]), hint)
+    except NoSpaceError:
+        return _reserve_each(space, values, hint)
+    runs: _Runs = []
+    for value in values:
+        runs.append([(value.nbytes, Extent(block, value.blocks))])
+        block += value.blocks
     return runs
 
 
-def reserve_all(space: Space, values: list[Value], hint: Hint) -> list[list[tuple[int, Extent]]]:
-    """Blocks for all values, in one run if there is one. Raises: NoSpaceError."""
-    counts = [-(-value.nbytes // BLOCK) for value in values]
-    try:
-        block, _ = space.reserve(sum(counts), hint)
-    except NoSpaceError:
-        return _reserve_each(space, values, hint)
-    reserved = []
-    for value, count in zip(values, counts, strict=True):
-        reserved.append([(value.nbytes, Extent(block, count))])
-        block += count
-    return reserved
-
-
-def _reserve_each(space: Space, values: list[Value], hint: Hint) -> list[list[tuple[int, Extent]]]:
-    reserved: list[list[tuple[int, Extent]]] = []
-    try:
-        for value in values:
-            reserved.append(reserve_runs(space, value, hint))  # noqa: PERF401 - undone below
-    except NoSpaceError:
-        for runs in reserved:
-            for _, run in runs:
-                space.cancel(run, hint)
-        raise
-    return reserved
-
-
-class Memory:
-    """Destinations for the values, 1:1, and the spans behind each."""
-
-    __slots__ = ("descriptor", "destinations", "spans")
-
-    def __init__(self) -> None:
-        self.descriptor: UpdateDescriptor | None = None
-        self.destinations: list[memoryview] = []
-        self.spans: list[tuple[Span, ...]] = []
-
-    def prepare(
-        self,
-        pool: AlignedPool,
-        values: list[Value],
-        reserved: list[list[tuple[int, Extent]] | None],
-    ) -> None:
-        """Take the memory. Raises: AgainError, DaosError OVERFLOW; nothing is taken then."""
-        if not any(reserved):
-            for value in values:
-                memory = memoryview(bytearray(value.nbytes))
-                self.destinations.append(memory)
-                self.spans.append((Span(value.nbytes, None, memory),))
-            return
-        sizes: list[int] = []
-        extents: list[Extent | None] = []
-        for value, runs in zip(values, reserved, strict=True):
-            if runs is None:
-                sizes.append(value.nbytes)
-                extents.append(None)
+def _reserve_each(space: Space, values: list[Value], hint: Hint) -> _Runs:
+    """Blocks for all values, in as many runs as it takes. Raises: NoSpaceError."""
+    runs: _Runs = []
+    for value in values:
+        unit = math.lcm(value.record_size or 1, BLOCK)
+        mine: list[tuple[int, Extent]] = []
+        runs.append(mine)
+        left = want = value.nbytes
+        while left:
+            try:
+                run = space.reserve(-(-want // BLOCK), hint)
+            except NoSpaceError:
+                want = want // 2 // unit * unit
+                if not want:
+                    _cancel(space, runs, hint)
+                    raise
             else:
-                sizes += [nbytes for nbytes, _ in runs]
-                extents += [run for _, run in runs]
-        needed = UpdateDescriptor.buffer_nbytes(extents)
-        buffer = pool.acquire(needed)
-        if buffer is None:
-            raise AgainError(f"{needed} bytes of payload memory are not free now")
-        self.descriptor = UpdateDescriptor(pool)
-        memories = iter(self.descriptor.prepare(sizes, extents, buffer=buffer))
-        at = 0
-        for value, runs in zip(values, reserved, strict=True):
-            if runs is None:
-                memory = next(memories)
-                self.destinations.append(memory)
-                self.spans.append((Span(value.nbytes, None, memory),))
-                continue
-            self.destinations.append(buffer.view[at : at + value.nbytes])
-            self.spans.append(tuple([Span(n, run, next(memories)) for n, run in runs]))
-            at += sum([run.count for _, run in runs]) * BLOCK
+                mine.append((want, run))
+                left -= want
+                want = left
+    return runs
+
+
+def _cancel(space: Space, runs: _Runs, hint: Hint) -> None:
+    for mine in reversed(runs):
+        for _, run in reversed(mine):
+            space.cancel(run, hint)
+
+
+def _prepare(pool: AlignedPool, values: list[Value], runs: _Runs) -> Taken:
+    """Memory for all values; that of values with blocks is one buffer."""
+    if not runs:
+        memories = [memoryview(bytearray(value.nbytes)) for value in values]
+        spans: list[tuple[Span, ...]] = [(Span(len(m), None, m),) for m in memories]
+        return Taken(memories, spans, None, [])
+    sizes: list[int] = []
+    extents: list[Extent | None] = []
+    rest = iter(runs)
+    mine: list[list[tuple[int, Extent | None]]] = []
+    for value in values:
+        parts = list[tuple[int, Extent | None]](next(rest) if value.blocks else ())
+        mine.append(parts or [(value.nbytes, None)])
+        sizes += [nbytes for nbytes, _ in mine[-1]]
+        extents += [run for _, run in mine[-1]]
+    buffer = pool.acquire(UpdateDescriptor.buffer_nbytes(extents))
+    if buffer is None:
+        raise AgainError("no memory for the payload of an update now")
+    descriptor = UpdateDescriptor(pool)
+    prepared = iter(descriptor.prepare(sizes, extents, buffer=buffer))
+    taken = Taken([], [], descriptor, [run for run in extents if run is not None])
+    at = 0
+    for value, parts in zip(values, mine, strict=True):
+        spans_of = tuple([Span(nbytes, run, next(prepared)) for nbytes, run in parts])
+        taken.spans.append(spans_of)
+        if value.blocks:
+            taken.destinations.append(buffer.view[at : at + value.nbytes])
+            at += value.blocks * BLOCK
+        else:
+            taken.destinations.append(spans_of[0].memory)
+    return taken

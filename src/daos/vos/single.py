@@ -183,7 +183,7 @@ def newest(
 
     Raises:     CorruptError
     Cost:       one seek
-    Source:     DAOS src/vos/vos_io.c akey_fetch_single; internals §1.6 of the reference
+    Source:     DAOS src/vos/vos_io.c akey_fetch_single of the reference
     """
     cursor = meta.cursor()
     if not cursor.set_range(single_key(akey_id, epoch, _MINOR_MAX)):

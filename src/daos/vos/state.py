@@ -4,14 +4,13 @@ Invariants:
     C1  nothing is written at or below `modification_bound`: reads there may have been answered
         before a restart, and snapshots stand there
     C2  a destroyed container refuses everything
-Source: DAOS src/vos/vos_internal.h struct vos_container; internals §1.17 of the reference.
+Source: DAOS src/vos/vos_internal.h struct vos_container of the reference.
 """
 
 from __future__ import annotations
 
 from daos.base.errors import InvalidError, StaleHandleError, TxRestartError
 from daos.base.ids import EPOCH_MAX, ContainerUuid, Epoch
-from daos.bio.memory import AlignedPool
 from daos.bio.meta import MetaContext
 from daos.bio.space import Hint
 from daos.vos.edit import Root, Stamps
@@ -32,14 +31,12 @@ class ContainerState:
         root: Root,
         bound: Epoch,
         data_thresh: int,
-        memory: AlignedPool,
     ) -> None:
         self.uuid = uuid
         self.node_id = node_id
         self.meta = meta
         self.root = root
         self.data_thresh = data_thresh
-        self.memory = memory
         self.modification_bound = bound
         self.nodes = Nodes(meta.get, node_id)
         self.lsns = LsnTable()

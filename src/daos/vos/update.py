@@ -17,7 +17,7 @@ Invariants:
     U1  `begin` or `cancel` change nothing that anybody could see
     U2  the checks of `end` are complete before its first put to the tree
     U3  every value is stored with a checksum: the container's type, or XXH3 where it has none
-Source: DAOS src/vos/vos_io.c vos_update_begin, vos_update_end; internals §1.9.
+Source: DAOS src/vos/vos_io.c vos_update_begin, vos_update_end.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Final
 
-from daos.base.checksum import ChecksumType, compute_chunks, xxh3
+from daos.base.checksum import ChecksumType, compute, compute_chunks, xxh3
 from daos.base.errors import (
     AccessError,
     DaosError,
@@ -41,13 +41,13 @@ from daos.bio.media import Medium, select
 from daos.bio.meta import Hold
 from daos.bio.space import Extent
 from daos.vos import extents, ilog_view, keys
-from daos.vos.edit import Edit, Place, changed, tree_bytes
+from daos.vos.edit import Edit, Place, PlaceFields, changed
 from daos.vos.extents import PARITY_LO, ExtentRecord
 from daos.vos.ilog import EMPTY
-from daos.vos.ilog_view import Condition, IlogView
+from daos.vos.ilog_view import ROOT, Condition, IlogView
 from daos.vos.nodes import Node, view
 from daos.vos.records import NodeRecord
-from daos.vos.reserve import Memory, Span, Value, reserve_all
+from daos.vos.reserve import Span, Taken, Value, give_back, take
 from daos.vos.single import VALUE_SIZE_MAX, SingleRecord, check_not_written
 from daos.vos.state import ContainerState
 
@@ -60,19 +60,24 @@ _COND: Final = (
     Cond.DKEY_INSERT | Cond.DKEY_UPDATE | Cond.AKEY_INSERT | Cond.AKEY_UPDATE | Cond.PER_AKEY
 )
 _NOT_COND: Final = ~int(_COND)
+_NONE: Final = Condition.NONE
+_UPDATE: Final = Condition.UPDATE
+_SINGLE: Final = IodType.SINGLE
 _AKEY_COND: Final = int(Cond.AKEY_INSERT | Cond.AKEY_UPDATE)
 _MUST_EXIST: Final = int(Cond.DKEY_UPDATE | Cond.AKEY_UPDATE)
 _DKEY_INSERT: Final = int(Cond.DKEY_INSERT)
 _DKEY_UPDATE: Final = int(Cond.DKEY_UPDATE)
 _PER_AKEY: Final = int(Cond.PER_AKEY)
-_AKEY_CONDITION: Final = {
+_CONDITION: Final = {
     0: Condition.NONE,
     int(Cond.AKEY_INSERT): Condition.INSERT,
     int(Cond.AKEY_UPDATE): Condition.UPDATE,
 }
-# Tree and log bytes of one value beside its payload and checksums: key, header, split page.
+# Tree and log bytes, beside keys, payloads and checksums: root, object, dkey and a value; an akey
+# and a value; a further value. A node takes 1,024 with its share of a split page, a value 512.
+_UPDATE_BYTES: Final = 2560
+_AKEY_BYTES: Final = 1536
 _VALUE_BYTES: Final = 512
-_ROOT_BYTES: Final = 512
 
 
 class UpdateState(Enum):
@@ -98,12 +103,11 @@ class Update:
         "hold",
         "iods",
         "kinds",
-        "memory",
         "nbytes",
         "object_hash",
         "order",
         "state",
-        "values",
+        "taken",
     )
 
     def __init__(self, oid: UnitOid, dkey: bytes, iods: Sequence[Iod], cond: int) -> None:
@@ -116,12 +120,15 @@ class Update:
         self.dkey_hash = xxh3(dkey)
         self.csum_type = ChecksumType.XXH3
         self.csum_chunk = CSUM_CHUNK_DEFAULT
-        self.values: list[Value] = []
-        self.nbytes = 0
-        self.hold: Hold | None = None
-        self.memory = Memory()
-        self.destinations: list[memoryview] = []
         self.state = UpdateState.OPEN
+        # Set by `begin`.
+        self.nbytes = 0
+        self.hold: Hold
+        self.taken: Taken
+        self.destinations: list[memoryview]
+
+
+_OPEN: Final = UpdateState.OPEN
 
 
 def begin(
@@ -141,34 +148,19 @@ def begin(
             raise InvalidError(f"a checksum covers 1 to {CSUM_CHUNK_MAX} bytes, not {csum[1]}")
         update.csum_chunk = csum[1]
     _check(update)
-    blocks = 0
-    stored: list[Value] = []
-    bytes_ = _ROOT_BYTES + tree_bytes([update.order, dkey, *[iod.akey for iod in iods]])
-    for value in update.values:
-        nbytes = value.nbytes
-        chunk = update.csum_chunk if value.record_size else nbytes
-        bytes_ += _VALUE_BYTES + -(-nbytes // chunk) * update.csum_type.size
-        if select(nbytes, state.data_thresh) is Medium.NVME:
-            blocks += -(-nbytes // BLOCK)
-            stored.append(value)
-        else:
-            bytes_ += nbytes
-    for iod in iods:
-        if not iod.size:
-            bytes_ += _VALUE_BYTES * (len(iod.recxs) or 1)
+    values, tree_bytes = _values(update, state.data_thresh)
     meta = state.meta
-    update.hold = meta.hold(tree_bytes=bytes_, data_blocks=blocks)
-    runs: list[list[tuple[int, Extent]]] = []
+    blocks = 0
+    for value in values:
+        blocks += value.blocks
+        update.nbytes += value.nbytes
+    update.hold = meta.hold(tree_bytes=tree_bytes, data_blocks=blocks)
     try:
-        if stored:
-            runs = reserve_all(meta.space, stored, state.hint)
-        _take_memory(state, update, runs)
+        update.taken = take(meta.space, meta.memory, values, state.hint)
     except DaosError:
-        for run in [run for reserved in runs for _, run in reserved]:
-            meta.space.cancel(run, state.hint)
         meta.release(update.hold)
         raise
-    update.destinations = update.memory.destinations
+    update.destinations = update.taken.destinations
     return update
 
 
@@ -177,19 +169,19 @@ def end(state: ContainerState, update: Update, epoch: Epoch, minor: int) -> Lsn:
 
     Cost:       3 look-ups, a put a value; a put a node that is created or changes
     """
-    assert update.state is UpdateState.OPEN, update.state
+    assert update.state is _OPEN, update.state
     try:
         state.check_alive()
         state.check_write_epoch(epoch, minor)
-        lsn = _End(state, update, int(epoch), minor).run()
+        lsn = _End(state, update, epoch, minor).run()
     except DaosError as error:
         error.lsn = state.lsns.of_dkey(update.object_hash, update.dkey_hash)
         raise
     finally:
-        if update.state is UpdateState.OPEN:
+        if update.state is _OPEN:
             cancel(state, update)
     state.lsns.wrote_dkey(update.object_hash, update.dkey_hash, lsn)
-    descriptor = update.memory.descriptor
+    descriptor = update.taken.descriptor
     if descriptor is not None:
         state.meta.when_durable(lsn, descriptor.finish)
     return lsn
@@ -197,23 +189,19 @@ def end(state: ContainerState, update: Update, epoch: Epoch, minor: int) -> Lsn:
 
 def cancel(state: ContainerState, update: Update) -> None:
     """See VosContainer.update_cancel."""
-    if update.state is not UpdateState.OPEN:
-        return
-    update.state = UpdateState.CANCELED
-    update.destinations = []
-    memory, space = update.memory, state.meta.space
-    if memory.descriptor is not None:
-        memory.descriptor.cancel()
-    for spans in memory.spans:
-        for span in spans:
-            if span.run is not None:
-                space.cancel(span.run, state.hint)
-    assert update.hold is not None
-    state.meta.release(update.hold)
+    if update.state is _OPEN:
+        update.state = UpdateState.CANCELED
+        update.destinations = []
+        give_back(state.meta.space, update.taken, state.hint)
+        state.meta.release(update.hold)
 
 
 class _End:
-    """One update on its way down the path."""
+    """One update on its way down the path.
+
+    `seen` is the view of the node above, or ROOT as long as nothing on the path was ever punched:
+    to those below it is the same, and it costs nothing.
+    """
 
     __slots__ = ("edit", "epoch", "minor", "spans", "state", "update", "written")
 
@@ -223,46 +211,48 @@ class _End:
         self.epoch = epoch
         self.minor = minor
         self.edit = Edit(state.meta, state.root)
-        self.spans = iter(update.memory.spans)
+        self.spans = iter(update.taken.spans)
         self.written: list[int] = []
 
     def run(self) -> Lsn:
-        state, update, epoch = self.state, self.update, self.epoch
-        cond = update.cond
-        node = state.nodes.object(update.order)
-        seen = view(None, epoch) if node is None else node.look(epoch)
-        place = Place(state.node_id, keys.OBJECT, update.order, KeyKind.LEXICAL)
-        condition = Condition.UPDATE if cond & _MUST_EXIST else Condition.NONE
-        object_id = self._create(place, node, seen, condition)
+        state, update = self.state, self.update
+        nodes, cond = state.nodes, update.cond
+        node = nodes.object(update.order)
+        condition = _UPDATE if cond & _MUST_EXIST else _NONE
+        place = (state.node_id, keys.OBJECT, update.order, KeyKind.LEXICAL)
+        object_id, seen = self._create(place, node, ROOT, condition)
 
-        place = Place(object_id, keys.DKEY, update.dkey, update.kinds[0])
-        node = self._find(place, node)
-        seen = view(None, epoch, seen) if node is None else node.look(epoch, seen)
+        if node is not None:
+            node = nodes.key(object_id, keys.DKEY, update.dkey, update.kinds[0])
         if cond & _DKEY_INSERT:
             condition = Condition.INSERT
-        dkey_id = self._create(place, node, seen, condition)
-        check = 0 if node is None else state.empty_checks.newest(dkey_id)
-        parent = node
+        place = (object_id, keys.DKEY, update.dkey, update.kinds[0])
+        dkey_id, seen = self._create(place, node, seen, condition)
+
+        akey_kind = update.kinds[1]
         for iod in update.iods:
-            place = Place(dkey_id, keys.AKEY, iod.akey, update.kinds[1])
-            node = self._find(place, parent)
-            child = view(None, epoch, seen) if node is None else node.look(epoch, seen)
-            condition = _AKEY_CONDITION[(iod.cond if cond & _PER_AKEY else cond) & _AKEY_COND]
-            self._write_akey(place, node, child, condition, iod)
-        if epoch < check:
-            raise TxRestartError(f"epoch {epoch} is below the emptiness check at {check}")
+            akey = None
+            if node is not None:
+                akey = nodes.key(dkey_id, keys.AKEY, iod.akey, akey_kind)
+            condition = _NONE
+            if cond:
+                condition = _CONDITION[(iod.cond if cond & _PER_AKEY else cond) & _AKEY_COND]
+            place = (dkey_id, keys.AKEY, iod.akey, akey_kind)
+            self._write_akey(place, akey, seen, condition, iod)
+        check = state.empty_checks.newest(dkey_id)
+        if self.epoch < check and node is not None:
+            raise TxRestartError(f"epoch {self.epoch} is below the emptiness check at {check}")
         return self._commit(object_id, dkey_id)
 
     def _commit(self, object_id: int, dkey_id: int) -> Lsn:
         state, update, epoch = self.state, self.update, self.epoch
-        descriptor = update.memory.descriptor
+        descriptor = update.taken.descriptor
         if descriptor is not None:
             # The checksums are in the records already; this is the descriptor's step, without any.
             descriptor.verify(ChecksumType.OFF, 0)
             descriptor.post(self.edit.tx)
         lsn = self.edit.commit(epoch, state.nodes.cache)
         update.state = UpdateState.ENDED
-        assert update.hold is not None
         state.meta.release(update.hold)
         wrote = state.writes.wrote
         wrote(object_id, epoch)
@@ -271,65 +261,70 @@ class _End:
             wrote(akey_id, epoch)
         return lsn
 
-    def _find(self, place: Place, parent: Node | None) -> Node | None:
-        if parent is None:
-            return None
-        return self.state.nodes.key(place.parent_id, place.level, place.key, place.kind)
-
-    def _create(self, place: Place, node: Node | None, seen: IlogView, condition: Condition) -> int:
-        """Make sure the object or dkey exists; its node id."""
+    def _create(
+        self, place: PlaceFields, node: Node | None, parent: IlogView, condition: Condition
+    ) -> tuple[int, IlogView]:
+        """Make sure the object or dkey exists; its node id, and the view of those below."""
         if node is None:
+            seen = view(None, self.epoch, parent)
             log = ilog_view.update(
-                EMPTY, seen, self.minor, condition=condition, what=_WHAT[place.level]
+                EMPTY, seen, self.minor, condition=condition, what=_WHAT[place[1]]
             )
             node_id = self.edit.new_id()
-            self.edit.create(place, log.emit(), node_id)
-            return node_id
-        if condition is not Condition.INSERT and seen.exists:
-            return node.id
+            self.edit.create(Place(*place), log.emit(), node_id)
+            return node_id, seen
+        if condition is _NONE and parent is ROOT and 0 < node.created <= self.epoch:
+            return node.id, ROOT
+        seen = view(node, self.epoch, parent)
         log = ilog_view.update(
-            node.ilog, seen, self.minor, condition=condition, what=_WHAT[place.level]
+            node.ilog, seen, self.minor, condition=condition, what=_WHAT[place[1]]
         )
         if log is not node.ilog:
-            self.edit.put(place.cache_key, node.key, changed(node.record, ilog=log.emit()))
-        return node.id
+            self.edit.put((place[0], place[2]), node.key, changed(node.record, ilog=log.emit()))
+        return node.id, seen
 
     def _write_akey(
-        self, place: Place, node: Node | None, seen: IlogView, condition: Condition, iod: Iod
+        self,
+        place: PlaceFields,
+        node: Node | None,
+        parent: IlogView,
+        condition: Condition,
+        iod: Iod,
     ) -> None:
         """Make sure the akey exists, and write its values."""
         if node is None:
+            seen = view(None, self.epoch, parent)
             log = ilog_view.update(EMPTY, seen, self.minor, condition=condition, what="akey")
-            tree_key, before = self.edit.draft(place, log.emit(), self.edit.new_id())
-            record = before
+            tree_key, record = self.edit.draft(Place(*place), log.emit(), self.edit.new_id())
+            before = None
         else:
-            tree_key, before = node.key, node.record
-            record = before
-            if condition is Condition.INSERT or not seen.exists:
+            tree_key, record = node.key, node.record
+            before = record
+            if condition is not _NONE or parent is not ROOT or not 0 < node.created <= self.epoch:
+                seen = view(node, self.epoch, parent)
                 log = ilog_view.update(
                     node.ilog, seen, self.minor, condition=condition, what="akey"
                 )
                 if log is not node.ilog:
                     record = changed(record, ilog=log.emit())
         if record.value_type != iod.type:
-            if record.value_type:
-                raise AccessError(
-                    f"the akey holds {IodType(record.value_type).name} values, not {iod.type.name}"
-                )
-            record = changed(record, value_type=int(iod.type))
-        if iod.type == IodType.SINGLE:
+            record = self._fix_type(record, iod)
+        if iod.type == _SINGLE:
             self._write_single(record, iod)
         else:
             record = self._write_extents(record, iod)
-        if node is None or record is not before:
-            if not record.csum_type and iod.size:
-                record = changed(
-                    record,
-                    csum_type=int(self.update.csum_type),
-                    csum_chunk=self.update.csum_chunk,
-                )
-            self.edit.put(place.cache_key, tree_key, record)
+        if record is not before:
+            self.edit.put((place[0], place[2]), tree_key, record)
         self.written.append(record.node_id)
+
+    def _fix_type(self, record: NodeRecord, iod: Iod) -> NodeRecord:
+        """The first update decides for good."""
+        if record.value_type:
+            raise AccessError(
+                f"the akey holds {IodType(record.value_type).name} values, not {iod.type.name}"
+            )
+        kind, chunk = self.update.csum_type, self.update.csum_chunk
+        return changed(record, value_type=int(iod.type), csum_type=int(kind), csum_chunk=chunk)
 
     def _write_single(self, record: NodeRecord, iod: Iod) -> None:
         akey_id, epoch, kind = record.node_id, self.epoch, self.update.csum_type
@@ -339,10 +334,16 @@ class _End:
             value = SingleRecord(0)
         else:
             spans = next(self.spans)
-            csums = [compute_chunks(kind, s.memory, chunk_nbytes=s.nbytes) for s in spans]
-            runs = tuple([span.run for span in spans if span.run is not None])
-            payload = b"" if runs else spans[0].memory
-            value = SingleRecord(iod.size, int(kind), b"".join(csums), runs, payload)
+            runs: tuple[Extent, ...] = ()
+            if len(spans) > 1:
+                csums = b"".join([compute(kind, span.memory) for span in spans])
+                runs = tuple([span.run for span in spans if span.run is not None])
+            else:
+                ((_, run, memory),) = spans
+                csums = compute(kind, memory)
+                if run is not None:
+                    runs = (run,)
+            value = SingleRecord(iod.size, int(kind), csums, runs, b"" if runs else memory)
         self.edit.tx.put(keys.single_key(akey_id, epoch, self.minor), value.emit())
 
     def _write_extents(self, record: NodeRecord, iod: Iod) -> NodeRecord:
@@ -397,15 +398,35 @@ class _End:
 _WHAT: Final = {keys.OBJECT: "object", keys.DKEY: "dkey"}
 
 
-def _take_memory(
-    state: ContainerState, update: Update, runs: list[list[tuple[int, Extent]]]
-) -> None:
-    reserved: list[list[tuple[int, Extent]] | None] = []
-    taken = iter(runs)
-    for value in update.values:
-        stored = select(value.nbytes, state.data_thresh) is Medium.NVME
-        reserved.append(next(taken) if stored else None)
-    update.memory.prepare(state.memory, update.values, reserved)
+def _values(update: Update, data_thresh: int) -> tuple[list[Value], int]:
+    """What the update carries, and the most that it may take of tree and log."""
+    values: list[Value] = []
+    nbytes_total = _UPDATE_BYTES + len(update.dkey) * 2
+    csum_size = update.csum_type.size
+    for iod in update.iods:
+        nbytes_total += _AKEY_BYTES + len(iod.akey) * 2
+        size = iod.size
+        if iod.type == _SINGLE:
+            if size:
+                blocks = 0
+                if select(size, data_thresh) is Medium.NVME:
+                    blocks = -(-size // BLOCK)
+                else:
+                    nbytes_total += size
+                values.append(Value(size, 0, blocks))
+            continue
+        for recx in iod.recxs:
+            nbytes_total += _VALUE_BYTES
+            if size:
+                nbytes = size * recx.count
+                nbytes_total += -(-nbytes // update.csum_chunk) * csum_size
+                blocks = 0
+                if select(nbytes, data_thresh) is Medium.NVME:
+                    blocks = -(-nbytes // BLOCK)
+                else:
+                    nbytes_total += nbytes
+                values.append(Value(nbytes, size, blocks))
+    return values, nbytes_total
 
 
 def _check(update: Update) -> None:
@@ -421,7 +442,7 @@ def _check(update: Update) -> None:
     if len(iods) > 1 and len({iod.akey for iod in iods}) < len(iods):
         raise AccessError("an akey stands twice in one update")
     akey_kind = update.kinds[1]
-    for index, iod in enumerate(iods):
+    for iod in iods:
         keys.check_user_key(iod.akey, akey_kind, "akey")
         check_iod(iod)
         if iod.cond & ~_AKEY_COND:
@@ -433,26 +454,21 @@ def _check(update: Update) -> None:
                 raise RecordTooBigError(
                     f"a single value has at most {VALUE_SIZE_MAX} bytes, got {iod.size}"
                 )
-            if iod.size:
-                update.values.append(Value(index, 0, iod.size, 0))
-                update.nbytes += iod.size
         else:
-            _check_ranges(update, index, iod)
+            _check_ranges(iod)
 
 
-def _check_ranges(update: Update, index: int, iod: Iod) -> None:
+def _check_ranges(iod: Iod) -> None:
     recxs: Sequence[Recx] = iod.recxs
     if len(recxs) > RECXS_MAX:
         raise InvalidError(f"{len(recxs)} ranges; one akey takes at most {RECXS_MAX}")
     for recx in recxs:
-        if recx.end > PARITY_LO:
+        if recx.index + recx.count > PARITY_LO:
             raise InvalidError(f"records [{recx.index}, +{recx.count}) reach past 2**63")
         if iod.size:
             nbytes = recx.count * iod.size
             if nbytes > VALUE_SIZE_MAX:
                 raise RecordTooBigError(f"a range has at most {VALUE_SIZE_MAX} bytes, got {nbytes}")
-            update.values.append(Value(index, recx.index, nbytes, iod.size))
-            update.nbytes += nbytes
     if len(recxs) > 1:
         end = 0
         for recx in sorted(recxs, key=_index_of):
