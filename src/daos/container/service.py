@@ -171,7 +171,6 @@ class ContainerService:
         operations: list[Put | Delete] = [
             Put(_CONT + found.uuid, msgspec.msgpack.encode(meta)),
             Delete(_handle_prefix(found.uuid), prefix_end(_handle_prefix(found.uuid))),
-            *(Delete(_HANDLE_OF + handle) for handle in handles),
         ]
         if meta.label:
             operations.append(Delete(_LABEL + meta.label.encode()))
@@ -179,6 +178,9 @@ class ContainerService:
         if not done.succeeded:
             raise BusyError(f"container {request.name!r} is being changed by somebody else")
         await self._remove(found.uuid, meta, deadline_ns=deadline_ns)
+        # What they point to is gone: each finds nothing by now.
+        for handle in handles:
+            await self._rdb.txn([], [Delete(_HANDLE_OF + handle)])
 
     async def open(self, request: wire.OpenRequest, rpc: Rpc) -> wire.OpenReply:
         """Record the handle, tell every target. Raises: NotFoundError, BusyError, AccessError."""
