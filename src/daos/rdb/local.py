@@ -240,7 +240,7 @@ class LocalRdb:
         A cut between two of them leaves a lease with the rest of the keys: it runs out again.
         """
         prefix = layout.attachments_prefix(lease)
-        keys = [value for _, value in _scan(self._meta, prefix, prefix_end(prefix))]
+        keys = sorted(key for _, key in _scan(self._meta, prefix, prefix_end(prefix)))
         before = self._root.revision
         for first in range(0, len(keys), OPERATIONS_MAX):
             section = _Section(self._meta, before)

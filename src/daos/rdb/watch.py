@@ -39,7 +39,7 @@ class LocalWatch:
     ) -> None:
         self._lo = lo
         self._hi = hi
-        self._revision = after_revision
+        self._after_revision = after_revision
         self._events_max = events_max
         self._detach = detach
         self._queue: deque[Event] = deque()
@@ -60,9 +60,7 @@ class LocalWatch:
                 await self._waiter
             finally:
                 self._waiter = None
-        event = self._queue.popleft()
-        self._revision = event.pair.mod_revision
-        return event
+        return self._queue.popleft()
 
     def close(self) -> None:
         self._queue.clear()
@@ -70,7 +68,7 @@ class LocalWatch:
 
     def offer(self, event: Event) -> None:
         """Queue `event` if it is one of this watch's; full: the watch is lost."""
-        if self._end is not None or event.pair.mod_revision <= self._revision:
+        if self._end is not None or event.pair.mod_revision <= self._after_revision:
             return
         if not covers(self._lo, self._hi, event.pair.key):
             return
@@ -103,6 +101,11 @@ class EventLog:
         self._events: deque[Event] = deque()
         self._nbytes = 0
         self._watches: list[LocalWatch] = []  # in order of opening
+
+    @property
+    def watches(self) -> int:
+        """How many are open and not lost."""
+        return len(self._watches)
 
     def open(
         self, lo: bytes, hi: bytes | None, *, after_revision: int, events_max: int
