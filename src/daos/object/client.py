@@ -16,11 +16,13 @@ import asyncio
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from daos.base.checksum import ChecksumType, compute
 from daos.base.errors import (
     AccessError,
+    AgainError,
+    CanceledError,
     ChecksumError,
     DaosError,
     InvalidError,
@@ -41,6 +43,12 @@ Into = Callable[[wire.FetchReply], Sequence[memoryview]]
 
 _RequestT = TypeVar("_RequestT")
 _ReplyT = TypeVar("_ReplyT")
+
+_Done = Callable[[_ReplyT | None, int, DaosError | None], None]
+
+# A target out of payload memory frees some within a flush or two.
+RETRY_PAUSE_S: Final = 0.001
+RETRY_PAUSE_MAX_S: Final = 0.064
 
 _ANCHOR: Final = struct.Struct("<I")
 
@@ -84,6 +92,7 @@ class ContainerLink:
     """What an object needs of the open container it is in."""
 
     context: Context
+    loop: asyncio.AbstractEventLoop
     handle: bytes  # 16 bytes
     writable: bool
     checksum_type: ChecksumType
@@ -193,15 +202,18 @@ class ObjectClient:
                 error = _verify(link.checksum_type, landed, reply.checksums)
             done(None if error else reply, error)
 
-        return link.context.send(
-            link.endpoint(shard),
-            wire.FETCH,
-            request,
-            deadline_ns=call.deadline_ns,
-            trace_id=call.trace_id,
-            into=land,
-            done=finish,
-        ).cancel
+        def send(done: _Done[wire.FetchReply]) -> Cancel:
+            return link.context.send(
+                link.endpoint(shard),
+                wire.FETCH,
+                request,
+                deadline_ns=call.deadline_ns,
+                trace_id=call.trace_id,
+                into=land,
+                done=done,
+            ).cancel
+
+        return _Attempts(link.loop, send, finish).cancel
 
     async def list_dkeys(
         self, *, anchor: bytes, limit: int, prefix: bytes = b"", call: Call
@@ -249,18 +261,21 @@ class ObjectClient:
         else:
             core.check_key(dkey, self.oid.type.dkey_kind, "dkey")
             asked = [core.shard_of(self.layout, self.oid, dkey)]
-        async with asyncio.TaskGroup() as group:
-            answers = [
-                group.create_task(
-                    self._call(
-                        shard,
-                        wire.QUERY_KEY,
-                        wire.QueryKeyRequest(self._address(shard), flags, dkey, akey),
-                        call,
+        try:
+            async with asyncio.TaskGroup() as group:
+                answers = [
+                    group.create_task(
+                        self._call(
+                            shard,
+                            wire.QUERY_KEY,
+                            wire.QueryKeyRequest(self._address(shard), flags, dkey, akey),
+                            call,
+                        )
                     )
-                )
-                for shard in asked
-            ]
+                    for shard in asked
+                ]
+        except* DaosError as errors:
+            raise errors.exceptions[0] from None
         found = [reply for answer in answers if (reply := answer.result()).found]
         if not found:
             return None
@@ -284,15 +299,18 @@ class ObjectClient:
         ) -> None:
             done(Epoch(reply.epoch if reply is not None else 0), error)
 
-        return self._link.context.send(
-            self._link.endpoint(shard),
-            procedure,
-            request,
-            deadline_ns=call.deadline_ns,
-            trace_id=call.trace_id,
-            payload=values,
-            done=finish,
-        ).cancel
+        def send(done: _Done[wire.UpdateReply]) -> Cancel:
+            return self._link.context.send(
+                self._link.endpoint(shard),
+                procedure,
+                request,
+                deadline_ns=call.deadline_ns,
+                trace_id=call.trace_id,
+                payload=values,
+                done=done,
+            ).cancel
+
+        return _Attempts(self._link.loop, send, finish).cancel
 
     async def _call(
         self,
@@ -328,6 +346,53 @@ class ObjectClient:
         if group >= len(self.layout.groups):
             raise InvalidError(f"anchor names group {group} of {len(self.layout.groups)}")
         return group, anchor[_ANCHOR.size :]
+
+
+class _Attempts(Generic[_ReplyT]):
+    """One request, sent again after a pause while the answer is AgainError: nothing was executed.
+
+    The pauses double from RETRY_PAUSE_S to RETRY_PAUSE_MAX_S; the request's deadline, which every
+    attempt carries, ends them. The one retry of this package (docs/design/retries.md).
+    """
+
+    __slots__ = ("_cancel", "_done", "_loop", "_pause_s", "_send")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        send: Callable[[_Done[_ReplyT]], Cancel],
+        done: _Done[_ReplyT],
+    ) -> None:
+        self._loop = loop
+        self._send = send
+        self._done = done
+        self._pause_s = RETRY_PAUSE_S
+        self._cancel: Cancel = send(self._answered)
+
+    def cancel(self) -> None:
+        """Give up; `done` hears of it, or of the end that came first."""
+        self._cancel()
+
+    def _answered(self, reply: _ReplyT | None, nbytes: int, error: DaosError | None) -> None:
+        if type(error) is not AgainError:
+            self._done(reply, nbytes, error)
+            return
+        timer = self._loop.call_later(self._pause_s, self._again)
+        self._pause_s = min(2 * self._pause_s, RETRY_PAUSE_MAX_S)
+
+        def cancel() -> None:
+            timer.cancel()
+            self._cancel = _nothing
+            self._loop.call_soon(self._done, None, 0, CanceledError("given up by its caller"))
+
+        self._cancel = cancel
+
+    def _again(self) -> None:
+        self._cancel = self._send(self._answered)
+
+
+def _nothing() -> None:
+    """The end is on its way already."""
 
 
 def _check_landing(
