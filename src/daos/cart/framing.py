@@ -36,7 +36,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from daos.base.errors import CorruptError, InvalidError, ProtocolError
+from daos.base.errors import DER, CorruptError, InvalidError, ProtocolError, error_for
 from daos.cart.wire import HEADER_SIZE, Bytes, Header, checksum, emit
 
 KiB: Final = 1 << 10
@@ -422,13 +422,12 @@ class Framing(Generic[TokenT]):
         self._outbox.append(frame)
         self.outbox_bytes += frame.nbytes
 
-    def _payload_size(self, payload: Sequence[memoryview]) -> int:
-        """Raises: InvalidError if it is above the limit."""
+    def _payload_size(self, payload: Sequence[memoryview], code: DER) -> int:
+        """Raises: the error of `code` if it is above the limit."""
         size = sum([view.nbytes for view in payload])
         if size > self.limits.payload_size_max:
-            raise InvalidError(
-                f"rpc payload of {size} bytes, the limit is {self.limits.payload_size_max}"
-            )
+            limit = self.limits.payload_size_max
+            raise error_for(code, f"rpc payload of {size} bytes, the limit is {limit}")
         self.payload_bytes_out += size
         return size
 

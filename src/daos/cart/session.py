@@ -107,7 +107,7 @@ class CallerSession(Framing[TokenT]):
             raise AgainError(f"{len(self._calls)} calls are on their way to this peer already")
         size = 0
         if payload:
-            size = self._payload_size(payload)
+            size = self._payload_size(payload, DER.INVAL)
             payload = as_bytes(payload)
         rpc_id = self._rpc_id_next
         self._rpc_id_next = rpc_id + 1
@@ -253,7 +253,7 @@ class ServerSession(Framing[None]):
             )
         size = 0
         if payload:
-            size = self._payload_size(payload)
+            size = self._payload_size(payload, DER.OVERFLOW)
             payload = as_bytes(payload)
         self._answer(request, 0, body, payload, size, sent)
 
