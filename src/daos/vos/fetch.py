@@ -26,22 +26,20 @@ from typing import Final
 from daos.base.checksum import ChecksumType, xxh3
 from daos.base.errors import DaosError, InvalidError, NotFoundError
 from daos.base.ids import EPOCH_MAX, Epoch, KeyKind, Lsn, UnitOid
-from daos.base.iod import Cond, Iod, IodType, check_iod
+from daos.base.iod import Cond, Iod
 from daos.bio.descriptor import FetchDescriptor, Hole, Inline, Piece, Stored
 from daos.bio.device import BLOCK, Done
 from daos.bio.space import Pin
 from daos.vos import extents, keys
+from daos.vos.arguments import AKEY_FETCH, PER_AKEY, SINGLE, check_fetch
 from daos.vos.ilog_view import ROOT, IlogView
 from daos.vos.nodes import Node
 from daos.vos.records import NodeRecord
 from daos.vos.single import newest
 from daos.vos.state import ContainerState
-from daos.vos.update import IODS_MAX, RECXS_MAX
 
-_NOT_COND: Final = ~int(Cond.DKEY_FETCH | Cond.AKEY_FETCH | Cond.PER_AKEY)
-_AKEY_FETCH: Final = int(Cond.AKEY_FETCH)
+_CSUM_TYPES: Final = {int(kind): kind for kind in ChecksumType}
 _ANY_FETCH: Final = int(Cond.DKEY_FETCH | Cond.AKEY_FETCH)
-_PER_AKEY: Final = int(Cond.PER_AKEY)
 
 
 # (iod, range of the iod, first record within the range, count of records)
@@ -149,7 +147,7 @@ def begin(
     """
     kinds = keys.key_kinds(oid)
     cond = int(cond)
-    _check(dkey, iods, cond, kinds[0])
+    check_fetch(dkey, iods, cond, kinds)
     if not 0 < epoch <= EPOCH_MAX:
         raise InvalidError(f"nothing is read at epoch {epoch}")
     order = keys.object_order(oid)
@@ -159,18 +157,17 @@ def begin(
         if parent is None and cond & _ANY_FETCH:
             raise NotFoundError(f"dkey not found at epoch {epoch}")
         for iod in iods:
-            keys.check_user_key(iod.akey, kinds[1], "akey")
             node = None
             if parent is not None:
                 node = state.nodes.key(parent.id, keys.AKEY, iod.akey, kinds[1])
             child = seen if node is None else node.look(int(epoch), seen)
             if node is None or not child.visible:
-                if (iod.cond if cond & _PER_AKEY else cond) & _AKEY_FETCH:
+                if (iod.cond if cond & PER_AKEY else cond) & AKEY_FETCH:
                     raise NotFoundError(f"akey not found at epoch {epoch}")
                 fetch.add_nothing()
             elif node.record.value_type != iod.type:
                 fetch.add_nothing()
-            elif iod.type == IodType.SINGLE:
+            elif iod.type == SINGLE:
                 _fetch_single(state, fetch, node.id, int(epoch), child)
             else:
                 _fetch_array(state, fetch, node.record, iod, (int(epoch), child))
@@ -240,7 +237,7 @@ def _fetch_single(
         record.verify()
         fetch.add_single(record.size, [Inline(memoryview(record.payload))])
         return
-    kind = ChecksumType(record.csum_type)
+    kind = _CSUM_TYPES[record.csum_type]
     parts: list[Stored] = []
     left = record.size
     for index, run in enumerate(record.runs):
@@ -294,23 +291,7 @@ def _part(piece: extents.Piece) -> Inline | Stored:
         record.nbytes,
         offset,
         nbytes,
-        ChecksumType(record.csum_type),
+        _CSUM_TYPES[record.csum_type],
         record.csum_chunk,
         record.csums,
     )
-
-
-def _check(dkey: bytes, iods: Sequence[Iod], cond: int, kind: KeyKind) -> None:
-    keys.check_user_key(dkey, kind, "dkey")
-    if cond & _NOT_COND:
-        raise InvalidError(f"condition bits {cond & _NOT_COND:#x} have no meaning for a fetch")
-    if cond & _PER_AKEY and cond & _AKEY_FETCH:
-        raise InvalidError("conditions per akey exclude one for all akeys")
-    if not 0 < len(iods) <= IODS_MAX:
-        raise InvalidError(f"a fetch names 1 to {IODS_MAX} akeys, not {len(iods)}")
-    for iod in iods:
-        check_iod(iod)
-        if iod.cond & ~_AKEY_FETCH:
-            raise InvalidError(f"condition bits {iod.cond:#x} have no meaning for an akey's fetch")
-        if len(iod.recxs) > RECXS_MAX:
-            raise InvalidError(f"{len(iod.recxs)} ranges; one akey takes at most {RECXS_MAX}")

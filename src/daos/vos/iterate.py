@@ -292,10 +292,10 @@ class _Scan:
         head = self.base + position[: keys.LEXICAL_INLINE_MAX]
         lowest = b""
         if len(position) > keys.LEXICAL_INLINE_MAX:
-            value = get(self.base + position)
-            if value is None:
+            last = get(self.base + position)
+            if last is None:
                 raise InvalidError("the anchor names a key that was never there")
-            lowest = load(self.base + position, value).record.key
+            lowest = load(self.base + position, last).record.key
         best: list[tuple[bytes, bytes]] = []
         nbytes, cut = 0, False
         cursor = self.state.meta.cursor()

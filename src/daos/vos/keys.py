@@ -74,6 +74,10 @@ assert NODE_PREFIX_SIZE + LEXICAL_INLINE_MAX + HASH_SIZE + TIE_SIZE <= KEY_SIZE_
 
 ROOT_KEY: Final = _NODE.pack(0, ROOT)
 
+# Members of enums are looked up by name each time; these are not.
+_UINT64: Final = KeyKind.UINT64
+_LEXICAL: Final = KeyKind.LEXICAL
+
 # Kinds of dkeys and akeys, by the number of the object's type.
 _KINDS: Final[dict[int, tuple[KeyKind, KeyKind]]] = {
     int(otype): (otype.dkey_kind, otype.akey_kind) for otype in ObjectType
@@ -124,22 +128,23 @@ def check_user_key(key: bytes, kind: KeyKind, what: str) -> None:
                 KeyTooBigError   over 1 MiB
     """
     size = len(key)
+    if 0 < size <= USER_KEY_SIZE_MAX and (size == 8 or kind is not _UINT64):
+        return
     if size == 0:
         raise InvalidError(f"{what}: a key must not be empty")
     if size > USER_KEY_SIZE_MAX:
         raise KeyTooBigError(f"{what}: a key has at most {USER_KEY_SIZE_MAX} bytes, got {size}")
-    if kind is KeyKind.UINT64 and size != 8:
-        raise InvalidError(f"{what}: keys of this object are 8-byte integers, got {size} bytes")
+    raise InvalidError(f"{what}: keys of this object are 8-byte integers, got {size} bytes")
 
 
 def is_exact(key: bytes, kind: KeyKind) -> bool:
     """Whether the tree key alone tells the user's key, so that the record need not repeat it."""
-    return kind is KeyKind.UINT64 or (kind is KeyKind.LEXICAL and len(key) <= LEXICAL_INLINE_MAX)
+    return kind is _UINT64 or (kind is _LEXICAL and len(key) <= LEXICAL_INLINE_MAX)
 
 
 def exact_order(key: bytes, kind: KeyKind) -> bytes:
     """Key order of a key that `is_exact`."""
-    return key[::-1] if kind is KeyKind.UINT64 else key
+    return key[::-1] if kind is _UINT64 else key
 
 
 def bucket_order(key: bytes, kind: KeyKind) -> bytes:
@@ -156,7 +161,7 @@ def with_tie(bucket: bytes, tie: int) -> bytes:
 
 def user_key(order: bytes, kind: KeyKind) -> bytes:
     """The user's key of an exact key order."""
-    return order[::-1] if kind is KeyKind.UINT64 else order
+    return order[::-1] if kind is _UINT64 else order
 
 
 def is_long_order(order: bytes, kind: KeyKind) -> bool:

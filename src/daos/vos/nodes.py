@@ -25,8 +25,8 @@ from daos.vos.ilog import EMPTY, Ilog, created_at
 from daos.vos.ilog_view import IlogView
 from daos.vos.records import NodeRecord
 
-# Two generations of this many nodes, about 0.6 KiB each: 10 MiB a container at most.
-_GENERATION: Final = 8192
+# Two generations of this many nodes, about 0.6 KiB each: 20 MiB a container at most.
+_GENERATION: Final = 16_384
 # Longer keys are looked up in the tree every time: they must not fill memory.
 _CACHED_KEY_SIZE_MAX: Final = 256
 

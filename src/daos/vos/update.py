@@ -27,63 +27,46 @@ from enum import Enum
 from typing import Final
 
 from daos.base.checksum import ChecksumType, compute, compute_chunks, xxh3
-from daos.base.errors import (
-    AccessError,
-    DaosError,
-    InvalidError,
-    RecordTooBigError,
-    TxRestartError,
-)
+from daos.base.errors import AccessError, DaosError, InvalidError, TxRestartError
 from daos.base.ids import Epoch, KeyKind, Lsn, UnitOid
-from daos.base.iod import Cond, Iod, IodType, Recx, check_iod
-from daos.bio.device import BLOCK
-from daos.bio.media import Medium, select
+from daos.base.iod import Cond, Iod, IodType
 from daos.bio.meta import Hold
 from daos.bio.space import Extent
 from daos.vos import extents, ilog_view, keys
+from daos.vos.arguments import AKEY_COND, DKEY_INSERT, PER_AKEY, SINGLE, check_update, plan_values
 from daos.vos.edit import Edit, Place, PlaceFields, changed
-from daos.vos.extents import PARITY_LO, ExtentRecord
+from daos.vos.extents import ExtentRecord
 from daos.vos.ilog import EMPTY
 from daos.vos.ilog_view import ROOT, Condition, IlogView
 from daos.vos.nodes import Node, view
 from daos.vos.records import NodeRecord
-from daos.vos.reserve import Span, Taken, Value, give_back, take
-from daos.vos.single import VALUE_SIZE_MAX, SingleRecord, check_not_written
+from daos.vos.reserve import Span, Taken, give_back, take
+from daos.vos.single import SingleRecord, check_not_written, xxh3_bytes
 from daos.vos.state import ContainerState
 
-IODS_MAX: Final = 1024
-RECXS_MAX: Final = 16_384
 CSUM_CHUNK_DEFAULT: Final = 32 << 10
 CSUM_CHUNK_MAX: Final = 1 << 30
 
-_COND: Final = (
-    Cond.DKEY_INSERT | Cond.DKEY_UPDATE | Cond.AKEY_INSERT | Cond.AKEY_UPDATE | Cond.PER_AKEY
-)
-_NOT_COND: Final = ~int(_COND)
+# Members of enums are looked up by name each time; these are not.
 _NONE: Final = Condition.NONE
-_UPDATE: Final = Condition.UPDATE
-_SINGLE: Final = IodType.SINGLE
-_AKEY_COND: Final = int(Cond.AKEY_INSERT | Cond.AKEY_UPDATE)
+_XXH3: Final = ChecksumType.XXH3
+_OFF: Final = ChecksumType.OFF
 _MUST_EXIST: Final = int(Cond.DKEY_UPDATE | Cond.AKEY_UPDATE)
-_DKEY_INSERT: Final = int(Cond.DKEY_INSERT)
-_DKEY_UPDATE: Final = int(Cond.DKEY_UPDATE)
-_PER_AKEY: Final = int(Cond.PER_AKEY)
 _CONDITION: Final = {
     0: Condition.NONE,
     int(Cond.AKEY_INSERT): Condition.INSERT,
     int(Cond.AKEY_UPDATE): Condition.UPDATE,
 }
-# Tree and log bytes, beside keys, payloads and checksums: root, object, dkey and a value; an akey
-# and a value; a further value. A node takes 1,024 with its share of a split page, a value 512.
-_UPDATE_BYTES: Final = 2560
-_AKEY_BYTES: Final = 1536
-_VALUE_BYTES: Final = 512
+_LEXICAL: Final = KeyKind.LEXICAL
 
 
 class UpdateState(Enum):
     OPEN = "open"
     ENDED = "ended"
     CANCELED = "canceled"
+
+
+_OPEN: Final = UpdateState.OPEN
 
 
 class Update:
@@ -118,17 +101,14 @@ class Update:
         self.cond = cond
         self.object_hash = xxh3(self.order)
         self.dkey_hash = xxh3(dkey)
-        self.csum_type = ChecksumType.XXH3
+        self.csum_type = _XXH3
         self.csum_chunk = CSUM_CHUNK_DEFAULT
-        self.state = UpdateState.OPEN
+        self.state = _OPEN
         # Set by `begin`.
         self.nbytes = 0
         self.hold: Hold
         self.taken: Taken
         self.destinations: list[memoryview]
-
-
-_OPEN: Final = UpdateState.OPEN
 
 
 def begin(
@@ -147,8 +127,13 @@ def begin(
         if not 0 < csum[1] <= CSUM_CHUNK_MAX:
             raise InvalidError(f"a checksum covers 1 to {CSUM_CHUNK_MAX} bytes, not {csum[1]}")
         update.csum_chunk = csum[1]
-    _check(update)
-    values, tree_bytes = _values(update, state.data_thresh)
+    check_update(dkey, iods, update.cond, update.kinds)
+    values, tree_bytes = plan_values(
+        dkey,
+        iods,
+        data_thresh=state.data_thresh,
+        csum=(update.csum_type.size, update.csum_chunk),
+    )
     meta = state.meta
     blocks = 0
     for value in values:
@@ -218,13 +203,13 @@ class _End:
         state, update = self.state, self.update
         nodes, cond = state.nodes, update.cond
         node = nodes.object(update.order)
-        condition = _UPDATE if cond & _MUST_EXIST else _NONE
-        place = (state.node_id, keys.OBJECT, update.order, KeyKind.LEXICAL)
+        condition = Condition.UPDATE if cond & _MUST_EXIST else _NONE
+        place = (state.node_id, keys.OBJECT, update.order, _LEXICAL)
         object_id, seen = self._create(place, node, ROOT, condition)
 
         if node is not None:
             node = nodes.key(object_id, keys.DKEY, update.dkey, update.kinds[0])
-        if cond & _DKEY_INSERT:
+        if cond & DKEY_INSERT:
             condition = Condition.INSERT
         place = (object_id, keys.DKEY, update.dkey, update.kinds[0])
         dkey_id, seen = self._create(place, node, seen, condition)
@@ -236,7 +221,7 @@ class _End:
                 akey = nodes.key(dkey_id, keys.AKEY, iod.akey, akey_kind)
             condition = _NONE
             if cond:
-                condition = _CONDITION[(iod.cond if cond & _PER_AKEY else cond) & _AKEY_COND]
+                condition = _CONDITION[(iod.cond if cond & PER_AKEY else cond) & AKEY_COND]
             place = (dkey_id, keys.AKEY, iod.akey, akey_kind)
             self._write_akey(place, akey, seen, condition, iod)
         check = state.empty_checks.newest(dkey_id)
@@ -249,7 +234,7 @@ class _End:
         descriptor = update.taken.descriptor
         if descriptor is not None:
             # The checksums are in the records already; this is the descriptor's step, without any.
-            descriptor.verify(ChecksumType.OFF, 0)
+            descriptor.verify(_OFF, 0)
             descriptor.post(self.edit.tx)
         lsn = self.edit.commit(epoch, state.nodes.cache)
         update.state = UpdateState.ENDED
@@ -309,7 +294,7 @@ class _End:
                     record = changed(record, ilog=log.emit())
         if record.value_type != iod.type:
             record = self._fix_type(record, iod)
-        if iod.type == _SINGLE:
+        if iod.type == SINGLE:
             self._write_single(record, iod)
         else:
             record = self._write_extents(record, iod)
@@ -340,7 +325,7 @@ class _End:
                 runs = tuple([span.run for span in spans if span.run is not None])
             else:
                 ((_, run, memory),) = spans
-                csums = compute(kind, memory)
+                csums = xxh3_bytes(memory) if kind is _XXH3 else compute(kind, memory)
                 if run is not None:
                     runs = (run,)
             value = SingleRecord(iod.size, int(kind), csums, runs, b"" if runs else memory)
@@ -396,95 +381,3 @@ class _End:
 
 
 _WHAT: Final = {keys.OBJECT: "object", keys.DKEY: "dkey"}
-
-
-def _values(update: Update, data_thresh: int) -> tuple[list[Value], int]:
-    """What the update carries, and the most that it may take of tree and log."""
-    values: list[Value] = []
-    nbytes_total = _UPDATE_BYTES + len(update.dkey) * 2
-    csum_size = update.csum_type.size
-    for iod in update.iods:
-        nbytes_total += _AKEY_BYTES + len(iod.akey) * 2
-        size = iod.size
-        if iod.type == _SINGLE:
-            if size:
-                blocks = 0
-                if select(size, data_thresh) is Medium.NVME:
-                    blocks = -(-size // BLOCK)
-                else:
-                    nbytes_total += size
-                values.append(Value(size, 0, blocks))
-            continue
-        for recx in iod.recxs:
-            nbytes_total += _VALUE_BYTES
-            if size:
-                nbytes = size * recx.count
-                nbytes_total += -(-nbytes // update.csum_chunk) * csum_size
-                blocks = 0
-                if select(nbytes, data_thresh) is Medium.NVME:
-                    blocks = -(-nbytes // BLOCK)
-                else:
-                    nbytes_total += nbytes
-                values.append(Value(nbytes, size, blocks))
-    return values, nbytes_total
-
-
-def _check(update: Update) -> None:
-    """Refuse what no state of the tree accepts; collect the values."""
-    iods, cond = update.iods, update.cond
-    if cond & _NOT_COND:
-        raise InvalidError(f"condition bits {cond & _NOT_COND:#x} have no meaning for an update")
-    if cond:
-        _check_cond(cond)
-    keys.check_user_key(update.dkey, update.kinds[0], "dkey")
-    if not 0 < len(iods) <= IODS_MAX:
-        raise InvalidError(f"an update names 1 to {IODS_MAX} akeys, not {len(iods)}")
-    if len(iods) > 1 and len({iod.akey for iod in iods}) < len(iods):
-        raise AccessError("an akey stands twice in one update")
-    akey_kind = update.kinds[1]
-    for iod in iods:
-        keys.check_user_key(iod.akey, akey_kind, "akey")
-        check_iod(iod)
-        if iod.cond & ~_AKEY_COND:
-            raise InvalidError(f"condition bits {iod.cond:#x} have no meaning for an akey's update")
-        if iod.cond == _AKEY_COND:
-            raise InvalidError("an akey cannot be asked to exist and not to exist")
-        if iod.type == IodType.SINGLE:
-            if iod.size > VALUE_SIZE_MAX:
-                raise RecordTooBigError(
-                    f"a single value has at most {VALUE_SIZE_MAX} bytes, got {iod.size}"
-                )
-        else:
-            _check_ranges(iod)
-
-
-def _check_ranges(iod: Iod) -> None:
-    recxs: Sequence[Recx] = iod.recxs
-    if len(recxs) > RECXS_MAX:
-        raise InvalidError(f"{len(recxs)} ranges; one akey takes at most {RECXS_MAX}")
-    for recx in recxs:
-        if recx.index + recx.count > PARITY_LO:
-            raise InvalidError(f"records [{recx.index}, +{recx.count}) reach past 2**63")
-        if iod.size:
-            nbytes = recx.count * iod.size
-            if nbytes > VALUE_SIZE_MAX:
-                raise RecordTooBigError(f"a range has at most {VALUE_SIZE_MAX} bytes, got {nbytes}")
-    if len(recxs) > 1:
-        end = 0
-        for recx in sorted(recxs, key=_index_of):
-            if recx.index < end:
-                raise InvalidError(f"ranges of one akey overlap at record {recx.index}")
-            end = recx.end
-
-
-def _check_cond(cond: int) -> None:
-    if cond & _PER_AKEY and cond & _AKEY_COND:
-        raise InvalidError("conditions per akey exclude one for all akeys")
-    if cond & _AKEY_COND == _AKEY_COND:
-        raise InvalidError("akeys cannot be asked to exist and not to exist")
-    if cond & _DKEY_INSERT and cond & _DKEY_UPDATE:
-        raise InvalidError("a dkey cannot be asked to exist and not to exist")
-
-
-def _index_of(recx: Recx) -> int:
-    return recx.index
