@@ -153,6 +153,9 @@ def backwards(reader: Reader, look: Look, lo: int, hi: int) -> Iterator[Piece]:
             else:
                 yield joined
                 joined = piece
+        if joined is not None and joined.record is not None and joined.lo == joined.extent_lo:
+            yield joined  # it cannot go on to the left
+            joined = None
         hi = begin
         steps = min(2 * steps, _BACKWARD_STEP_MAX)
     if joined is not None:
