@@ -105,9 +105,9 @@ class System:
         self._hlc = Hlc(clock)
         self.network = InprocNetwork(self._loop)
         self._storage = self._new_storage()
+        self._contexts: list[Context] = []  # clients' as well: a stopped system answers nobody
         self._context = self._new_context(Endpoint(RANK, SYSTEM_TAG))
         self._targets: list[Target] = []
-        self._clients: list[Client] = []
         self._admin: Admin | None = None
 
     @classmethod
@@ -139,39 +139,33 @@ class System:
         if self._admin is None:
             self._admin = Admin(
                 self._new_context(None),
-                rng=self._rng,
                 clock=self._clock,
-                service=Endpoint(RANK, SYSTEM_TAG),
+                rng=self._rng,
+                timeout=self._config.timeout,
                 owner=self._config.owner,
                 group=self._config.group,
-                timeout=self._config.timeout,
+                service=Endpoint(RANK, SYSTEM_TAG),
             )
         return self._admin
 
     async def connect(self) -> Client:
         """A new client of this system."""
-        client = Client(
+        return Client(
             self._new_context(None),
-            rng=self._rng,
             clock=self._clock,
-            service=Endpoint(RANK, SYSTEM_TAG),
+            rng=self._rng,
             timeout=self._config.timeout,
+            service=Endpoint(RANK, SYSTEM_TAG),
         )
-        self._clients.append(client)
-        return client
 
     async def stop(self, *, checkpoint: bool = True) -> None:
         """End every call, write the checkpoints, close every device. Idempotent.
 
         Calls in flight hear CanceledError. Without `checkpoint` the next start replays the logs.
         """
-        contexts = [client.context for client in self._clients]
-        if self._admin is not None:
-            contexts.append(self._admin.context)
-        contexts += [self._context, *(target.xstream.context for target in self._targets)]
-        for context in contexts:
+        for context in self._contexts:
             await context.close()
-        self._clients.clear()
+        self._contexts.clear()
         self._admin = None
         errors: list[DaosError] = []
         for target in self._targets:
@@ -269,7 +263,7 @@ class System:
         return Storage(self._directory, live_path=self._live_path, config=self._config.meta)
 
     def _new_context(self, endpoint: Endpoint | None) -> Context:
-        return Context(
+        context = Context(
             self.network,
             endpoint,
             clock=self._clock,
@@ -277,6 +271,8 @@ class System:
             rng=self._rng,
             loop=self._loop,
         )
+        self._contexts.append(context)
+        return context
 
     def _new_xstream(self, tag: Tag, context: Context) -> Xstream:
         return Xstream(

@@ -1,0 +1,222 @@
+"""`daos.local(path)`: a system of one's own in a directory, served by a thread of this process.
+
+    directory --lock--> Lock          one process at a time, by flock: gone when the process is
+              --devices/, live/--> System, in the loop of a Portal's thread
+
+The thread starts at the first call. `close` ends the system; leaving the `with` block does. A
+process that forks keeps its system; the child's handles refuse to work.
+
+Source: ours. SQLite's manners: a path is all it takes.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import getpass
+import grp
+import os
+import random
+import shutil
+import tempfile
+import weakref
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from daos.base.clock import SystemClock
+from daos.base.errors import BusyError, InvalidError, NoSpaceError, ShutdownError
+from daos.bio.file_directory import FileDirectory
+from daos.client.client import Client as AsyncClient
+from daos.client.portal import Portal
+from daos.client.sync import Admin, Client
+from daos.embedded.system import System, SystemConfig
+
+_LOCK: Final = "lock"
+_DEVICES: Final = "devices"
+_LIVE: Final = "live"
+
+
+class Lock:
+    """The right to use a directory, held until `release` or the end of the process.
+
+    Raises: BusyError  another process, or another system of this one, holds it
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(self._fd)
+            raise BusyError(
+                f"{path.parent} is in use by process {holder}; close it there first"
+            ) from None
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"{os.getpid()}\n".encode("ascii"), 0)
+
+    def release(self) -> None:
+        """Let others have the directory. Idempotent."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class LocalSystem:
+    """A running embedded system. Made by `local`."""
+
+    def __init__(self, root: Path, config: SystemConfig, *, temporary: bool) -> None:
+        self.path = root
+        self._config = config
+        self._portal: Portal | None = None
+        self._system: System | None = None
+        self._admin: Admin | None = None
+        self._lock: Lock | None = Lock(root / _LOCK)
+        self._remove = (
+            weakref.finalize(self, shutil.rmtree, root, ignore_errors=True) if temporary else None
+        )
+        try:
+            portal = self._portal = Portal(name="daos-local")
+            self._system = portal.call(self._start)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def admin(self) -> Admin:
+        """The administrator's calls: making and removing pools."""
+        portal, system = self._running()
+        if self._admin is None:
+            self._admin = Admin(portal.call(_admin_of, system), portal)
+        return self._admin
+
+    def connect(self) -> Client:
+        """A new client; close it, or let the system's end do so."""
+        portal, system = self._running()
+        return Client(portal.call(_connect_to, system), portal)
+
+    def close(self) -> None:
+        """End every call, write checkpoints, release the directory. Idempotent.
+
+        Calls in flight in other threads finish or raise CanceledError, within a second.
+        """
+        portal, self._portal = self._portal, None
+        system, self._system = self._system, None
+        try:
+            if portal is not None:
+                try:
+                    if system is not None:
+                        portal.call(system.stop)
+                finally:
+                    portal.close()
+        finally:
+            lock, self._lock = self._lock, None
+            if lock is not None:
+                lock.release()
+            if self._remove is not None:
+                self._remove()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "open" if self._system is not None else "closed"
+        return f"<daos.local {str(self.path)!r}, {state}>"
+
+    async def _start(self) -> System:
+        return await start_in(self.path, self._config)
+
+    def _running(self) -> tuple[Portal, System]:
+        if self._portal is None or self._system is None:
+            raise ShutdownError(f"the local system in {self.path} is closed")
+        return self._portal, self._system
+
+
+async def start_in(root: Path, config: SystemConfig) -> System:
+    """Start a system over the files below `root`, in the running loop. The caller has the lock."""
+    devices, live = root / _DEVICES, root / _LIVE
+    devices.mkdir(exist_ok=True)
+    shutil.rmtree(live, ignore_errors=True)
+    live.mkdir()
+    return await System.start(
+        config,
+        directory=FileDirectory(devices),
+        live_path=live,
+        clock=SystemClock(),
+        rng=random.SystemRandom(),
+    )
+
+
+def local(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    targets: int | None = None,
+    timeout: float = 60.0,
+) -> LocalSystem:
+    """Open the system kept in directory `path`, or make one there.
+
+    With `path` None the system lives in a temporary directory, which goes with it.
+
+    Units:      timeout in seconds, for calls that name none
+    Raises:     BusyError         another process has it open; the text names its pid
+                InvalidError      `path` is no directory; another number of targets than it has
+                CorruptError      what is stored there fails its checksums; nothing was changed
+                NoSpaceError      the disk is full
+    """
+    config = make_config(targets=targets, timeout=timeout)
+    root = prepare(path)
+    return LocalSystem(root, config, temporary=path is None)
+
+
+def prepare(path: str | os.PathLike[str] | None) -> Path:
+    """The directory at `path`, made if it is missing; a temporary one for None."""
+    if path is None:
+        return Path(tempfile.mkdtemp(prefix="daos-"))
+    root = Path(path).absolute()
+    if root.exists() and not root.is_dir():
+        raise InvalidError(f"{root} is not a directory; a local system keeps its files in one")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise NoSpaceError(f"no space to make {root}") from error
+        raise InvalidError(f"can't make {root}: {error.strerror}") from error
+    return root
+
+
+def make_config(*, targets: int | None, timeout: float) -> SystemConfig:
+    """What a local system needs to know; pools belong to the user who runs it."""
+    return SystemConfig(
+        targets=targets, timeout=timeout, owner=f"{_user_name()}@", group=f"{_group_name()}@"
+    )
+
+
+def _user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name
+        return str(os.getuid())
+
+
+def _group_name() -> str:
+    try:
+        return grp.getgrgid(os.getgid()).gr_name
+    except KeyError:
+        return str(os.getgid())
+
+
+async def _admin_of(system: System) -> object:
+    return system.admin
+
+
+async def _connect_to(system: System) -> AsyncClient:
+    return await system.connect()
