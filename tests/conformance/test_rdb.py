@@ -14,7 +14,8 @@ from daos.bio.meta import MetaConfig, MetaContext
 from daos.rdb.interface import Rdb
 from daos.rdb.local import LocalRdb
 from daos.testing.devices import Image, MemoryDevice
-from daos.testing.kits.rdb import RdbKit, Store
+from daos.testing.kits.rdb import RdbKit
+from daos.testing.kits.rdb_store import Store
 
 MIB = 1 << 20
 CONFIG = MetaConfig(wal_bytes=32 * MIB, start_copy=InlineCopy)
