@@ -27,6 +27,7 @@ from typing import Final, Self
 from daos.base.clock import SystemClock
 from daos.base.errors import BusyError, InvalidError, NoSpaceError, ShutdownError
 from daos.bio.file_directory import FileDirectory
+from daos.client.admin import Admin as AsyncAdmin
 from daos.client.client import Client as AsyncClient
 from daos.client.portal import Portal
 from daos.client.sync import Admin, Client
@@ -55,12 +56,21 @@ class Lock:
             ) from None
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"{os.getpid()}\n".encode("ascii"), 0)
+        # A forked child shares the lock as long as it has the descriptor: it must not keep the
+        # directory locked when we are gone.
+        reference = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _release(reference()))
 
     def release(self) -> None:
         """Let others have the directory. Idempotent."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _release(lock: Lock | None) -> None:
+    if lock is not None:
+        lock.release()
 
 
 class LocalSystem:
@@ -141,6 +151,61 @@ class LocalSystem:
         return self._portal, self._system
 
 
+class AsyncLocalSystem:
+    """`daos.aio.local(path)`: the same system in the caller's own loop; `async with` runs it."""
+
+    def __init__(self, root: Path, config: SystemConfig, *, temporary: bool) -> None:
+        self.path = root
+        self._config = config
+        self._temporary = temporary
+        self._lock: Lock | None = None
+        self._system: System | None = None
+
+    @property
+    def admin(self) -> AsyncAdmin:
+        """The administrator's calls."""
+        return self._running().admin
+
+    async def connect(self) -> AsyncClient:
+        """A new client."""
+        return await self._running().connect()
+
+    async def close(self) -> None:
+        """As `LocalSystem.close`."""
+        system, self._system = self._system, None
+        try:
+            if system is not None:
+                await system.stop()
+        finally:
+            lock, self._lock = self._lock, None
+            if lock is not None:
+                lock.release()
+                if self._temporary:
+                    shutil.rmtree(self.path, ignore_errors=True)
+
+    async def __aenter__(self) -> Self:
+        self._lock = Lock(self.path / _LOCK)
+        try:
+            self._system = await start_in(self.path, self._config)
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def _running(self) -> System:
+        if self._system is None:
+            raise ShutdownError(f"the local system in {self.path} is closed")
+        return self._system
+
+
 async def start_in(root: Path, config: SystemConfig) -> System:
     """Start a system over the files below `root`, in the running loop. The caller has the lock."""
     devices, live = root / _DEVICES, root / _LIVE
@@ -175,6 +240,17 @@ def local(
     config = make_config(targets=targets, timeout=timeout)
     root = prepare(path)
     return LocalSystem(root, config, temporary=path is None)
+
+
+def async_local(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    targets: int | None = None,
+    timeout: float = 60.0,
+) -> AsyncLocalSystem:
+    """As `local`, for `async with`: the system runs in the caller's loop."""
+    config = make_config(targets=targets, timeout=timeout)
+    return AsyncLocalSystem(prepare(path), config, temporary=path is None)
 
 
 def prepare(path: str | os.PathLike[str] | None) -> Path:
@@ -214,7 +290,7 @@ def _group_name() -> str:
         return str(os.getgid())
 
 
-async def _admin_of(system: System) -> object:
+async def _admin_of(system: System) -> AsyncAdmin:
     return system.admin
 
 
