@@ -93,7 +93,7 @@ class FileDirectory:
     def _create_file(self, name: str, size_bytes: int, zero: int) -> None:
         path, temporary = self.path / name, self.path / (name + _TEMPORARY)
         try:
-            self._remove_leftovers(temporary.name)
+            self._remove_leftovers()
             if path.exists():
                 raise ExistsError(f"device {name!r} exists")
             try:
@@ -115,9 +115,9 @@ class FileDirectory:
         except OSError as err:
             raise error_from_os(err, f"destroy device {name!r}") from err
 
-    def _remove_leftovers(self, mine: str) -> None:
+    def _remove_leftovers(self) -> None:
         found_before = os.listdir(self.path)
-        making = {name + _TEMPORARY for name in tuple(self._busy)} - {mine}
+        making = {name + _TEMPORARY for name in tuple(self._busy)}
         for found in found_before:
             if found.endswith(_TEMPORARY) and found not in making:
                 (self.path / found).unlink(missing_ok=True)

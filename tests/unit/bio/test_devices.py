@@ -347,6 +347,23 @@ def test_cuts_reach_every_subset() -> None:
     assert seen == {bytes((zero, ord("b"), two)) for zero in b"ace" for two in b"\0d"}
 
 
+def test_what_was_overwritten_and_flushed_never_returns() -> None:
+    async def main() -> None:
+        directory = RecordingDirectory()
+        device = await directory.create("one", MIB)
+        for fill in (b"a", b"b"):
+            await write(device, [Write(0, blocks(fill * BLOCK))], flush=False)
+        await write(device, [], flush=True)
+        await write(device, [Write(BLOCK, blocks(b"c" * BLOCK))], flush=False)
+        await directory.close()
+        for seed in range(50):
+            for cut in (4, 5):
+                image = directory.journal.image(cut, random.Random(seed))["one"]
+                assert image.read(0, BLOCK) == b"b" * BLOCK
+
+    asyncio.run(main())
+
+
 def test_torn_blocks_change_at_sectors() -> None:
     journal = asyncio.run(recorded()).journal
     mixed = 0

@@ -335,6 +335,11 @@ def test_a_callback_that_raises_does_not_silence_the_others(path: Path) -> None:
         await outcomes.wait(6)
         assert outcomes.labels == [1, 2, 4, 5, 7, 8]
         assert len(complaints) == 3
+        # The same, with all completions in one batch.
+        device._completed.extend([(broken, None), (outcomes.done(9), None)])
+        with pytest.raises(RuntimeError):
+            device._deliver()
+        await outcomes.wait(7)
         await device.close()
 
     asyncio.run(main())

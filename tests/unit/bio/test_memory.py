@@ -162,6 +162,27 @@ def test_waiting_is_first_come_first_served() -> None:
     asyncio.run(main())
 
 
+def test_a_small_request_does_not_slip_past_a_large_one() -> None:
+    async def main() -> None:
+        pool = AlignedPool(64 * KIB)
+        got: list[Buffer] = []
+        held = acquired(pool, 32 * KIB)
+        pool.when_available(64 * KIB, got.append)
+        assert pool.acquire(1) is None
+        pool.when_available(1, got.append)
+        await asyncio.sleep(0)
+        assert got == []
+        held.release()
+        await asyncio.sleep(0)
+        assert [buffer.nbytes for buffer in got] == [64 * KIB]
+        got.pop().release()
+        await asyncio.sleep(0)
+        got.pop().release()
+        pool.check()
+
+    asyncio.run(main())
+
+
 def test_who_need_not_wait_is_served_in_the_next_turn() -> None:
     async def main() -> None:
         pool = AlignedPool(64 * KIB)

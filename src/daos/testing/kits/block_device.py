@@ -40,6 +40,8 @@ from daos.base.errors import (
 from daos.bio.device import BLOCK, BlockDevice, DeviceDirectory, Done, Write, read, write
 
 MIB = 1 << 20
+# Longest wait for a callback: a broken device fails its test instead of hanging it.
+PATIENCE_S = 30
 
 
 class Outcomes:
@@ -58,7 +60,8 @@ class Outcomes:
         self._wanted = count
         if len(self.told) < count:
             self._all = asyncio.get_running_loop().create_future()
-            await self._all
+            async with asyncio.timeout(PATIENCE_S):
+                await self._all
 
     @property
     def labels(self) -> list[object]:
