@@ -96,7 +96,104 @@ class Writer(Protocol):
 
     def get(self, key: bytes, /) -> bytes | None: ...
     def put(self, key: bytes, value: bytes, /) -> None: ...
-    def delete(
+    def delete(self, key: bytes, /) -> None: ...
+
+
+class Inserted(NamedTuple):
+    """What became of an insert, for the caller to act on."""
+
+    class_bit: int  # to be added to the akey's mask
+    minor: int  # as asked, or the next free one of a rebuild
+    aggregatable: bool  # touches other extents, so that aggregation has something to do here
+    replaced: ExtentRecord | None  # overwritten in place; its blocks are free now
+
+
+class VisiblePage(NamedTuple):
+    """Visible data in order. The next page begins at `anchor`, unless `eof`."""
+
+    pieces: list[Piece]
+    anchor: int
+    eof: bool
+
+
+def class_of(width: int) -> int:
+    """The width class: ceil(log2(width)), at most 63."""
+    return min((width - 1).bit_length(), CLASS_MAX)
+
+
+def extent_key(akey_id: int, lo: int, width: int, *, epoch: Epoch | int, minor: int) -> bytes:
+    """Tree key of an extent."""
+    return KEY.pack(akey_id, class_of(width), lo, epoch ^ U64_MAX, minor ^ U16_MAX)
+
+
+def check_disjoint(ranges: Iterable[tuple[int, int]]) -> None:
+    """Refuse [lo, hi) ranges of one update that overlap: `insert` does not see its own transaction.
+
+    Raises:     DaosError   VOS_PARTIAL_UPDATE
+    """
+    end = 0
+    for lo, hi in sorted(ranges):
+        if lo < end:
+            raise DaosError(
+                f"records [{lo}, {hi}) are in one update twice", code=DER.VOS_PARTIAL_UPDATE
+            )
+        end = hi
+
+
+def insert(
+    reader: Reader,
+    tx: Writer,
+    akey_id: int,
+    lo: int,
+    record: ExtentRecord,
+    *,
+    epoch: Epoch | int,
+    minor: int,
+    classes: int,
+    record_size: int = 0,
+    epoch_newest: Epoch | int = EPOCH_MAX,
+    bound: Epoch | int = 0,
+) -> Inserted:
+    """Write, or punch, records [lo, lo + record.width) as of (`epoch`, `minor`).
+
+    Older and newer versions stay as they are. The same extent at the same (epoch, minor) is
+    replaced. A minor of MINOR_REBUILD takes the next one where it is taken. What the transaction
+    itself has put is not seen: give it disjoint extents only (`check_disjoint`).
+
+    Shapes:     classes is the akey's mask; record_size that of its data, 0 = undecided
+    Units:      epoch_newest: no extent of the akey is newer; above it, nothing need be searched for
+                conflicts, which a punch of a whole array of a million extents will notice
+    Raises:     DaosError        VOS_PARTIAL_UPDATE: overlaps another extent of (epoch, minor)
+                TxRestartError   overlaps an extent within (epoch, bound]
+                AccessError      data wider than 2**48 - 1 records
+                InvalidError     another record size; out of the 2**64 records; bad epoch or minor
+    Cost:       O(classes * log n), plus the extents of `epoch` and stacks it covers if
+                epoch <= epoch_newest
+    Source:     DAOS src/vos/evtree.c evt_insert; internals §1.7 "Insert"
+    """
+    hi = lo + record.width
+    _check_insert(lo, record, epoch, minor, record_size)
+    class_bit = 1 << class_of(record.width)
+    cursor = reader.cursor()
+    replaced = None
+    bound = max(bound, epoch)
+    if epoch <= epoch_newest:
+        found = versions(reader, akey_id, lo, hi, classes=classes, epoch_lo=epoch, epoch_hi=bound)
+        minor, replaced = _settle_conflicts(found, lo, hi, epoch, minor)
+    key = extent_key(akey_id, lo, record.width, epoch=epoch, minor=minor)
+    below = _widest_below(cursor, key) if classes & class_bit else 0
+    aggregatable = bool(below) or replaced is not None or _touches(cursor, akey_id, classes, lo, hi)
+    if replaced is None or not (replaced.is_hole and record.is_hole):
+        reach = below if below > record.width else 0
+        if reach != record.reach:
+            record = msgspec.structs.replace(record, reach=reach)
+        if classes & class_bit and epoch <= epoch_newest:
+            _raise_reach(cursor, tx, key, reach or record.width)
+        tx.put(key, record.emit())
+    return Inserted(class_bit, minor, aggregatable, replaced)
+
+
+def delete(
     tx: Writer, akey_id: int, lo: int, hi: int, *, epoch: Epoch | int, minor: int
 ) -> ExtentRecord:
     """Remove one stored extent; what it hid shows again. Its blocks are the caller's to free.
