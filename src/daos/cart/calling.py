@@ -53,7 +53,7 @@ class Call(Generic[ReplyT]):
 
         A call that has ended is left alone. Memory of `into` is not written to any more.
         """
-        channel = self._channel
+        channel, self._channel = self._channel, None
         if channel is not None and channel.session.cancel(self._rpc_id):
             error = CanceledError(f"{self._procedure.name}: given up by its caller")
             channel.station.loop.call_soon(self.finish, channel.station, None, 0, error)
@@ -224,4 +224,4 @@ class CallerChannel:
         if isinstance(views, DaosError):
             call.finish(station, None, 0, views)
             return None
-        return views if call._done is not None else None
+        return views if call._channel is not None else None  # `into` may have cancelled
