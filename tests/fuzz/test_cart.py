@@ -1,0 +1,189 @@
+"""Everything of `cart` that reads a peer's bytes: a value or the right error, in bounded memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import tracemalloc
+import uuid
+from typing import Any
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from daos.base.clock import SystemClock
+from daos.base.errors import CorruptError, DaosError
+from daos.base.hlc import Hlc
+from daos.base.ids import Rank, Tag
+from daos.cart.context import Context, Endpoint, Rpc
+from daos.cart.framing import Broken, Head, Landed, Limits, Message
+from daos.cart.protocol import DECODE_ERRORS, Procedure, opcode
+from daos.cart.session import CallerSession, ServerSession
+from daos.cart.transport.inproc import InprocNetwork
+from daos.cart.wire import HEADER_SIZE, REPLY, Header, checksum, parse_failure
+from daos.testing.kits.transport import RawChannel
+
+SERVER = Endpoint(Rank(0), Tag(1))
+CLIENT = Endpoint(Rank(7), Tag(0))
+LIMITS = Limits(body_size_max=5000, payload_size_max=5000, scratch_size=512)
+U64 = st.integers(0, 2**64 - 1)
+SMALL = st.integers(0, 6000) | U64
+
+
+class Ask(msgspec.Struct, array_like=True):
+    number: int
+    key: uuid.UUID
+    parts: list[bytes]
+    tree: Any = None
+
+
+ASK: Procedure[Ask, Ask] = Procedure("ask", opcode(9, 1, 0), Ask, Ask)
+
+
+@st.composite
+def frames(draw: st.DrawFn) -> bytes:
+    """Mostly well-formed frames with any content; some are damaged."""
+    body = draw(st.binary(max_size=200) | st.just(ASK.encode(Ask(1, uuid.UUID(int=2), [b"x"]))))
+    payload = draw(st.binary(max_size=300))
+    honest = draw(st.booleans())
+    header = Header(
+        flags=draw(st.sampled_from((0, 0, REPLY))),
+        opcode=draw(st.sampled_from((ASK.opcode, ASK.opcode + 1, 0))),
+        status=0 if honest else draw(st.integers(0, 2**32 - 1)),
+        rpc_id=draw(st.integers(0, 5) | U64),
+        rank=0,
+        tag=1,
+        source_rank=draw(st.integers(0, 2**32 - 1)),
+        source_tag=0,
+        deadline_ns=draw(st.just(2**64 - 1) | U64),
+        trace_id=draw(U64),
+        payload_size=len(payload) if honest else draw(SMALL),
+        body_size=len(body) if honest else draw(SMALL),
+        body_sum=checksum(body),
+        epoch=draw(st.just(0) | U64),
+    )
+    raw = bytearray(header.emit() + body + payload)
+    if draw(st.integers(0, 5)) == 0:
+        raw[draw(st.integers(0, len(raw) - 1))] ^= draw(st.integers(1, 255))
+    return bytes(raw)
+
+
+STREAMS = st.lists(frames(), max_size=6).map(b"".join) | st.binary(max_size=400)
+
+
+@given(st.binary(max_size=2 * HEADER_SIZE), st.integers(0, HEADER_SIZE))
+def test_header(raw: bytes, offset: int) -> None:
+    if len(raw) - offset >= HEADER_SIZE:
+        with contextlib.suppress(CorruptError):
+            assert Header.parse(raw, offset).emit() == raw[offset : offset + HEADER_SIZE]
+
+
+@given(st.integers(0, 2**32 - 1), st.binary(max_size=300))
+def test_failure(status: int, body: bytes) -> None:
+    assert isinstance(parse_failure(status, body), DaosError)
+
+
+@given(st.binary(max_size=300) | st.integers(0, 50_000).map(lambda depth: b"\x94" * depth))
+def test_messages(body: bytes) -> None:
+    with contextlib.suppress(*DECODE_ERRORS):
+        again = ASK.encode(ASK.decode_request(body))
+        assert ASK.encode(ASK.decode_request(again)) == again
+
+
+@given(STREAMS, st.booleans(), st.data())
+@settings(max_examples=300)
+def test_sessions(stream: bytes, serves: bool, data: st.DataObject) -> None:
+    session: ServerSession | CallerSession[int]
+    if serves:
+        session = ServerSession(LIMITS)
+    else:
+        session = CallerSession(LIMITS, peer=SERVER, source=CLIENT)
+        for number in range(4):
+            session.request(number, ASK.opcode, b"", deadline_ns=100)
+    answered = []
+    while stream:
+        buffer = session.get_buffer()
+        assert 0 < len(buffer) <= LIMITS.body_size_max
+        nbytes = min(len(buffer), len(stream), data.draw(st.integers(1, 200)))
+        buffer[:nbytes] = stream[:nbytes]
+        stream = stream[nbytes:]
+        events: list[Any] = list(session.buffer_updated(nbytes, 50))
+        while events:
+            event = events.pop(0)
+            if isinstance(event, Head):
+                assert not events
+                size = event.header.payload_size
+                assert 0 < size <= LIMITS.payload_size_max
+                refused = data.draw(st.booleans())
+                room = [memoryview(bytearray(size))]
+                events = list(session.land(None if refused else room, 50))
+            elif isinstance(event, Broken):
+                assert session.dead
+                assert not events
+            else:
+                assert isinstance(event, Message | Landed)
+                answered.append(event.header.rpc_id)
+            if isinstance(session, CallerSession) and not session.dead:
+                assert event.token == event.header.rpc_id - 1
+    assert len(answered) == len(set(answered))
+
+
+def test_claimed_sizes_take_no_memory() -> None:
+    session = ServerSession(Limits())
+    tracemalloc.start()
+    for size in (1 << 21, 1 << 32, 1 << 63):
+        for field in ("body_size", "payload_size"):
+            header = Header(0, 9, 0, 1, 0, 1, 2, 3, 4, 5, 0, 0, 0, 0)
+            raw = header._replace(**{field: size + (1 << 27)}).emit()
+            session = ServerSession(Limits())
+            session.get_buffer()[:HEADER_SIZE] = raw
+            (event,) = session.buffer_updated(HEADER_SIZE, 0)
+            assert isinstance(event, Broken)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+
+
+@given(st.lists(STREAMS, min_size=1, max_size=3), st.integers(1, 3000))
+@settings(max_examples=60)
+def test_a_context_outlives_any_peer(streams: list[bytes], segment: int) -> None:
+    """Whatever peers send, an honest client is served before, among and after them."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        network = InprocNetwork(loop, segment_size_max=segment)
+        clock = SystemClock()
+        bugs: list[Exception] = []
+
+        def context(endpoint: Endpoint | None) -> Context:
+            return Context(
+                network,
+                endpoint,
+                clock=clock,
+                hlc=Hlc(clock),
+                rng=random.Random(1),
+                loop=loop,
+                limits=LIMITS,
+                on_bug=bugs.append,
+            )
+
+        def land(rpc: Rpc[Ask, Ask]) -> list[memoryview]:
+            return [memoryview(bytearray(rpc.payload_size))]
+
+        server, client = context(SERVER), context(None)
+        server.serve(ASK, lambda rpc: rpc.reply(rpc.request, rpc.payload), land=land)
+        server.listen()
+        ask = Ask(3, uuid.UUID(int=4), [b"part"])
+        for stream in streams:
+            peer = RawChannel()
+            peer.link = network.connect(SERVER, peer)
+            peer.say(stream)
+            deadline_ns = clock.now_ns() + 20_000_000_000
+            assert await client.call(SERVER, ASK, ask, deadline_ns=deadline_ns) == ask
+        assert client.statistics().connections == 1
+        await client.close()
+        await server.close()
+        assert bugs == []
+
+    asyncio.run(main())
