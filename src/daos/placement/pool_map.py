@@ -256,7 +256,8 @@ class PoolMap:
         try:
             decoded = _DECODER.decode(body)
             return cls(decoded.version, decoded.nodes)
-        except (msgspec.DecodeError, RecursionError, InvalidError) as error:
+        except (msgspec.DecodeError, RecursionError, UnicodeError, InvalidError) as error:
+            # msgspec tells of bad text by UnicodeDecodeError, of deep nesting by RecursionError.
             _raise_body(error, size)
 
     @cached_property
@@ -282,8 +283,10 @@ class PoolMap:
     def _fault_of_node(self, node: HostNode) -> str:
         if not node.ranks or not _ascending(node.ranks):
             return f"node {node.id} has no ranks, or out of order"
-        if len(node.name.encode()) > NAME_SIZE_MAX:
-            return f"node {node.id} has a name over {NAME_SIZE_MAX} bytes"
+        # A lone surrogate has no form in UTF-8: it comes back as "?".
+        name = node.name.encode(errors="replace")
+        if len(name) > NAME_SIZE_MAX or name.decode() != node.name:
+            return f"node {node.id} has a name over {NAME_SIZE_MAX} bytes, or no text"
         if not self._stamps_are_valid(node):
             return f"node {node.id} has impossible flags or versions"
         for rank in node.ranks:

@@ -227,6 +227,15 @@ def test_body_size_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         PoolMap.parse(two_hosts().emit())
 
 
+def test_names_are_text() -> None:
+    base = two_hosts()
+    with pytest.raises(InvalidError, match="no text"):
+        PoolMap(V1, _replace(base, name="host\ud800"))
+    body = base.emit()[pool_map.HEADER_SIZE :].replace(b"\xa1a", b"\xa1\xe2")
+    with pytest.raises(CorruptError, match="utf-8"):
+        PoolMap.parse(sealed(body))
+
+
 def test_unknown_states_are_refused() -> None:
     base = two_hosts()
     raw = msgspec.msgpack.decode(base.emit()[pool_map.HEADER_SIZE :])
