@@ -15,12 +15,14 @@ Source: ours
 from __future__ import annotations
 
 import asyncio
+import functools
+import inspect
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Concatenate, Final, ParamSpec
 
 from daos.base.errors import DaosError
 from daos.base.hlc import START_UNIX_NS, Hlc
@@ -32,6 +34,8 @@ from daos.testing.devices import MemoryDevice
 from daos.vos.container import VosContainer
 from daos.vos.fetch import Fetch
 from daos.vos.pool import VosPool
+
+P = ParamSpec("P")
 
 POOL: Final = uuid.UUID(int=1)
 CONTAINER: Final = ContainerUuid(uuid.UUID(int=2))
@@ -211,3 +215,23 @@ async def memory_shard(
         finally:
             await shard.meta.close(checkpoint=False)
             await device.close()
+
+
+def on_shard(
+    body: Callable[Concatenate[MemoryShard, VosContainer, P], Coroutine[object, object, None]],
+) -> Callable[P, None]:
+    """A test over a fresh shard and a container of it, from `async def test(shard, c, ...)`."""
+
+    @functools.wraps(body)
+    def test(*args: P.args, **kwargs: P.kwargs) -> None:
+        async def run() -> None:
+            async with memory_shard() as shard:
+                await body(shard, shard.container(), *args, **kwargs)
+
+        asyncio.run(run())
+
+    # pytest takes parameters for fixtures: the first two are none.
+    signature = inspect.signature(body)
+    rest = list(signature.parameters.values())[2:]
+    test.__signature__ = signature.replace(parameters=rest)  # type: ignore[attr-defined]
+    return test
