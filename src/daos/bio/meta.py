@@ -40,6 +40,7 @@ from uuid import UUID
 import lmdb
 
 from daos.base.errors import (
+    AgainError,
     CorruptError,
     DaosError,
     InvalidError,
@@ -212,8 +213,13 @@ class MetaContext:
 
     @property
     def lsn_next(self) -> Lsn:
-        """Number of the open group."""
+        """Number of the open group: what a commit now would get, unless the group is full."""
         return self._wal.lsn_next
+
+    @property
+    def lsn_last(self) -> Lsn:
+        """What the latest commit got: wait for it, and everything shown so far is durable."""
+        return self._wal.lsn_last
 
     @property
     def epoch_highest(self) -> Epoch:
@@ -288,7 +294,11 @@ class MetaContext:
         if not pairs and not runs and not frees:
             return self._wal.lsn_last
         record = emit_record(pairs.items(), runs, frees)
-        lsn = self._wal.append(record, tx.writes, tx.data_bytes)
+        try:
+            lsn = self._wal.append(record, tx.writes, tx.data_bytes)
+        except AgainError:
+            self._start_checkpoint()
+            raise
         undo: list[tuple[bool, Extent]] = []
         space = self.space
         try:
@@ -429,6 +439,8 @@ class MetaContext:
         error = None if task.cancelled() else task.exception()
         if error is None:
             self._checkpoint_again_at = 0
+            if not self._wal.has_room and not self._closed:
+                self._start_checkpoint()  # the log filled up meanwhile
         elif isinstance(error, DaosError):
             log.warning("checkpoint failed shard=%s error=%s", self.uuid, error)
             self._checkpoint_again_at = self._wal.blocks_used + self._superblock.wal_count // 16

@@ -164,6 +164,7 @@ class Wal:
         self._kick_due = False
         self._buffer = memoryview(mmap.mmap(-1, 16 * BLOCK))
         self._room_waiters: list[Done] = []
+        self._refused = False  # something was too large for the room there was; until `trim`
         self._failure: DaosError | None = None
         self._groups = 0
         self._records = 0
@@ -205,8 +206,10 @@ class Wal:
 
     @property
     def has_room(self) -> bool:
-        """A quarter of the ring is left for what has begun already."""
-        return self._failure is None and self.blocks_used * 4 <= self._ring.count * 3
+        """A quarter of the ring is left for what has begun already, and nothing was refused."""
+        if self._failure is not None or self._refused:
+            return False
+        return self.blocks_used * 4 <= self._ring.count * 3
 
     def append(self, record: bytes, writes: Sequence[Write], data_bytes: int) -> Lsn:
         """Join the open group; it goes out at the end of this turn or behind the one in flight.
@@ -258,6 +261,7 @@ class Wal:
             ring = Ring(ring.count, tail=ring.tail, head=ring.head)
             ring.place(group_blocks(behind.payload_size))
         if ring.used_with(group_blocks(payload_size)) > ring.count:
+            self._refused = True
             raise AgainError(f"log full: {ring.head - ring.tail} of {ring.count} blocks are in use")
 
     def seal(self, *, empty: bool = False) -> None:
@@ -319,6 +323,7 @@ class Wal:
         """A durable superblock says that replay starts at position `tail`."""
         assert self._ring.tail <= tail <= self._ring.head
         self._ring.tail = tail
+        self._refused = False
         if self.has_room:
             waiters, self._room_waiters = self._room_waiters, []
             for done in waiters:
