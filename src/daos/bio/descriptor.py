@@ -110,6 +110,8 @@ class IoDescriptor:
     `copies` and `bytes_copied` count payload moved in user space between memory areas here.
     """
 
+    __slots__ = ("_buffer", "_pool", "bytes_copied", "copies", "state")
+
     def __init__(self, pool: AlignedPool) -> None:
         self.state = State.NEW
         self.copies = 0
@@ -149,6 +151,8 @@ class IoDescriptor:
 
 class UpdateDescriptor(IoDescriptor):
     """Payload on its way in. `destinations` are in the order of the values."""
+
+    __slots__ = ("_posts", "destinations")
 
     def __init__(self, pool: AlignedPool) -> None:
         super().__init__(pool)
@@ -258,6 +262,19 @@ class _Run(NamedTuple):
 class FetchDescriptor(IoDescriptor):
     """Payload on its way out. `views`, 1:1 with the pieces, are valid from READY to `finish`."""
 
+    __slots__ = (
+        "_device",
+        "_done",
+        "_error",
+        "_outstanding",
+        "_pieces",
+        "_placed",
+        "_runs",
+        "_waiting",
+        "nbytes",
+        "views",
+    )
+
     def __init__(self, device: BlockDevice, pool: AlignedPool) -> None:
         super().__init__(pool)
         self.nbytes = 0
@@ -344,10 +361,6 @@ class FetchDescriptor(IoDescriptor):
                 self._copy(target[:nbytes], view[:nbytes])
                 view, target = view[nbytes:], target[nbytes:]
         return self.nbytes
-
-    def finish(self, error: DaosError | None = None) -> None:
-        self.views = []
-        super().finish(error)
 
     def _start(self, buffer: Buffer) -> None:
         self._buffer = buffer
