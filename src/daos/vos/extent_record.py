@@ -29,7 +29,7 @@ by `verify` when the payload is in the record, by `bio.descriptor` when it is in
 
 The minor epoch stands in the key alone: a second copy could only disagree.
 
-Worked example: docs/format/extent_record.md. A change bumps VERSION and adds a golden file.
+Worked example: docs/format/extent_record.md, whose bytes the tests read. A change bumps VERSION.
 Source: DAOS src/vos/evt_priv.h evt_desc, src/include/daos_srv/evtree.h evt_entry. Ours: record size
 and checksum type in every record, where the reference keeps them once a tree.
 """

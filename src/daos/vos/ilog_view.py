@@ -17,6 +17,9 @@ view takes the view of the parent.
 same object when there is nothing to store, or raise. `floor` is what readers of values need:
 whatever is not above it belongs to an earlier incarnation.
 
+A punch must not arrive below a newer write: that write relied on the create that the punch ends,
+logged nothing, and would vanish. Logs cannot tell; the caller refuses such a punch.
+
 Invariants:
     V1  prior_any_punch >= prior_punch >= prior_punch of the parent
     V2  create is 0 or (create, create_minor) > prior_punch

@@ -825,6 +825,27 @@ class TestRecord:
                 record.emit()
 
 
+def examples(page: str) -> list[bytes]:
+    """The bytes of a page's worked examples."""
+    text = (Path(__file__).parents[3] / "docs" / "format" / page).read_text()
+    return [bytes.fromhex(block) for block in re.findall(r"```hex\n(.*?)```", text, re.S)]
+
+
+def test_worked_examples() -> None:
+    key, inline, in_blocks, punched = examples("extent_record.md")
+    assert key == extents.extent_key(7, 16, 5, epoch=0x100, minor=16383)
+    hello = compute(ChecksumType.XXH3, b"hello")
+    record = ExtentRecord(5, 1, ChecksumType.XXH3, 1 << 15, hello, None, b"hello")
+    assert ExtentRecord.parse(inline) == record
+    record.verify()
+    assert ExtentRecord.parse(in_blocks) == ExtentRecord(
+        4097, 1, ChecksumType.CRC32, 1 << 15, b"\1\2\3\4", Extent(77, 2)
+    )
+    assert ExtentRecord.parse(punched) == ExtentRecord(3, reach=5)
+    for raw in (inline, in_blocks, punched):
+        assert ExtentRecord.parse(raw).emit() == raw
+
+
 def test_classes() -> None:
     assert [class_of(width) for width in (1, 2, 3, 4, 5, 8, 9)] == [0, 1, 2, 2, 3, 3, 4]
     assert class_of(DATA_WIDTH_MAX) == 48

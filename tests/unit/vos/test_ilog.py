@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 import struct
+from pathlib import Path
 
 import pytest
 
@@ -423,6 +425,19 @@ class TestFormat:
             except CorruptError:
                 continue
             assert log.emit() == raw
+
+
+def examples(page: str) -> list[bytes]:
+    """The bytes of a page's worked examples."""
+    text = (Path(__file__).parents[3] / "docs" / "format" / page).read_text()
+    return [bytes.fromhex(block) for block in re.findall(r"```hex\n(.*?)```", text, re.S)]
+
+
+def test_worked_example() -> None:
+    (raw,) = examples("ilog.md")
+    log = EMPTY.update(0x100, MINOR_MAX, punch=False).update(0x200, MINOR_MAX, punch=True)
+    assert Ilog.parse(raw) == log
+    assert log.emit() == raw
 
 
 class TestCreatedAt:
