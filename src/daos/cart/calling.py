@@ -15,9 +15,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Generic
 
-from daos.base.errors import DER, CanceledError, DaosError, DeadlineError, ProtocolError
+from daos.base.errors import (
+    DER,
+    CanceledError,
+    DaosError,
+    DeadlineError,
+    InvalidError,
+    ProtocolError,
+)
 from daos.base.ids import Epoch
-from daos.cart.framing import Event, Head, Landed, Message
+from daos.cart.framing import Event, Head, Landed, Message, unfit
 from daos.cart.protocol import DECODE_ERRORS, Procedure, ReplyT
 from daos.cart.session import CallerSession
 from daos.cart.wire import Bytes, Endpoint, Header, parse_failure
@@ -100,7 +107,9 @@ class CallerChannel:
         deadline_ns: int,
         trace_id: int,
     ) -> None:
-        """Raises: InvalidError, AgainError, as the session's `request`."""
+        """Raises: UNREACH; InvalidError, AgainError, TypeError as the session's `request`."""
+        if self.session.dead:  # by what came behind the reply whose `done` calls us
+            raise DaosError(f"the connection to {self.peer} is broken", code=DER.UNREACH)
         call._rpc_id = self.session.request(
             call,
             call._procedure.opcode,
@@ -218,7 +227,10 @@ class CallerChannel:
             views = call._into or ()
         if not isinstance(views, DaosError):
             room = sum([view.nbytes for view in views])
-            if room < size:
+            if unfit(views):
+                text = f"{call._procedure.name}: a destination is read-only or not contiguous"
+                views = InvalidError(text)
+            elif room < size:
                 text = f"{call._procedure.name}: {size} bytes came, there is room for {room}"
                 views = DaosError(text, code=DER.TRUNC)
         if isinstance(views, DaosError):

@@ -166,7 +166,7 @@ class Context:
         Shapes:     `into`: where the reply's payload goes, at least as large, or a function
                     (reply, payload_size) that names it; not asked when no payload comes
         Units:      deadline_ns absolute, of the context's clock
-        Raises:     TypeError   the request cannot be encoded
+        Raises:     TypeError   the request cannot be encoded, or a payload is not contiguous
                     by `done`: UNREACH, TIMEDOUT, CANCELED, SHUTDOWN, AGAIN, TRUNC (the payload
                     does not fit), INVAL (over a limit), and whatever the peer answers. After the
                     first three the peer may have executed the request, or may yet
@@ -317,7 +317,8 @@ class Context:
     def _lost(self, session: Framing[Any]) -> None:
         for name in _COUNTED:
             self._past[name] += getattr(session, name, 0)
-        if self._empty is not None and not self._callers and not self._servers:
+        over = not self._callers and not self._servers
+        if over and self._empty is not None and not self._empty.done():
             self._empty.set_result(None)
 
     def statistics(self) -> ContextStatistics:

@@ -213,11 +213,6 @@ class Framing(Generic[TokenT]):
         events += self._take_frames(now_ns)
         return events
 
-    @property
-    def mid_frame(self) -> bool:
-        """The peer has begun a frame and not finished it."""
-        return self._state in (BODY, ASKED, PAYLOAD) or self._start != self._end
-
     def _accept(self, header: Header, now_ns: int) -> tuple[bool, TokenT | None]:
         """Whether the owner should hear of this frame, and its token. Raises: ProtocolError."""
         raise NotImplementedError
@@ -432,6 +427,11 @@ class Framing(Generic[TokenT]):
         return size
 
 
+def unfit(views: Sequence[memoryview]) -> bool:
+    """Some of `views` cannot be a destination."""
+    return any(view.readonly or not view.c_contiguous for view in views)
+
+
 def as_bytes(views: Sequence[memoryview]) -> list[memoryview]:
     """Read-only views of bytes, without the empty ones. Raises: TypeError if not contiguous."""
     return [view.cast("B").toreadonly() for view in views if view.nbytes]
@@ -444,8 +444,8 @@ def _trimmed(views: Sequence[memoryview], nbytes: int) -> deque[memoryview]:
         if not nbytes:
             break
         if view.nbytes:
-            assert not view.readonly, "a payload needs a writable destination"
             pieces.append(view.cast("B")[:nbytes])
             nbytes -= len(pieces[-1])
+    assert not unfit(views), "a destination is contiguous and writable"
     assert not nbytes, "the destination is too small for the payload"
     return pieces

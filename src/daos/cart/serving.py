@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, cast
 
 from daos.base.errors import DER, DaosError, InvalidError
 from daos.base.ids import Epoch, Rank, Tag
-from daos.cart.framing import Event, Head, Landed, Message, Sent
+from daos.cart.framing import Event, Head, Landed, Message, Sent, unfit
 from daos.cart.protocol import (
     DECODE_ERRORS,
     Procedure,
@@ -280,15 +280,18 @@ class ServerChannel:
             rpc.fail(InvalidError(f"{name} takes no payload, {size} bytes came"))
             return None
         views = self.station.attempt(name, land, rpc)
+        if not isinstance(views, DaosError):
+            room = sum([view.nbytes for view in views])
+            if unfit(views):
+                bug = TypeError("land named memory that is read-only or not contiguous")
+                views = self.station.bug(name, bug)
+            elif room != size:
+                views = InvalidError(f"{name}: the request describes {room} bytes, {size} came")
         if isinstance(views, DaosError):
-            rpc.fail(views)
-            return None
-        room = sum([view.nbytes for view in views])
-        if room != size:
             abort, rpc.abort = rpc.abort, None
             if abort is not None:
                 self.station.tell(name, abort)
-            rpc.fail(InvalidError(f"{name}: the request describes {room} bytes, {size} came"))
+            rpc.fail(views)
             return None
         rpc.payload = views
         self._landing = rpc

@@ -88,6 +88,7 @@ class CallerSession(Framing[TokenT]):
 
         Raises:     InvalidError   body or payload above its limit, deadline or trace id no u64
                     AgainError     too many calls wait already
+                    TypeError      a payload that is not contiguous
         Cost:       O(1)
         """
         assert not self.dead, "the connection is gone"
@@ -107,8 +108,8 @@ class CallerSession(Framing[TokenT]):
             raise AgainError(f"{len(self._calls)} calls are on their way to this peer already")
         size = 0
         if payload:
-            size = self._payload_size(payload, DER.INVAL)
             payload = as_bytes(payload)
+            size = self._payload_size(payload, DER.INVAL)
         rpc_id = self._rpc_id_next
         self._rpc_id_next = rpc_id + 1
         fields = (
@@ -245,6 +246,7 @@ class ServerSession(Framing[None]):
         """Answer a request; `sent` comes back when the payload's memory is free again.
 
         Raises:     DaosError(OVERFLOW)   body or payload above its limit; nothing was queued
+                    TypeError             a payload that is not contiguous; nor was it then
         """
         if len(body) > self.limits.body_size_max:
             raise DaosError(
@@ -253,8 +255,8 @@ class ServerSession(Framing[None]):
             )
         size = 0
         if payload:
-            size = self._payload_size(payload, DER.OVERFLOW)
             payload = as_bytes(payload)
+            size = self._payload_size(payload, DER.OVERFLOW)
         self._answer(request, 0, body, payload, size, sent)
 
     def fail(self, request: Header, error: DaosError) -> None:

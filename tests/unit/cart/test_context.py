@@ -495,6 +495,68 @@ def test_bugs_in_land_and_into_refuse_the_payload() -> None:
     run(scenario)
 
 
+@pytest.mark.expects_warning("bug procedure=put")
+def test_memory_that_cannot_be_written_to_is_refused() -> None:
+    async def scenario(place: Place) -> None:
+        aborted: list[int] = []
+
+        def land(rpc: Rpc[Ask, Answer]) -> list[memoryview]:
+            rpc.abort = lambda: aborted.append(1)
+            return [memoryview(b"1234")]
+
+        place.server.serve(PUT, _buggy, land=land)
+        place.server.serve(ECHO, lambda rpc: rpc.reply(Answer(1), [memoryview(b"data")]))
+        data = [memoryview(b"data")]
+        with pytest.raises(DaosError) as caught:
+            await place.client.call(SERVER, PUT, Ask(1), payload=data, deadline_ns=FAR)
+        assert caught.value.code is DER.MISC
+        assert aborted == [1]
+        for room in (memoryview(b"1234"), memoryview(bytearray(8))[::2]):
+            with pytest.raises(InvalidError, match="read-only or not contiguous"):
+                await place.client.call(SERVER, ECHO, Ask(1), into=[room], deadline_ns=FAR)
+        with pytest.raises(TypeError):
+            await place.client.call(SERVER, PUT, Ask(1), payload=[room], deadline_ns=FAR)
+        assert place.client.statistics().calls == 0
+
+    run(scenario)
+
+
+def test_a_call_made_by_the_last_reply_of_a_breaking_connection() -> None:
+    """The reply and the garbage behind it come in one read."""
+
+    async def scenario(place: Place) -> None:
+        place.server.serve(ECHO, lambda rpc: rpc.reply(Answer(1)))
+        outcomes: list[DaosError | None] = []
+
+        def done(answer: Answer | None, nbytes: int, error: DaosError | None) -> None:
+            outcomes.append(error)
+            if len(outcomes) == 3:
+                place.news.set()
+            elif error is None:
+                place.client.send(SERVER, ECHO, Ask(3), deadline_ns=FAR, done=done)
+
+        await place.echo()
+        for number in (1, 2):
+            place.client.send(SERVER, ECHO, Ask(number), deadline_ns=FAR, done=done)
+        (channel,) = place.server._servers
+        honest = channel.data_to_send
+        garbage = b"?" * 96
+
+        def lies(nbytes_max: int) -> list[bytes | memoryview]:
+            reply = b"".join(honest(nbytes_max))
+            return [reply[: len(reply) // 2] + garbage]
+
+        channel.data_to_send = lies  # type: ignore[method-assign]
+        await place.news.wait()
+        assert outcomes[0] is None
+        codes = [error.code for error in outcomes[1:] if error]
+        assert codes == [DER.UNREACH, DER.UNREACH]
+        assert place.bugs == []
+        assert await place.echo() == Answer(1)
+
+    run(scenario)
+
+
 def test_a_call_that_its_own_into_cancels() -> None:
     async def scenario(place: Place) -> None:
         place.server.serve(ECHO, lambda rpc: rpc.reply(Answer(1), [memoryview(b"data")]))
