@@ -47,6 +47,7 @@ from daos.vos.ilog import (
     MINOR_MAX,
     NO_PUNCH,
     Ilog,
+    IlogEntry,
     Punch,
     Status,
     StatusOf,
@@ -54,6 +55,8 @@ from daos.vos.ilog import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from daos.base.ids import Epoch
 
 # The minor epoch of a punch that is replayed: below that of updates at its epoch, which survive.
@@ -119,28 +122,23 @@ def view(
                 InProgressError   an entry that the caller has to wait for
                 DataLossError     the log is marked as damaged, unless `damaged_ok` (discard,
                                   mark, kill and check)
-    Cost:       O(entries above the newest committed punch)
+    Cost:       O(entries)
     Source:     DAOS src/vos/vos_ilog.c vos_parse_ilog, vos_ilog_fetch_
     """
     if log.flags & CORRUPTED and not damaged_ok:
         raise DataLossError("ilog: marked as damaged")
     bound = max(bound, epoch)
-    create = create_minor = uncommitted = next_punch = uncertain_create = 0
+    live = [
+        (entry, state)
+        for entry in reversed(log.entries)
+        if (state := status(entry)) is not Status.REMOVED
+    ]
+    next_punch, uncertain_create = _ahead(live, epoch, bound)
+    create = create_minor = uncommitted = 0
     prior, prior_any = parent.prior_punch, parent.prior_any_punch
-    empty = True
-    for entry in reversed(log.entries):
-        state = status(entry)
-        if state is Status.REMOVED:
-            continue
-        empty = False
+    for entry, state in live:
         at = entry.epoch
         if at > epoch:
-            if entry.has_punch and at <= bound:
-                raise TxRestartError(f"punched at {at}, within the uncertainty of {epoch}")
-            if entry.has_punch and state is Status.COMMITTED:
-                next_punch = at
-            elif not entry.has_punch and at <= bound:
-                uncertain_create = at
             continue
         if entry.punched_by(prior):
             break
@@ -167,9 +165,25 @@ def view(
         uncommitted,
         next_punch,
         uncertain_create,
-        empty,
+        not live,
         not log.entries or (lo <= log.entries[0].epoch and log.entries[-1].epoch <= epoch),
     )
+
+
+def _ahead(live: Sequence[tuple[IlogEntry, Status]], epoch: int, bound: int) -> tuple[int, int]:
+    """`next_punch` and `uncertain_create`: what newer entries tell, newest first."""
+    next_punch = uncertain_create = 0
+    for entry, state in live:
+        at = entry.epoch
+        if at <= epoch:
+            break
+        if entry.has_punch and at <= bound:
+            raise TxRestartError(f"punched at {at}, within the uncertainty of {epoch}")
+        if entry.has_punch and state is Status.COMMITTED:
+            next_punch = at
+        elif not entry.has_punch and at <= bound:
+            uncertain_create = at
+    return next_punch, uncertain_create
 
 
 def epoch_lo(seen: IlogView, lo: int = 0, *, punched: bool = False, what: str = "entity") -> int:
