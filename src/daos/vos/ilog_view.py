@@ -155,19 +155,10 @@ def view(
         if entry.has_punch:
             prior = max(prior, Punch(at, entry.punch_minor))
             break
-    return IlogView(
-        int(epoch),
-        int(bound),
-        create,
-        create_minor,
-        prior,
-        max(prior, prior_any),
-        uncommitted,
-        next_punch,
-        uncertain_create,
-        not live,
-        not log.entries or (lo <= log.entries[0].epoch and log.entries[-1].epoch <= epoch),
-    )
+    entries = log.entries
+    full_scan = not entries or (lo <= entries[0].epoch and entries[-1].epoch <= epoch)
+    seen = (int(epoch), int(bound), create, create_minor, prior, max(prior, prior_any))
+    return IlogView(*seen, uncommitted, next_punch, uncertain_create, not live, full_scan)
 
 
 def _ahead(live: Sequence[tuple[IlogEntry, Status]], epoch: int, bound: int) -> tuple[int, int]:
