@@ -27,6 +27,7 @@ from tests.model.vos_model import ARRAY, Model, Op, Value, Write
 
 DEVICE_BYTES: Final = 64 << 20
 WAL_BYTES: Final = 512 << 10
+CONFIG: Final = MetaConfig(wal_bytes=WAL_BYTES, batch_sets=16, start_copy=InlineCopy)
 START_NS: Final = 1_700_000_000 * 10**9
 
 
@@ -46,18 +47,20 @@ class FrozenClock:
 class Shard:
     """A shard on one device."""
 
-    def __init__(self, device: BlockDevice, live_path: Path, clock: FrozenClock) -> None:
+    def __init__(
+        self, device: BlockDevice, live_path: Path, clock: FrozenClock, config: MetaConfig
+    ) -> None:
         self.device = device
         self.live_path = live_path
         self.clock = clock
-        self.config = MetaConfig(wal_bytes=WAL_BYTES, batch_sets=16, start_copy=InlineCopy)
+        self.config = config
         self.meta: MetaContext
         self.pool: VosPool
         self.lsn = Lsn(0)
 
     @classmethod
     async def create(cls, live_path: Path) -> Shard:
-        shard = cls(MemoryDevice(DEVICE_BYTES), live_path, FrozenClock())
+        shard = cls(MemoryDevice(DEVICE_BYTES), live_path, FrozenClock(), CONFIG)
         await MetaContext.format(shard.device, uuid=uuid.UUID(int=1), config=shard.config)
         await shard.open()
         return shard
@@ -122,7 +125,7 @@ class Twin:
         verdict = self.model.judge_update(op, *_object_conds(cond))
         try:
             update = self.container.update_begin(
-                op.obj, op.dkey, [_iod(write, cond) for write in op.writes], cond=cond
+                op.obj, op.dkey, [iod_of(write, cond) for write in op.writes], cond=cond
             )
             parts = [data for write in op.writes for _, _, data in write.parts if data]
             for destination, data in zip(update.destinations, parts, strict=True):
@@ -295,7 +298,7 @@ def _pages(
     raise AssertionError("an enumeration does not end")
 
 
-def _iod(write: Write, cond: int) -> Iod:
+def iod_of(write: Write, cond: int) -> Iod:
     own = {"": 0, "insert": int(Cond.AKEY_INSERT), "update": int(Cond.AKEY_UPDATE)}[write.cond]
     recxs = tuple(Recx(lo, hi - lo) for lo, hi, _ in write.parts) if write.kind == ARRAY else ()
     return Iod(
