@@ -122,8 +122,9 @@ class Context:
         """Answer a procedure here from now on.
 
         `handler` is a function that calls `rpc.reply` or `rpc.fail`, now or later, or a coroutine
-        function that has done so when it ends. `land` is asked for the destination of a payload,
-        exactly `rpc.payload_size` bytes, before it comes; without `land` payloads are refused.
+        function that has done so when it ends. `land` is asked for the destination of the payload,
+        exactly `rpc.payload_size` bytes, before it comes, and also when that is 0. Without `land`
+        payloads are refused.
 
         Raises:     ExistsError   it is served already
         """

@@ -430,6 +430,28 @@ def _land(
     return land
 
 
+def test_land_is_asked_for_an_empty_payload_too() -> None:
+    async def scenario(place: Place) -> None:
+        seen: list[object] = []
+
+        def land(rpc: Rpc[Ask, Answer]) -> list[memoryview]:
+            rpc.land_state = "reserved"
+            rpc.abort = _ignore
+            return [memoryview(bytearray(rpc.request.number))]
+
+        def handler(rpc: Rpc[Ask, Answer]) -> None:
+            seen.append((rpc.land_state, rpc.abort))
+            rpc.reply(Answer(rpc.payload_size))
+
+        place.server.serve(PUT, handler, land=land)
+        assert await place.echo(0, PUT) == Answer(0)
+        assert seen == [("reserved", None)]
+        with pytest.raises(InvalidError, match="describes 5 bytes, 0 came"):
+            await place.echo(5, PUT)
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("sizes", [[], [99], [50, 51], [100, 1]])
 def test_a_destination_of_another_size_is_refused_and_aborted(sizes: list[int]) -> None:
     async def scenario(place: Place) -> None:

@@ -189,18 +189,20 @@ class LinkEnd:
         segment = network.segment_size_max
         for piece in pieces:
             source = memoryview(piece)
-            while source:
+            left = len(source)
+            while left:
                 receiver = there.channel
                 if receiver is None or there._ending:
                     return  # it hears nothing more
-                into = receiver.get_buffer(len(source))
-                nbytes = min(len(source), len(into))
+                into = receiver.get_buffer(left)
+                nbytes = min(left, len(into))
                 if segment and nbytes > segment:
                     nbytes = segment
-                into[:nbytes] = source[:nbytes]
+                into[:nbytes] = source if nbytes == left else source[:nbytes]
                 network.copies += 1
                 network.bytes_copied += nbytes
                 receiver.buffer_updated(nbytes)
+                left -= nbytes
                 source = source[nbytes:]
 
     def _finish(self, error: DaosError | None) -> None:
