@@ -247,7 +247,7 @@ class System:
         value = (await rdb.range(_SYSTEM_KEY)).pairs[0].value
         try:
             record = msgspec.msgpack.decode(value, type=SystemRecord)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise CorruptError("system record", offset=0, want=FORMAT, got=str(error)) from error
         if record.format != FORMAT:
             raise NotSupportedError(

@@ -8,8 +8,8 @@ An update, from its header to its reply (steps of `docs/design` "life of a write
             one local transaction in the open WAL group
     reply   when that group is durable
 
-A fetch answers when its bytes are read and verified and the log is durable up to everything it
-saw: a value, a miss, a failed condition alike. So does an error that depends on stored state
+A fetch reads, verifies and answers once the log is durable up to everything it saw: a value, a
+miss, a failed condition alike. So does an error that depends on stored state
 (`error.lsn`). Nothing here decides what a request means: `core` and `vos` do.
 Source: DAOS src/object/srv_obj.c ds_obj_rw_handler, ds_obj_enum_handler, ds_obj_punch_handler.
 """
@@ -174,14 +174,24 @@ class _ObjectService:
             _answer(rpc, handle, fetch.lsn, lambda: rpc.reply(reply))
             return
 
+        def fail(error: DaosError) -> None:
+            container.fetch_end(fetch)
+            rpc.fail(error)
+
+        def durable(error: DaosError | None) -> None:
+            if error is not None:
+                fail(error)
+            else:
+                container.fetch_read(fetch, read)
+
         def read(error: DaosError | None) -> None:
             if error is not None:
-                container.fetch_end(fetch)
-                rpc.fail(error)
-                return
-            _answer(rpc, handle, fetch.lsn, lambda: _reply_fetch(rpc, handle, fetch, epoch))
+                fail(error)
+            else:
+                _reply_fetch(rpc, handle, fetch, epoch)
 
-        container.fetch_read(fetch, read)
+        # In this order: the bytes of a group in flight are not on the device yet.
+        handle.shard.meta.when_durable(fetch.lsn, durable)
 
     # Enumeration and queries
 

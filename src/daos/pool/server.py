@@ -241,7 +241,7 @@ def parse_record(kind: type[_RecordT], value: bytes, what: str) -> _RecordT:
     """A metadata record. Raises: CorruptError if the bytes are none of this kind."""
     try:
         return msgspec.msgpack.decode(value, type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptError(f"{what} record ({error})", offset=0, want=1, got=0) from error
 
 
