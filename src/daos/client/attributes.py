@@ -74,7 +74,7 @@ class Attributes:
     ) -> None:
         """Set and delete several, all or nothing. Raises: InvalidError, NotFoundError."""
         put = {name: bytes(readable(value)) for name, value in values.items()}
-        with self._owner._operation(timeout) as call:
+        with self._owner._operation(timeout, write=True) as call:
             await self._keeper.set_attrs(put, tuple(delete), call)
 
 
@@ -103,7 +103,7 @@ class Properties:
 
     async def update(self, values: Mapping[str, str], *, timeout: float | None = None) -> None:
         """Change several, all or nothing. Raises: InvalidError, AccessError."""
-        with self._owner._operation(timeout) as call:
+        with self._owner._operation(timeout, write=True) as call:
             await self._keeper.set_props(texts(values), call)
 
 

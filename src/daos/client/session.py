@@ -1,8 +1,8 @@
 """What all handles of one client share, and what they have in common.
 
-A public call is an *operation*: it checks that its handle is open, turns `timeout` into one absolute
-deadline, draws one trace id, and is counted while it runs. `Session.drain` waits for the count to
-come down, so that closing lets work finish first and gives up on the rest.
+A public call is an *operation*: it checks that its handle is open, turns `timeout` into one
+absolute deadline, draws one trace id, and is counted while it runs. `Session.drain` waits for the
+count to come down, so that closing lets work finish first and gives up on the rest.
 
     client ---> pool ---> container ---> object, key-value, array
        a handle is open while it and everything above it is
@@ -17,24 +17,36 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 from daos.base.clock import Clock, Rng, uuid_from
-from daos.base.errors import CanceledError, InvalidError, ShutdownError, StaleHandleError
+from daos.base.errors import (
+    DER,
+    AccessError,
+    CanceledError,
+    DaosError,
+    InvalidError,
+    ShutdownError,
+    StaleHandleError,
+)
 from daos.base.ids import U64_MAX
 from daos.cart.context import Context, Endpoint
 from daos.object.client import Call
 
-__all__ = ["AsyncIterator", "Call", "Handle", "Opening", "Operation", "Session"]
+__all__ = ["Call", "Handle", "Opening", "Operation", "Session"]
 
 # How long `drain` lets operations finish, and what closing a handle at the server may take: both
 # together leave a client closed within a second.
 DRAIN_S: Final = 0.4
 CLOSE_S: Final = 0.3
 _NS_PER_S: Final = 1_000_000_000
+
+_NO_ANSWER: Final = frozenset({DER.TIMEDOUT, DER.CANCELED, DER.UNREACH})
+
+ReplyT = TypeVar("ReplyT")
 
 
 class Operation:
@@ -63,8 +75,6 @@ class Session:
     rng: Rng
     service: Endpoint  # of the management service
     default_timeout: float  # seconds
-    owner: str
-    group: str
     client: bytes = b""  # 16 bytes, this instance
     closing: bool = False
     running: int = 0  # operations
@@ -122,13 +132,15 @@ class Session:
 
 
 class Handle:
-    """Something open. Closing it closes what was opened through it."""
+    """Something open. Closing it closes what was opened through it, first."""
 
     def __init__(self, session: Session, parent: Handle | None, *, writable: bool) -> None:
         self._session = session
         self._parent = parent
         self._writable = writable
         self._closed = False
+        # What a service knows of, opened through this handle; in order of opening.
+        self._children: dict[Handle, None] = {}
 
     @property
     def closed(self) -> bool:
@@ -147,16 +159,49 @@ class Handle:
 
     async def close(self) -> None:
         """Close the handle; later calls raise StaleHandleError. Idempotent."""
+        if self._closed:
+            return
         self._closed = True
+        for child in reversed(self._children):
+            await child.close()
+        self._children.clear()
+        if self._parent is not None:
+            self._parent._children.pop(self, None)
+        await self._release()
 
-    def _operation(self, timeout: float | None) -> Operation:
-        """Begin a public call. Raises: StaleHandleError, ShutdownError, InvalidError."""
+    async def _release(self) -> None:
+        """Tell the service that the handle is gone, where one knows of it."""
+
+    async def _opening(self, child: Handle, request: Awaitable[ReplyT]) -> ReplyT:
+        """Await the request that makes a service know `child`.
+
+        The child is on our list before that, and stays there unless the service has refused: what
+        became of a request without an answer, closing us makes sure that the handle is gone.
+        """
+        self._children[child] = None
+        try:
+            return await request
+        except DaosError as error:
+            if error.code not in _NO_ANSWER:
+                del self._children[child]
+            raise
+
+    def _operation(self, timeout: float | None, *, write: bool = False) -> Operation:
+        """Begin a public call.
+
+        Raises: StaleHandleError, ShutdownError, InvalidError; AccessError (write on read-only)
+        """
         handle: Handle | None = self
         while handle is not None:
             if handle._closed:
                 raise StaleHandleError(f"{handle} is closed")
             handle = handle._parent
+        if write and not self._writable:
+            raise AccessError(f"{self} is open read-only")
         return self._session.operation(timeout)
+
+    async def __aenter__(self) -> Self:
+        return self
 
     async def __aexit__(
         self,
@@ -167,13 +212,7 @@ class Handle:
         await self.close()
 
 
-class Closable(Protocol):
-    """What `Opening` gives out."""
-
-    async def close(self) -> None: ...
-
-
-HandleT = TypeVar("HandleT", bound=Closable)
+HandleT = TypeVar("HandleT", bound=Handle)
 
 
 class Opening(Generic[HandleT]):

@@ -100,14 +100,16 @@ class Snapshot(NamedTuple):
     name: str
 
 
-class Extents(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Extents:
     """Array records for `update_many`: data at offsets, both in records of `record_size` bytes."""
 
     record_size: int
     pieces: Sequence[tuple[int, BufferLike]]
 
 
-class Range(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Range:
     """Records [offset, offset + count) of an array akey, for `fetch_many`."""
 
     akey: Key
@@ -115,7 +117,8 @@ class Range(NamedTuple):
     count: int
 
 
-class Extent(NamedTuple):
+@dataclass(frozen=True, slots=True, order=True)
+class Extent:
     """Records [offset, offset + count) that exist, and the epoch that wrote them."""
 
     offset: int

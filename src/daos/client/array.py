@@ -1,0 +1,305 @@
+"""A one-dimensional array of equal cells, cut into chunks over integer dkeys.
+
+    write [offset, +n) --chunks.pieces--> one object update for each dkey --Batch--> targets
+
+A write or read is one batch: its pieces go out together, a bounded number at a time, each a slice
+of the caller's memory. A piece is atomic, the whole is not: after an error, or for a reader in
+between, some pieces may be written and others not. The reader of a snapshot sees no such thing.
+
+The size is not stored; it is one past the last record that exists, so that two writers need not
+agree on it. Holes are zero, reads beyond the end are short. `resize` beyond the end writes one zero
+cell there.
+
+Source: DAOS src/client/array/dc_array.c; internals §5.13. Ours: holes are zero in every array type
+(the reference leaves memory untouched where type is not ARRAY_BYTE).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from daos.base.errors import ExistsError, InvalidError, NotFoundError
+from daos.base.ids import U64_MAX, GroupIndex, ObjectType
+from daos.base.iod import Cond, Iod, IodType, QueryFlag, Recx
+from daos.client import chunks
+from daos.client.chunks import AKEY, METADATA_DKEY, Geometry, Piece
+from daos.client.execute import execute
+from daos.client.landing import RecordsLanding, ValueLanding
+from daos.client.memory import new_bytes, readable, writable
+from daos.client.objectio import RUNNING_MAX, ObjectIo, settle_epoch, settle_fetch
+from daos.client.session import Call, Handle
+from daos.client.shardlist import dkey_sources
+from daos.client.task import Batch, Start
+from daos.client.values import check_count
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable
+
+    from typing_extensions import Buffer as BufferLike
+
+CHUNK_DEFAULT: Final = 1 << 20  # records
+
+# One request carries no more than this of a chunk: a target has bounded memory for payloads.
+PIECE_BYTES_MAX: Final = 4 << 20
+# Pieces on their way at once; with the default chunk 16 MiB.
+PIECES_RUNNING_MAX: Final = 16
+# A hole over so many chunks is punched without asking which of them there are.
+CHUNKS_UNLISTED_MAX: Final = 64
+# A read of more than this asks for the size first: memory is taken for what exists only.
+READ_UNSIZED_MAX: Final = 1 << 20
+
+_CREATE: Final = Cond.DKEY_INSERT | Cond.AKEY_INSERT
+_OPEN: Final = Cond.DKEY_FETCH | Cond.AKEY_FETCH
+
+
+class Array(Handle):
+    """An array through one container handle; made by `container.array`."""
+
+    def __init__(self, parent: Handle, io: ObjectIo, geometry: Geometry) -> None:
+        super().__init__(parent._session, parent, writable=parent.writable)
+        self.oid = io.oid
+        self.cell_size = geometry.cell_size
+        self.chunk_size = geometry.chunk_size
+        self._io = io
+        self._geometry = geometry
+        self._piece_max = max(1, PIECE_BYTES_MAX // geometry.cell_size)
+
+    @property
+    def size(self) -> Awaitable[int]:
+        """One past the last record that exists, in records."""
+        return self.get_size()
+
+    async def get_size(self, *, timeout: float | None = None) -> int:
+        """As `size`, with a timeout."""
+        with self._operation(timeout) as call:
+            return await self._size(call)
+
+    async def write(self, offset: int, data: BufferLike, *, timeout: float | None = None) -> int:
+        """Make `data` the content of records from `offset` on; how many. Durable on return.
+
+        Shapes:     data is C-contiguous, a whole number of cells; not copied, so leave it alone
+        Units:      offset in records
+        Atomicity:  each chunk for itself
+        Raises:     InvalidError, NoSpaceError, AccessError
+        """
+        view = readable(data)
+        if view.nbytes % self.cell_size:
+            raise InvalidError(
+                f"{view.nbytes} bytes are no whole number of {self.cell_size}-byte cells"
+            )
+        count = view.nbytes // self.cell_size
+        self._check_range(offset, count)
+        with self._operation(timeout, write=True) as call:
+            batch = Batch(running_max=PIECES_RUNNING_MAX)
+            for piece in self._pieces(offset, count):
+                lo, hi = piece.position, piece.position + piece.count
+                payload = view[lo * self.cell_size : hi * self.cell_size]
+                iod = self._iod(piece, self.cell_size)
+                batch.add(self._io.update(piece.dkey, (iod,), [payload], call=call))
+            await execute(batch)
+        return count
+
+    async def read(
+        self,
+        offset: int,
+        count: int,
+        into: BufferLike | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> bytes | int:
+        """Records [offset, offset + count), fewer at the end of the array; holes are zero.
+
+        Gives bytes, or with `into` the number of records that went there; memory behind them is
+        left alone.
+
+        Units:   offset, count in records
+        Raises:  InvalidError (range, `into` too small or read-only), ChecksumError
+        """
+        self._check_range(offset, count)
+        view = None if into is None else writable(into)
+        if view is not None and view.nbytes < count * self.cell_size:
+            raise InvalidError(
+                f"{count} cells of {self.cell_size} bytes do not fit into {view.nbytes} bytes"
+            )
+        with self._operation(timeout) as call:
+            size = None
+            if count * self.cell_size > READ_UNSIZED_MAX:
+                size = await self._size(call)
+                count = max(0, min(count, size - offset))
+            result = b""
+            if view is None:
+                result, view = new_bytes(count * self.cell_size)
+            found = await self._read(offset, count, view, size, call)
+        if into is not None:
+            return found
+        return result if found == count else result[: found * self.cell_size]
+
+    async def resize(self, size: int, *, timeout: float | None = None) -> None:
+        """Cut the array at `size` records, or extend it with a zero cell at the new end.
+
+        Atomicity: none; other writers beyond the new end may survive
+        Raises:    InvalidError, AccessError, NoSpaceError
+        """
+        check_count(size, "size")
+        self._check_range(size, 0)
+        with self._operation(timeout, write=True) as call:
+            if size < await self._size(call):
+                await self._truncate(size, call)
+            if size and await self._size(call) < size:
+                (piece,) = self._pieces(size - 1, 1)
+                iod = self._iod(piece, self.cell_size)
+                zero = memoryview(bytes(self.cell_size))
+                await settle_epoch(self._io.update(piece.dkey, (iod,), [zero], call=call))
+
+    async def punch(self, offset: int, count: int, *, timeout: float | None = None) -> None:
+        """Make a hole of records [offset, offset + count); at the end this shortens the array.
+
+        Atomicity: each chunk for itself
+        Raises:    InvalidError, AccessError
+        """
+        self._check_range(offset, count)
+        with self._operation(timeout, write=True) as call:
+            chunk, end = self.chunk_size, offset + count
+            async for numbers in self._existing(offset // chunk, -(-end // chunk), call):
+                batch = Batch(running_max=RUNNING_MAX)
+                for number in numbers:
+                    index, length = chunks.overlap(self._geometry, number, offset, end)
+                    batch.add(self._hole(number, index, length, call))
+                await execute(batch)
+
+    async def destroy(self, *, timeout: float | None = None) -> None:
+        """Remove the array with its metadata. Raises: AccessError."""
+        with self._operation(timeout, write=True) as call:
+            batch = Batch(running_max=RUNNING_MAX)
+            for group in range(len(self._io.layout.groups)):
+                batch.add(self._io.punch_shard(GroupIndex(group), call=call))
+            await execute(batch)
+
+    async def _read(
+        self, offset: int, count: int, view: memoryview, size: int | None, call: Call
+    ) -> int:
+        """Read into `view`; how many records there were. `size` None: not known yet."""
+        batch = Batch(running_max=PIECES_RUNNING_MAX)
+        landings: list[tuple[Piece, RecordsLanding]] = []
+        for piece in self._pieces(offset, count):
+            lo, hi = piece.position, piece.position + piece.count
+            landing = RecordsLanding(
+                view[lo * self.cell_size : hi * self.cell_size], self.cell_size
+            )
+            landings.append((piece, landing))
+            iod = self._iod(piece, self.cell_size)
+            batch.add(self._io.fetch(piece.dkey, (iod,), landing.into, call=call))
+        await execute(batch)
+        end = max(
+            (piece.position + landing.end for piece, landing in landings if landing.end), default=0
+        )
+        if end < count:
+            # The tail may be a hole, or beyond the end of the array.
+            if size is None:
+                size = await self._size(call)
+            end = max(end, min(count, size - offset))
+        for piece, landing in landings:
+            landing.fill(max(0, min(piece.count, end - piece.position)))
+        return end
+
+    async def _size(self, call: Call) -> int:
+        flags = QueryFlag.MAX | QueryFlag.DKEY | QueryFlag.RECX
+        found = await self._io.query(flags, akey=AKEY, call=call)
+        if found is None or found.recx is None:
+            return 0
+        number = int.from_bytes(found.dkey, "little")
+        return (number - 1) * self.chunk_size + found.recx.end if number else 0
+
+    async def _truncate(self, size: int, call: Call) -> None:
+        """Hide all records from `size` on. The first chunk keeps its dkey, as in the reference."""
+        number, index = divmod(size, self.chunk_size)
+        if index or not number:
+            await settle_epoch(self._hole(number, index, self.chunk_size - index, call))
+            number += 1
+        async for numbers in self._existing(number, U64_MAX, call):
+            batch = Batch(running_max=RUNNING_MAX)
+            for gone in numbers:
+                batch.add(self._io.punch(chunks.dkey_of(gone), call=call))
+            await execute(batch)
+
+    async def _existing(self, lo: int, hi: int, call: Call) -> AsyncGenerator[list[int]]:
+        """Numbers of the chunks in [lo, hi) that there are, page by page; a few untested."""
+        if hi - lo <= CHUNKS_UNLISTED_MAX:
+            yield list(range(lo, hi))
+            return
+        for fetch in dkey_sources(self._io, b""):
+            anchor, eof = b"", False
+            while not eof:
+                keys, anchor, eof = await fetch(anchor, call)
+                yield [int(key) - 1 for key in keys if lo < int(key) <= hi]
+
+    def _hole(self, number: int, index: int, count: int, call: Call) -> Start:
+        iod = Iod(AKEY, IodType.ARRAY, 0, (Recx(index, count),))
+        return self._io.update(chunks.dkey_of(number), (iod,), [], call=call)
+
+    def _pieces(self, offset: int, count: int) -> list[Piece]:
+        return list(chunks.pieces(self._geometry, offset, count, piece_max=self._piece_max))
+
+    def _iod(self, piece: Piece, record_size: int) -> Iod:
+        return Iod(AKEY, IodType.ARRAY, record_size, (Recx(piece.index, piece.count),))
+
+    def _check_range(self, offset: int, count: int) -> None:
+        end = check_count(offset, "offset") + check_count(count, "count")
+        if end > U64_MAX:
+            raise InvalidError(f"records [{offset}, +{count}) reach past 2**64")
+
+    def __repr__(self) -> str:
+        return f"<Array {self.oid}, cells of {self.cell_size} bytes>"
+
+
+async def open_array(
+    parent: Handle,
+    io: ObjectIo,
+    *,
+    cell_size: int,
+    chunk_size: int,
+    create: bool,
+    timeout: float | None,
+) -> Array:
+    """Open or make the array `io` reaches; see `Container.array`."""
+    if not io.oid.type.is_array:
+        raise InvalidError(f"object {io.oid} is of type {io.oid.type.name}, no array type")
+    geometry = Geometry(cell_size, chunk_size).check()
+    if io.oid.type is ObjectType.ARRAY:
+        if create:
+            await _write_metadata(parent, io, geometry, timeout)
+        else:
+            geometry = await _read_metadata(parent, io, geometry, timeout)
+    elif io.oid.type is ObjectType.ARRAY_BYTE and cell_size != 1:
+        raise InvalidError(f"a byte array has cells of 1 byte, not {cell_size}")
+    return Array(parent, io, geometry)
+
+
+async def _write_metadata(
+    parent: Handle, io: ObjectIo, geometry: Geometry, timeout: float | None
+) -> None:
+    value = memoryview(geometry.emit())
+    iod = Iod(AKEY, IodType.SINGLE, value.nbytes)
+    with parent._operation(timeout, write=True) as call:
+        try:
+            await settle_epoch(io.update(METADATA_DKEY, (iod,), [value], cond=_CREATE, call=call))
+        except ExistsError:
+            raise ExistsError(f"array {io.oid} exists") from None
+
+
+async def _read_metadata(
+    parent: Handle, io: ObjectIo, asked: Geometry, timeout: float | None
+) -> Geometry:
+    landing = ValueLanding()
+    iod = Iod(AKEY, IodType.SINGLE, 0)
+    with parent._operation(timeout) as call:
+        try:
+            await settle_fetch(io.fetch(METADATA_DKEY, (iod,), landing.into, cond=_OPEN, call=call))
+        except NotFoundError:
+            raise NotFoundError(f"there is no array {io.oid}") from None
+    stored = Geometry.parse(landing.value)
+    for name, default in (("cell_size", 1), ("chunk_size", CHUNK_DEFAULT)):
+        wanted, kept = getattr(asked, name), getattr(stored, name)
+        if wanted not in (default, kept):
+            raise InvalidError(f"array {io.oid} has {name} {kept}, not {wanted}")
+    return stored

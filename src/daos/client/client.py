@@ -1,0 +1,90 @@
+"""A client: from a label to an open pool; the root of every handle.
+
+    Client --pool(label)--> Pool --container(label)--> Container --> Object, KeyValue, Array
+
+Closing it ends every call within a second: what runs finishes, or hears CanceledError; then every
+handle is given back to its service.
+
+Source: DAOS src/client/api/init.c, pool.c
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from daos.base.clock import Clock, Rng
+from daos.base.ids import SYSTEM_TAG, Rank
+from daos.cart.context import Context, Endpoint
+from daos.client.admin import SERVICE
+from daos.client.memory import Buffer
+from daos.client.pool import Pool
+from daos.client.session import Handle, Opening, Session
+from daos.mgmt.client import ManagementClient
+from daos.pool.client import PoolClient
+from daos.pool.core import check_flags
+
+
+class Client(Handle):
+    """A connection to one system. Owns its CaRT context; made by a composition root."""
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        clock: Clock,
+        rng: Rng,
+        service: Endpoint = SERVICE,
+        timeout: float = 60.0,
+    ) -> None:
+        """Units: timeout in seconds, for calls that name none."""
+        session = Session(
+            context=context, clock=clock, rng=rng, service=service, default_timeout=timeout
+        )
+        super().__init__(session, None, writable=True)
+        self.context = context
+        self._management = ManagementClient(context, service)
+
+    def pool(
+        self, label_or_uuid: str | UUID, flags: str = "rw", *, timeout: float | None = None
+    ) -> Opening[Pool]:
+        """Connect to a pool. flags: "r", "rw", or "ex" (nobody else may be connected).
+
+        Raises: NotFoundError, BusyError (somebody else holds it, or is there), InvalidError
+        """
+        return Opening(lambda: self._connect(str(label_or_uuid), check_flags(flags), timeout))
+
+    def buffer(self, nbytes: int) -> Buffer:
+        """Page-aligned memory that values are read into and written from without a copy.
+
+        Raises: InvalidError (less than one byte), MemoryError
+        """
+        return Buffer(nbytes)
+
+    async def close(self) -> None:
+        """Close every pool, end every call. Idempotent.
+
+        Calls in flight finish, or raise CanceledError; either within a second.
+        """
+        if not self._closed:
+            await self._session.drain()
+        try:
+            await super().close()
+        finally:
+            await self.context.close()
+
+    async def _connect(self, name: str, flags: str, timeout: float | None) -> Pool:
+        with self._operation(timeout) as call:
+            record = await self._management.pool_find(name, call)
+            link = PoolClient(
+                context=self.context,
+                endpoint=Endpoint(Rank(record.service_ranks[0]), SYSTEM_TAG),
+                pool=record.uuid,
+                handle=self._session.new_id(),
+            )
+            pool = Pool(self._session, self, link, writable=flags != "r")
+            connected = link.connect(self._session.client, flags, call)
+            pool._attach(await self._opening(pool, connected))
+            return pool
+
+    def __repr__(self) -> str:
+        return "<Client>"

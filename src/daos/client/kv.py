@@ -1,0 +1,268 @@
+"""A flat key-value object: a dkey for each key, its value single, under the akey "0".
+
+New ones are of type KV_LEXICAL, so that `scan` goes in order of the keys; KV_HASHED ones are
+enumerated in no order. Keys are spread over the shards by hash, so a scan merges all of them.
+An empty value is a value: the key exists.
+
+Source: DAOS src/client/kv/dc_kv.c; internals §5.13. Ours: order across shards, put_many, get_many
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from daos.base.errors import InvalidError, KeyNotFoundError, NotFoundError, RecordTooBigError
+from daos.base.ids import GroupIndex, KeyKind
+from daos.base.iod import Cond, Iod, IodType
+from daos.client.execute import execute
+from daos.client.landing import REQUEST_BYTES_MAX, ValueLanding
+from daos.client.listing import Listing
+from daos.client.memory import readable, writable
+from daos.client.objectio import RUNNING_MAX, ObjectIo, or_missing, settle_epoch, settle_fetch
+from daos.client.session import Handle
+from daos.client.shardlist import dkey_sources, key_anchor
+from daos.client.task import Batch
+from daos.client.values import Key, encode_key
+from daos.object.core import check_key
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer as BufferLike
+
+KvKey: TypeAlias = str | bytes | int  # int: for integer-key types
+
+AKEY: Final = b"0"
+
+
+class KeyValue(Handle):
+    """A flat key-value object. Its synchronous face is a MutableMapping as well.
+
+    Keys are bytes, or str (UTF-8); listings give bytes, or str with `text`.
+    """
+
+    def __init__(self, parent: Handle, io: ObjectIo, *, text: bool) -> None:
+        """Raises: InvalidError (the id is of another type)."""
+        if not io.oid.type.is_kv:
+            raise InvalidError(f"object {io.oid} is of type {io.oid.type.name}, no key-value type")
+        super().__init__(parent._session, parent, writable=parent.writable)
+        self.oid = io.oid
+        self.text = text
+        self._io = io
+        self._kind = io.oid.type.dkey_kind
+
+    async def put(
+        self, key: KvKey, value: BufferLike, *, cond: int = 0, timeout: float | None = None
+    ) -> None:
+        """Make `value` the value of `key`. Durable on return. cond: KEY_INSERT, KEY_UPDATE.
+
+        Atomicity:  all or nothing
+        Raises:     ExistsError, NotFoundError (cond), NoSpaceError, InvalidError (empty key),
+                    RecordTooBigError, AccessError
+        """
+        view = _value(value)
+        with self._operation(timeout, write=True) as call:
+            iods, views = _put(view)
+            request = self._io.update(self._key(key), iods, views, cond=cond, call=call)
+            await settle_epoch(request)
+
+    async def get(
+        self,
+        key: KvKey,
+        default: bytes | None = None,
+        *,
+        cond: int = 0,
+        timeout: float | None = None,
+    ) -> bytes | None:
+        """The value of `key`, or `default`. With cond KEY_GET a missing key is an error.
+
+        Raises: KeyNotFoundError (cond), InvalidError (empty key), ChecksumError
+        """
+        landing = ValueLanding()
+        with self._operation(timeout) as call:
+            request = self._io.fetch(
+                self._key(key), _GET, landing.into, cond=cond or Cond.KEY_GET, call=call
+            )
+            try:
+                await settle_fetch(request)
+            except NotFoundError:
+                if cond:
+                    raise _missing(key) from None
+                return default
+            return landing.value
+
+    async def get_into(self, key: KvKey, into: BufferLike, *, timeout: float | None = None) -> int:
+        """Read the value of `key` into memory of the caller's; its size in bytes.
+
+        Raises: KeyNotFoundError, RecordTooBigError (the value is larger than `into`), InvalidError
+        """
+        landing = ValueLanding(writable(into))
+        with self._operation(timeout) as call:
+            request = self._io.fetch(
+                self._key(key), _GET, landing.into, cond=Cond.KEY_GET, call=call
+            )
+            try:
+                return (await settle_fetch(request)).sizes[0]
+            except NotFoundError:
+                raise _missing(key) from None
+
+    async def size(self, key: KvKey, *, timeout: float | None = None) -> int:
+        """Bytes of the value of `key`; 0 if absent."""
+        with self._operation(timeout) as call:
+            request = self._io.fetch(self._key(key), _GET, None, call=call)
+            return (await settle_fetch(request)).sizes[0]
+
+    async def contains(self, key: KvKey, *, timeout: float | None = None) -> bool:
+        """Whether there is a value under `key`, be it empty."""
+        with self._operation(timeout) as call:
+            request = self._io.fetch(self._key(key), _GET, None, cond=Cond.KEY_GET, call=call)
+            try:
+                await settle_fetch(request)
+            except NotFoundError:
+                return False
+            return True
+
+    async def remove(self, key: KvKey, *, cond: int = 0, timeout: float | None = None) -> None:
+        """Forget `key`. With cond KEY_REMOVE a missing key is an error, else it is none.
+
+        Raises: KeyNotFoundError (cond), AccessError, InvalidError
+        """
+        with self._operation(timeout, write=True) as call:
+            try:
+                await settle_epoch(self._io.punch(self._key(key), cond=cond, call=call))
+            except NotFoundError:
+                raise _missing(key) from None
+
+    async def put_many(
+        self,
+        items: Mapping[KvKey, BufferLike] | Iterable[tuple[KvKey, BufferLike]],
+        *,
+        cond: int = 0,
+        timeout: float | None = None,
+    ) -> None:
+        """Put several, in parallel, each atomically. The first error stops the rest.
+
+        Raises: as put
+        """
+        pairs = items.items() if isinstance(items, Mapping) else items
+        puts = [(self._key(key), _value(value)) for key, value in pairs]
+        with self._operation(timeout, write=True) as call:
+            batch = Batch(running_max=RUNNING_MAX)
+            for key, view in puts:
+                iods, views = _put(view)
+                batch.add(self._io.update(key, iods, views, cond=cond, call=call))
+            await execute(batch)
+
+    async def get_many(
+        self, keys: Iterable[KvKey], *, timeout: float | None = None
+    ) -> dict[KvKey, bytes | None]:
+        """The values of several keys, in parallel; None for those that are missing.
+
+        Raises: as get
+        """
+        wanted = list(keys)
+        landings = [ValueLanding() for _ in wanted]
+        with self._operation(timeout) as call:
+            batch = Batch(running_max=RUNNING_MAX)
+            for key, landing in zip(wanted, landings, strict=True):
+                request = self._io.fetch(
+                    self._key(key), _GET, landing.into, cond=Cond.KEY_GET, call=call
+                )
+                batch.add(or_missing(request))
+            await execute(batch)
+        return {
+            key: None if task.result is None else landing.value
+            for key, task, landing in zip(wanted, batch.tasks, landings, strict=True)
+        }
+
+    def scan(
+        self,
+        prefix: KvKey = b"",
+        start: KvKey = b"",
+        *,
+        anchor: bytes = b"",
+        timeout: float | None = None,
+    ) -> Listing[Key, KvKey]:
+        """The keys that begin with `prefix`, from `start` on; in order unless they are hashed.
+
+        Raises: InvalidError (no order to start in, a prefix of integers)
+        Cost:   `start` skips at the client: keys before it are listed too
+        """
+        if start and self._kind is KeyKind.HASHED:
+            raise InvalidError("hashed keys have no order to start in; scan them all")
+        if prefix and self._kind is KeyKind.UINT64:
+            raise InvalidError("integer keys have no prefix")
+        first = self._key(start) if start else b""
+        return Listing(
+            self,
+            dkey_sources(self._io, self._key(prefix) if prefix else b"", first),
+            self._given,
+            decoder=key_anchor(self._kind),
+            ordered=self._kind is not KeyKind.HASHED,
+            anchor=anchor,
+            timeout=timeout,
+        )
+
+    async def items(
+        self, prefix: KvKey = b"", start: KvKey = b"", *, timeout: float | None = None
+    ) -> AsyncGenerator[tuple[KvKey, bytes]]:
+        """Keys with their values, as `scan`; a page of values is fetched in parallel."""
+        listing = self.scan(prefix, start, timeout=timeout)
+        while await listing.turn():
+            for pair in (await self._present(listing.take(), timeout)).items():
+                yield pair
+
+    async def count(self, *, timeout: float | None = None) -> int:
+        """How many keys there are. Cost: lists them all; `timeout` is for each page."""
+        listing, count = self.scan(timeout=timeout), 0
+        while await listing.turn():
+            count += len(listing.take())
+        return count
+
+    async def clear(self, *, timeout: float | None = None) -> None:
+        """Forget every key. One shard after the other becomes empty. Raises: AccessError."""
+        with self._operation(timeout, write=True) as call:
+            batch = Batch(running_max=RUNNING_MAX)
+            for group in range(len(self._io.layout.groups)):
+                batch.add(self._io.punch_shard(GroupIndex(group), call=call))
+            await execute(batch)
+
+    async def _present(self, keys: Sequence[KvKey], timeout: float | None) -> dict[KvKey, bytes]:
+        """What is there of some keys; those removed since they were listed are left out."""
+        values = await self.get_many(keys, timeout=timeout)
+        return {key: value for key, value in values.items() if value is not None}
+
+    def _key(self, key: KvKey) -> bytes:
+        if isinstance(key, str):
+            key = key.encode("utf-8", "surrogateescape")
+        encoded = encode_key(key, self._kind, "key")
+        check_key(encoded, self._kind, "key")
+        return encoded
+
+    def _given(self, key: Key) -> KvKey:
+        if self.text and isinstance(key, bytes):
+            return key.decode("utf-8", "surrogateescape")
+        return key
+
+    def __repr__(self) -> str:
+        return f"<KeyValue {self.oid}>"
+
+
+_GET: Final = (Iod(AKEY, IodType.SINGLE, 0),)
+
+
+def _value(value: BufferLike) -> memoryview:
+    view = readable(value)
+    if view.nbytes > REQUEST_BYTES_MAX:
+        raise RecordTooBigError(
+            f"{view.nbytes} bytes given; a value has at most {REQUEST_BYTES_MAX}"
+        )
+    return view
+
+
+def _put(view: memoryview) -> tuple[tuple[Iod, ...], list[memoryview]]:
+    """Descriptor and payload; an empty value is a descriptor without payload."""
+    return (Iod(AKEY, IodType.SINGLE, view.nbytes),), [view] if view.nbytes else []
+
+
+def _missing(key: KvKey) -> KeyNotFoundError:
+    return KeyNotFoundError(f"there is no key {key!r}")

@@ -1,0 +1,459 @@
+"""An object with two levels of keys: dkey (which shard), akey (which value).
+
+    update/fetch     a single value under an akey, replaced as a whole
+    write/read       an array of equal records under an akey, any range of them
+    update_many      several akeys below one dkey, one atomic update
+    punch*           hide from now on; older snapshots still see it
+
+An akey keeps one kind of value, and an array akey one record size, for life. Each call below one
+dkey is one request to one target; `punch` and enumeration of dkeys visit all shards.
+
+An empty value is a value: `update(d, a, b"")` makes the akey exist, `fetch` gives b"" then, and
+None where there is no such akey. In `fetch_many` both are None.
+
+Source: DAOS src/include/daos_obj.h, src/object/cli_obj.c; features §5.2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from daos.base.errors import InvalidError, NotFoundError, RecordTooBigError
+from daos.base.ids import Epoch, GroupIndex, KeyKind
+from daos.base.iod import Cond, Iod, IodType, QueryFlag, Recx
+from daos.client.execute import execute
+from daos.client.landing import (
+    REQUEST_BYTES_MAX,
+    ManyLanding,
+    RecordsLanding,
+    ValueLanding,
+)
+from daos.client.listing import PAGE_ENTRIES, Fetch, Listing, Page
+from daos.client.memory import check_fits, new_bytes, readable, writable
+from daos.client.objectio import RUNNING_MAX, ObjectIo, settle_epoch, settle_fetch
+from daos.client.session import Call, Handle
+from daos.client.shardlist import dkey_sources, key_anchor
+from daos.client.task import Batch
+from daos.client.values import (
+    Extent,
+    Extents,
+    Key,
+    Range,
+    Value,
+    check_count,
+    decode_key,
+    encode_key,
+)
+from daos.object.core import IODS_MAX
+from daos.placement.layout import Layout
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer as BufferLike
+
+_EXISTS: Final = Cond.DKEY_FETCH | Cond.AKEY_FETCH
+
+_EXTENT_ANCHOR: Final = msgspec.msgpack.Decoder(tuple[Extent | None, list[bytes | None]])
+
+
+class Object(Handle):
+    """One object through one container handle; holds nothing on any server."""
+
+    def __init__(self, parent: Handle, io: ObjectIo, *, writable: bool) -> None:
+        super().__init__(parent._session, parent, writable=writable)
+        self.oid = io.oid
+        self._io = io
+        self._dkey_kind = io.oid.type.dkey_kind
+        self._akey_kind = io.oid.type.akey_kind
+
+    async def update(
+        self,
+        dkey: Key,
+        akey: Key,
+        value: BufferLike,
+        *,
+        cond: int = 0,
+        timeout: float | None = None,
+    ) -> None:
+        """Make `value` the single value of `akey`. Durable on return.
+
+        Atomicity:  all or nothing; `value` must not change before the return
+        Raises:     ExistsError, NotFoundError (cond), NoSpaceError, InvalidError, KeyTooBigError,
+                    RecordTooBigError, AccessError
+        """
+        view = readable(value)
+        iod = Iod(self._akey(akey), IodType.SINGLE, view.nbytes)
+        await self._update(dkey, (iod,), [view] if view.nbytes else [], cond, timeout)
+
+    async def fetch(
+        self,
+        dkey: Key,
+        akey: Key,
+        *,
+        into: BufferLike | None = None,
+        cond: int = 0,
+        timeout: float | None = None,
+    ) -> bytes | int | None:
+        """The single value of `akey`; None where nothing is. With `into`: bytes written there.
+
+        Raises: RecordTooBigError (the value is larger than `into`), NotFoundError (cond),
+                InvalidError, ChecksumError
+        """
+        landing = ValueLanding(None if into is None else writable(into))
+        iod = Iod(self._akey(akey), IodType.SINGLE, 0)
+        with self._operation(timeout) as call:
+            request = self._io.fetch(
+                self._dkey(dkey), (iod,), landing.into, cond=cond or _EXISTS, call=call
+            )
+            try:
+                await settle_fetch(request)
+            except NotFoundError:
+                if cond:
+                    raise
+                return None
+        return landing.value if into is None else landing.nbytes
+
+    async def size(self, dkey: Key, akey: Key, *, timeout: float | None = None) -> int:
+        """Bytes of the single value, or of each record of the array; 0 where nothing is."""
+        iod = Iod(self._akey(akey), IodType.SINGLE, 0)
+        with self._operation(timeout) as call:
+            request = self._io.fetch(self._dkey(dkey), (iod,), None, call=call)
+            return (await settle_fetch(request)).sizes[0]
+
+    async def write(
+        self,
+        dkey: Key,
+        akey: Key,
+        offset: int,
+        data: BufferLike,
+        *,
+        record_size: int = 1,
+        cond: int = 0,
+        timeout: float | None = None,
+    ) -> None:
+        """Make `data` the content of records from `offset` on. Durable on return.
+
+        Units:      offset in records of record_size bytes
+        Atomicity:  as update
+        Raises:     InvalidError (no whole number of records, another record size), as update
+        """
+        iod, views = _array_iod(self._akey(akey), Extents(record_size, [(offset, data)]))
+        if not views:
+            with self._operation(timeout, write=True):
+                return
+        await self._update(dkey, (iod,), views, cond, timeout)
+
+    async def read(
+        self,
+        dkey: Key,
+        akey: Key,
+        offset: int,
+        count: int,
+        *,
+        record_size: int = 1,
+        into: BufferLike | None = None,
+        timeout: float | None = None,
+    ) -> bytes | int:
+        """Records [offset, offset + count); holes, and what was never written, are zero.
+
+        With `into` they go there, and the number of bytes written is returned.
+
+        Raises: InvalidError (another record size), RecordTooBigError (`into` is too small, or
+                more than one request brings), ChecksumError
+        """
+        recx = Recx(check_count(offset, "offset"), check_count(count, "count"))
+        nbytes = recx.count * check_count(record_size, "record_size", least=1)
+        if nbytes > REQUEST_BYTES_MAX:
+            raise RecordTooBigError(
+                f"{nbytes} bytes asked for; one read brings at most {REQUEST_BYTES_MAX}"
+            )
+        result = b""
+        if into is None:
+            result, view = new_bytes(nbytes)
+        else:
+            view = writable(into)
+            check_fits(nbytes, view, "the range")
+        key, name = self._dkey(dkey), self._akey(akey)
+        landing = RecordsLanding(view, record_size)
+        with self._operation(timeout) as call:
+            if nbytes:
+                iod = Iod(name, IodType.ARRAY, record_size, (recx,))
+                reply = await settle_fetch(self._io.fetch(key, (iod,), landing.into, call=call))
+                landing.finish(reply)
+                landing.fill(recx.count)
+        return result if into is None else nbytes
+
+    async def update_many(
+        self,
+        dkey: Key,
+        values: Mapping[Key, Value],
+        *,
+        cond: int = 0,
+        akey_conds: Mapping[Key, int] | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Single values and `Extents` of several akeys, one atomic update. Durable on return.
+
+        `akey_conds`: conditions of single akeys (`cond` then says nothing of akeys).
+
+        Raises: as update and write
+        """
+        conds = {self._akey(akey): flags for akey, flags in (akey_conds or {}).items()}
+        iods: list[Iod] = []
+        views: list[memoryview] = []
+        for akey, value in values.items():
+            name = self._akey(akey)
+            flags = conds.pop(name, 0)
+            if isinstance(value, Extents):
+                iod, pieces = _array_iod(name, value, cond=flags)
+                views += pieces
+            else:
+                view = readable(value)
+                iod = Iod(name, IodType.SINGLE, view.nbytes, cond=flags)
+                views += [view] if view.nbytes else []
+            iods.append(iod)
+        if conds:
+            raise InvalidError(f"conditions on akeys that are not updated: {list(conds)}")
+        if akey_conds:
+            cond |= Cond.PER_AKEY
+        await self._update(dkey, iods, views, cond, timeout)
+
+    async def fetch_many(
+        self, dkey: Key, akeys: Sequence[Key | Range], *, timeout: float | None = None
+    ) -> list[bytes | None]:
+        """Single values and `Range`s of records, in one request, as of one moment.
+
+        Each is None where nothing is; in a range, holes are zero.
+
+        Raises: RecordTooBigError (more than one request brings), InvalidError, ChecksumError
+        """
+        iods: list[Iod] = []
+        counts: list[int] = []
+        for wanted in akeys:
+            if isinstance(wanted, Range):
+                count = check_count(wanted.count, "count", least=1)
+                recx = Recx(check_count(wanted.offset, "offset"), count)
+                iods.append(Iod(self._akey(wanted.akey), IodType.ARRAY, 0, (recx,)))
+                counts.append(count)
+            else:
+                iods.append(Iod(self._akey(wanted), IodType.SINGLE, 0))
+                counts.append(0)
+        landing = ManyLanding(counts)
+        with self._operation(timeout) as call:
+            request = self._io.fetch(self._dkey(dkey), iods, landing.into, call=call)
+            return landing.finish(await settle_fetch(request))
+
+    async def punch(self, *, cond: int = 0, timeout: float | None = None) -> None:
+        """Hide the whole object from now on. One shard after the other becomes empty.
+
+        Raises: NotFoundError (cond PUNCH and nothing is there), AccessError
+        """
+        with self._operation(timeout, write=True) as call:
+            batch = Batch(running_max=RUNNING_MAX)
+            for group in range(len(self._io.layout.groups)):
+                batch.add(self._io.punch_shard(GroupIndex(group), cond=cond, call=call))
+            await execute(batch)
+
+    async def punch_dkeys(
+        self, dkeys: Sequence[Key], *, cond: int = 0, timeout: float | None = None
+    ) -> None:
+        """Hide dkeys with all below them, each atomically. Raises: as punch."""
+        keys = [self._dkey(dkey) for dkey in dkeys]
+        with self._operation(timeout, write=True) as call:
+            batch = Batch(running_max=RUNNING_MAX)
+            for key in keys:
+                batch.add(self._io.punch(key, cond=cond, call=call))
+            await execute(batch)
+
+    async def punch_akeys(
+        self, dkey: Key, akeys: Sequence[Key], *, cond: int = 0, timeout: float | None = None
+    ) -> None:
+        """Hide akeys below one dkey, atomically. Raises: as punch."""
+        names = [self._akey(akey) for akey in akeys]
+        if len(names) > IODS_MAX:
+            raise InvalidError(f"{len(names)} akeys; one punch takes at most {IODS_MAX}")
+        key = self._dkey(dkey)
+        with self._operation(timeout, write=True) as call:
+            if names:
+                await settle_epoch(self._io.punch(key, names, cond=cond, call=call))
+
+    async def punch_range(
+        self, dkey: Key, akey: Key, offset: int, count: int, *, timeout: float | None = None
+    ) -> None:
+        """Make a hole of records [offset, offset + count). Raises: as punch."""
+        recx = Recx(check_count(offset, "offset"), check_count(count, "count", least=1))
+        iod = Iod(self._akey(akey), IodType.ARRAY, 0, (recx,))
+        await self._update(dkey, (iod,), [], 0, timeout)
+
+    def dkeys(
+        self,
+        prefix: bytes | None = None,
+        *,
+        anchor: bytes = b"",
+        timeout: float | None = None,
+    ) -> Listing[Key, Key]:
+        """Every dkey; ascending where the type has an order. Resumes at `listing.anchor`.
+
+        Raises: InvalidError (a prefix of integers, an anchor of another enumeration)
+        """
+        kind = self._dkey_kind
+        if prefix and kind is KeyKind.UINT64:
+            raise InvalidError("integer keys have no prefix")
+        return Listing(
+            self,
+            dkey_sources(self._io, prefix or b""),
+            _itself,
+            decoder=key_anchor(kind),
+            ordered=kind is not KeyKind.HASHED,
+            anchor=anchor,
+            timeout=timeout,
+        )
+
+    def akeys(
+        self, dkey: Key, *, anchor: bytes = b"", timeout: float | None = None
+    ) -> Listing[Key, Key]:
+        """Every akey of one dkey; as dkeys."""
+        key, kind = self._dkey(dkey), self._akey_kind
+
+        async def fetch(at: bytes, call: Call) -> Page[Key]:
+            page = await self._io.client.list_akeys(key, anchor=at, limit=PAGE_ENTRIES, call=call)
+            return Page([decode_key(name, kind) for name in page.keys], page.anchor, page.eof)
+
+        return Listing(
+            self,
+            [fetch],
+            _itself,
+            decoder=key_anchor(kind),
+            ordered=kind is not KeyKind.HASHED,
+            anchor=anchor,
+            timeout=timeout,
+        )
+
+    def extents(
+        self, dkey: Key, akey: Key, *, anchor: bytes = b"", timeout: float | None = None
+    ) -> Listing[Extent, Extent]:
+        """The records of an array that exist, ascending, never overlapping."""
+        sources = [self._extents_of(self._dkey(dkey), self._akey(akey))]
+        return Listing(
+            self,
+            sources,
+            lambda extent: extent,
+            decoder=_EXTENT_ANCHOR,
+            ordered=False,
+            anchor=anchor,
+            timeout=timeout,
+        )
+
+    async def max_dkey(self, *, timeout: float | None = None) -> int | None:
+        """The largest integer dkey, None where there is none. Raises: InvalidError."""
+        return await self._query_dkey(QueryFlag.MAX, timeout)
+
+    async def min_dkey(self, *, timeout: float | None = None) -> int | None:
+        """The smallest integer dkey, None where there is none. Raises: InvalidError."""
+        return await self._query_dkey(QueryFlag.MIN, timeout)
+
+    async def max_akey(self, dkey: Key, *, timeout: float | None = None) -> int | None:
+        """The largest integer akey of a dkey, None where there is none. Raises: InvalidError."""
+        return await self._query_akey(QueryFlag.MAX, dkey, timeout)
+
+    async def min_akey(self, dkey: Key, *, timeout: float | None = None) -> int | None:
+        """The smallest integer akey of a dkey, None where there is none. Raises: InvalidError."""
+        return await self._query_akey(QueryFlag.MIN, dkey, timeout)
+
+    async def max_record(self, dkey: Key, akey: Key, *, timeout: float | None = None) -> int | None:
+        """The index of the last record that exists, None where there is none."""
+        recx = await self._query_recx(QueryFlag.MAX, dkey, akey, timeout)
+        return None if recx is None else recx.end - 1
+
+    async def min_record(self, dkey: Key, akey: Key, *, timeout: float | None = None) -> int | None:
+        """The index of the first record that exists, None where there is none."""
+        recx = await self._query_recx(QueryFlag.MIN, dkey, akey, timeout)
+        return None if recx is None else recx.index
+
+    def layout(self) -> Layout:
+        """Redundancy groups and their shards: rank, target, state."""
+        return self._io.layout
+
+    async def _update(
+        self,
+        dkey: Key,
+        iods: Sequence[Iod],
+        views: Sequence[memoryview],
+        cond: int,
+        timeout: float | None,
+    ) -> Epoch:
+        nbytes = sum([view.nbytes for view in views])
+        if nbytes > REQUEST_BYTES_MAX:
+            raise RecordTooBigError(
+                f"{nbytes} bytes given; one update takes at most {REQUEST_BYTES_MAX}"
+            )
+        with self._operation(timeout, write=True) as call:
+            request = self._io.update(self._dkey(dkey), iods, views, cond=cond, call=call)
+            return await settle_epoch(request)
+
+    async def _query_dkey(self, flag: QueryFlag, timeout: float | None) -> int | None:
+        if self._dkey_kind is not KeyKind.UINT64:
+            raise InvalidError("only integer dkeys have a largest and a smallest one")
+        with self._operation(timeout) as call:
+            found = await self._io.query(flag | QueryFlag.DKEY, call=call)
+        return None if found is None else int.from_bytes(found.dkey, "little")
+
+    async def _query_akey(self, flag: QueryFlag, dkey: Key, timeout: float | None) -> int | None:
+        if self._akey_kind is not KeyKind.UINT64:
+            raise InvalidError("only integer akeys have a largest and a smallest one")
+        key = self._dkey(dkey)
+        with self._operation(timeout) as call:
+            found = await self._io.query(flag | QueryFlag.AKEY, dkey=key, call=call)
+        return None if found is None else int.from_bytes(found.akey, "little")
+
+    async def _query_recx(
+        self, flag: QueryFlag, dkey: Key, akey: Key, timeout: float | None
+    ) -> Recx | None:
+        key, name = self._dkey(dkey), self._akey(akey)
+        with self._operation(timeout) as call:
+            found = await self._io.query(flag | QueryFlag.RECX, dkey=key, akey=name, call=call)
+        return None if found is None else found.recx
+
+    def _extents_of(self, dkey: bytes, akey: bytes) -> Fetch[Extent]:
+        async def fetch(at: bytes, call: Call) -> Page[Extent]:
+            page = await self._io.client.list_recxs(
+                dkey, akey, anchor=at, limit=PAGE_ENTRIES, call=call
+            )
+            extents = [
+                Extent(recx.index, recx.count, page.record_size, epoch)
+                for recx, epoch in zip(page.recxs, page.epochs, strict=True)
+            ]
+            return Page(extents, page.anchor, page.eof)
+
+        return fetch
+
+    def _dkey(self, key: Key) -> bytes:
+        return encode_key(key, self._dkey_kind, "dkey")
+
+    def _akey(self, key: Key) -> bytes:
+        return encode_key(key, self._akey_kind, "akey")
+
+    def __repr__(self) -> str:
+        return f"<Object {self.oid}>"
+
+
+def _array_iod(akey: bytes, extents: Extents, *, cond: int = 0) -> tuple[Iod, list[memoryview]]:
+    """The descriptor and the payload of array records; empty pieces are left out."""
+    size = check_count(extents.record_size, "record_size", least=1)
+    recxs: list[Recx] = []
+    views: list[memoryview] = []
+    for offset, data in extents.pieces:
+        view = readable(data)
+        index = check_count(offset, "offset")
+        if view.nbytes % size:
+            raise InvalidError(f"{view.nbytes} bytes are no whole number of {size}-byte records")
+        if view.nbytes:
+            recxs.append(Recx(index, view.nbytes // size))
+            views.append(view)
+    return Iod(akey, IodType.ARRAY, size, tuple(recxs), cond), views
+
+
+def _itself(key: Key) -> Key:
+    return key

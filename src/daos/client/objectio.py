@@ -1,0 +1,155 @@
+"""Between the call-backs of `object.client` and what awaits them: one request, or a batch of them.
+
+A *start* (`client.task.Start`) sends one request and reports its end. `settle` awaits one;
+`execute` runs many of them, bounded. Each start asks the session first whether the client is being
+closed, so that an operation of many requests stops there with CanceledError.
+
+Source: ours; DAOS makes a task for every request (src/client/api/task.c), also for a single one
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, TypeVar, cast
+
+from daos.base.errors import DaosError, NotFoundError
+from daos.base.ids import Epoch, GroupIndex, ObjectId
+from daos.base.iod import Iod, QueryFlag
+from daos.client.session import Call, Session
+from daos.client.task import Report, Start
+from daos.object.client import ContainerLink, Found, Into, ObjectClient
+from daos.object.wire import FetchReply
+from daos.placement.layout import Layout
+
+if TYPE_CHECKING:
+    from daos.object.client import Cancel
+
+ResultT = TypeVar("ResultT")
+
+# Requests of one operation that are on their way at once.
+RUNNING_MAX: Final = 64
+
+
+class ObjectIo:
+    """Starts requests to one object."""
+
+    def __init__(
+        self, session: Session, link: ContainerLink, oid: ObjectId, layout: Layout
+    ) -> None:
+        """Raises: InvalidError, NotSupportedError (the id's class)."""
+        self._session = session
+        self.link = link
+        self.client = ObjectClient(link, oid, layout)
+        self.oid = oid
+        self.layout = layout
+
+    def update(
+        self,
+        dkey: bytes,
+        iods: Sequence[Iod],
+        values: Sequence[memoryview],
+        *,
+        cond: int = 0,
+        call: Call,
+    ) -> Start:
+        """Write below one dkey; reports the epoch."""
+
+        def start(report: Report) -> Cancel:
+            self._session.check_running()
+            return self.client.update(dkey, iods, values, cond=cond, call=call, done=report)
+
+        return start
+
+    def fetch(
+        self, dkey: bytes, iods: Sequence[Iod], into: Into | None, *, cond: int = 0, call: Call
+    ) -> Start:
+        """Read below one dkey; reports the FetchReply."""
+
+        def start(report: Report) -> Cancel:
+            self._session.check_running()
+            return self.client.fetch(dkey, iods, into, cond=cond, call=call, done=report)
+
+        return start
+
+    def punch(
+        self, dkey: bytes, akeys: Sequence[bytes] = (), *, cond: int = 0, call: Call
+    ) -> Start:
+        """Hide a dkey, or akeys below it; reports the epoch."""
+
+        def start(report: Report) -> Cancel:
+            self._session.check_running()
+            return self.client.punch(dkey, akeys, cond=cond, call=call, done=report)
+
+        return start
+
+    def punch_shard(self, group: GroupIndex, *, cond: int = 0, call: Call) -> Start:
+        """Hide what one redundancy group holds; reports the epoch."""
+
+        def start(report: Report) -> Cancel:
+            self._session.check_running()
+            return self.client.punch_shard(group, cond=cond, call=call, done=report)
+
+        return start
+
+    async def query(
+        self, flags: QueryFlag, *, dkey: bytes = b"", akey: bytes = b"", call: Call
+    ) -> Found | None:
+        """The largest or smallest key or record."""
+        self._session.check_running()
+        return await self.client.query_key(flags, dkey=dkey, akey=akey, call=call)
+
+
+def or_missing(start: Start) -> Start:
+    """A request for which "there is no such thing" is an answer: None, and no error."""
+
+    def start_tolerantly(report: Report) -> Callable[[], None] | None:
+        def told(result: object, error: DaosError | None) -> None:
+            if isinstance(error, NotFoundError):
+                report(None, None)
+            else:
+                report(result, error)
+
+        return start(told)
+
+    return start_tolerantly
+
+
+async def settle(start: Start) -> object:
+    """Send one request and await its end. Cancelling gives it up."""
+    future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+
+    def report(result: object, error: DaosError | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+
+    cancel = start(report)
+    try:
+        return await future
+    except asyncio.CancelledError:
+        if cancel is not None:
+            cancel()
+        raise
+
+
+async def settle_epoch(start: Start) -> Epoch:
+    """`settle` for requests that report the epoch they were stamped with."""
+    return cast("Epoch", await settle(start))  # what update and punch report
+
+
+async def settle_fetch(start: Start) -> FetchReply:
+    """`settle` for fetches."""
+    return cast("FetchReply", await settle(start))  # what fetch reports
+
+
+def first_error(errors: BaseExceptionGroup[DaosError]) -> DaosError:
+    """The DaosError that ended a group of tasks."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, DaosError)
+    return error

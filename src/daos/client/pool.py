@@ -1,0 +1,170 @@
+"""A connected pool: its numbers, its containers, its attributes.
+
+Holds the pool map as of the connect; objects are placed by it.
+Source: DAOS src/client/api/pool.c, container.c
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from uuid import UUID
+
+from daos.base.errors import InvalidError, StaleHandleError
+from daos.base.ids import MapVersion
+from daos.base.names import check_label
+from daos.client.attributes import Attributes, Properties, texts
+from daos.client.container import Container
+from daos.client.session import Handle, Opening, Session
+from daos.client.values import ContainerListing, PoolInfo, SpaceInfo, TierInfo
+from daos.container.client import ContainerClient, PoolContainers
+from daos.placement.pool_map import PoolMap
+from daos.pool import wire
+from daos.pool.client import PoolClient
+from daos.pool.core import check_flags
+
+_TIERS = ("SCM", "NVMe")
+
+
+class Pool(Handle):
+    """A pool handle; `client.pool(...)` opens it."""
+
+    def __init__(
+        self, session: Session, parent: Handle, link: PoolClient, *, writable: bool
+    ) -> None:
+        super().__init__(session, parent, writable=writable)
+        self.uuid = UUID(bytes=link.pool)
+        self.label = ""
+        self.pool_map = PoolMap(MapVersion(1), ())
+        self._link = link
+        self._containers = PoolContainers(
+            context=link.context, endpoint=link.endpoint, pool=link.pool, pool_handle=link.handle
+        )
+
+    @property
+    def attrs(self) -> Attributes:
+        """User attributes."""
+        return Attributes(self, self._link)
+
+    @property
+    def props(self) -> Properties:
+        """System properties."""
+        return Properties(self, self._link)
+
+    async def query(self, *, timeout: float | None = None) -> PoolInfo:
+        """Numbers and space, asked of every target now."""
+        with self._operation(timeout) as call:
+            reply = await self._link.query(call)
+        return PoolInfo(
+            uuid=self.uuid,
+            label=reply.label,
+            map_version=reply.map_version,
+            ranks=reply.ranks,
+            targets=reply.targets,
+            targets_disabled=reply.targets_disabled,
+            handles=reply.handles,
+            containers=reply.containers,
+            space=_space(reply.tiers),
+        )
+
+    def create_container(
+        self,
+        label: str = "",
+        type: str | None = None,
+        props: Mapping[str, object] | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> Opening[Container]:
+        """Create a container and open it, "rw". Durable on return. No label: known by its UUID.
+
+        Raises: ExistsError (label), InvalidError (label, type, property), AccessError
+        """
+        return Opening(lambda: self._create(label, _with_type(type, props), timeout))
+
+    def container(
+        self, name: str | UUID, flags: str = "rw", *, timeout: float | None = None
+    ) -> Opening[Container]:
+        """Open a container by label or UUID. flags: "r", "rw", or "ex" (nobody else has it open).
+
+        Raises: NotFoundError, BusyError, AccessError, InvalidError
+        """
+        return Opening(lambda: self._open(str(name), check_flags(flags), timeout))
+
+    async def containers(self, *, timeout: float | None = None) -> list[ContainerListing]:
+        """Every container of the pool."""
+        with self._operation(timeout) as call:
+            return [
+                ContainerListing(UUID(bytes=record.uuid), record.label)
+                for record in await self._containers.list(call)
+            ]
+
+    async def destroy_container(
+        self, name: str | UUID, force: bool = False, *, timeout: float | None = None
+    ) -> None:
+        """Destroy a container by label or UUID; durable on return.
+
+        Raises: NotFoundError, BusyError (open, and not `force`), AccessError
+        """
+        with self._operation(timeout, write=True) as call:
+            await self._containers.destroy(str(name), call, force=force)
+
+    def _attach(self, reply: wire.ConnectReply) -> None:
+        """Take what the service said when it connected us. Raises: CorruptError (pool map)."""
+        self.label = reply.label
+        self.pool_map = PoolMap.parse(reply.pool_map)
+
+    async def _create(
+        self, label: str, props: Mapping[str, str], timeout: float | None
+    ) -> Container:
+        if label:
+            check_label(label, "container")
+        with self._operation(timeout, write=True) as call:
+            record = await self._containers.create(self._session.new_id(), label, props, call)
+        return await self._open(str(UUID(bytes=record.uuid)), "rw", timeout)
+
+    async def _open(self, name: str, flags: str, timeout: float | None) -> Container:
+        with self._operation(timeout, write=flags != "r") as call:
+            link = ContainerClient(
+                context=self._link.context,
+                endpoint=self._link.endpoint,
+                pool=self._link.pool,
+                handle=self._session.new_id(),
+            )
+            container = Container(self._session, self, link, self.pool_map, writable=flags != "r")
+            opened = self._containers.open(name, link.handle, flags, call)
+            container._attach(await self._opening(container, opened))
+            return container
+
+    async def _release(self) -> None:
+        with suppress(StaleHandleError):  # evicted meanwhile: gone is what we wanted
+            await self._link.disconnect(self._session.closing_call())
+
+    def __repr__(self) -> str:
+        return f"<Pool {self.label or self.uuid}>"
+
+
+def _with_type(type: str | None, props: Mapping[str, object] | None) -> dict[str, str]:
+    named = texts(props)
+    if type is not None:
+        if "layout_type" in named:
+            raise InvalidError("give the layout type once: as `type` or among the properties")
+        named["layout_type"] = type
+    return named
+
+
+def _space(tiers: tuple[wire.TierSpace, ...]) -> SpaceInfo:
+    infos = tuple(
+        TierInfo(
+            name=name,
+            total=tier.total,
+            free=tier.free,
+            free_min=tier.free_min,
+            free_max=tier.free_max,
+        )
+        for name, tier in zip(_TIERS, tiers, strict=True)
+    )
+    return SpaceInfo(
+        total=sum(tier.total for tier in infos),
+        free=sum(tier.free for tier in infos),
+        tiers=infos,
+    )
