@@ -87,6 +87,9 @@ class VosContainer(ContainerState):
     def fetch_read(self, fetch: Fetch, done: Done) -> None:
         """Read and verify what is stored in blocks; then `fetch.views` are valid.
 
+        Wait until the log is durable up to `fetch.lsn` first: the blocks of a group in flight may
+        not be on the device yet, and what is not durable must not be shown anyway.
+
         Done:       ChecksumError, NvmeIoError; may be called inline
         """
         _fetch.read(fetch, done)
