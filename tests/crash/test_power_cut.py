@@ -46,7 +46,7 @@ def _subsets(journal: Journal, cut: int) -> list[Keep]:
     return ["none", "all", "some", "some"]
 
 
-@pytest.mark.parametrize(("seed", "clients", "calls"), [(1, 1, 60), (2, 4, 70), (3, 12, 40)])
+@pytest.mark.parametrize(("seed", "clients", "calls"), [(1, 1, 150), (2, 4, 90), (3, 12, 40), (5, 40, 15)])
 def test_a_shard_keeps_its_promises_wherever_it_is_cut(
     live_path: Path, seed: int, clients: int, calls: int
 ) -> None:
