@@ -52,6 +52,8 @@ The payload is `record_count` records, one per transaction: u32 size of what fol
     u8 3  u64 block, u32 count, u64 xxh3               data written beside this group
     u8 4  u64 block, u32 count                         extent freed
 
+puts and deletes first, then data, then frees; each key once.
+
 Checkpoint manifest, whole blocks: header, chunk table, zeros to the end of the block.
 
        0  4s   magic            "DCKP"
@@ -385,11 +387,14 @@ def _parse_record(payload: bytes, at: int, end: int) -> Record:
     pairs: list[tuple[bytes, bytes | None]] = []
     writes: list[DataRun] = []
     frees: list[Extent] = []
+    least = _OP_PUT
     while at < end:
         op, start = payload[at], at
         fields = _OPERATIONS.get(op)
-        if fields is None:
-            raise CorruptError("log operation", offset=at, want="1..4", got=op)
+        if fields is None or op < least:
+            raise CorruptError("log operation", offset=at, want=f"{least}..4", got=op)
+        if op > _OP_DELETE:
+            least = op
         at += fields.size
         if at > end:
             raise CorruptError("log operation size", offset=start, want=at, got=end)
@@ -505,7 +510,8 @@ class Manifest:
         """Raises: CorruptError unless the chunks add up to exactly the tree, then the map."""
         total, boundaries = 0, {0}
         for index, (extent, size, _) in enumerate(self.chunks):
-            if extent.count > CHUNK_BLOCKS_MAX or not 0 <= extent.count * BLOCK - size < BLOCK:
+            bounded = 0 < extent.count <= CHUNK_BLOCKS_MAX
+            if not bounded or not 0 <= extent.count * BLOCK - size < BLOCK:
                 at = MANIFEST_HEADER_SIZE + index * CHUNK_SIZE
                 raise CorruptError(
                     "manifest chunk size", offset=at, want=extent.count * BLOCK, got=size

@@ -192,7 +192,8 @@ class Space:
             block = hint.block
             if (found := self._count_at.get(block, 0)) >= count:
                 self._at_hint += 1
-                self._cut(block, found, 0, count)
+                self._forget(block, found)
+                self._carve(block, found, 0, count)
                 return Extent(block, count)
         index = bisect_left(self._counts, count)
         if index == len(self._counts):
@@ -206,8 +207,12 @@ class Space:
             found = self._counts[-1]
             if hint is not None and found > 2 * max(count, self._large):
                 skip = found // 2
-        block = next(reversed(self._starts[found]))
-        self._cut(block, found, skip, count)
+        starts = self._starts[found]
+        block, _ = starts.popitem()
+        if not starts:
+            del self._starts[found]
+            del self._counts[bisect_left(self._counts, found)]
+        self._carve(block, found, skip, count)
         return Extent(block + skip, count)
 
     def cancel(self, extent: Extent, hint: Hint | None = None) -> None:
@@ -227,14 +232,25 @@ class Space:
 
         Raises:     InvalidError   not reserved
         """
-        self._unreserve(extent)
+        block, count = extent
+        if self._reserved.get(block) == count:
+            del self._reserved[block]
+            self._blocks_reserved -= count
+        else:
+            self._unreserve(extent)
         self._map.add(extent)
 
     def unpublish(self, extent: Extent) -> None:
-        """Undo `publish`: the transaction failed."""
+        """Undo `publish`: the transaction failed. Parts of a reservation grow together again."""
         self._map.remove(extent)
-        self._reserved[extent.block] = extent.count
-        self._blocks_reserved += extent.count
+        block, count = extent
+        self._blocks_reserved += count
+        count += self._reserved.pop(block + count, 0)
+        for start, length in self._reserved.items():
+            if start + length == block:
+                self._reserved[start] = length + count
+                return
+        self._reserved[block] = count
 
     def free(self, extent: Extent, *, lsn: int) -> None:
         """Log group `lsn` frees allocated blocks; they may be any part of what was published.
@@ -332,7 +348,8 @@ class Space:
             taken.add(extent)
         self.__init__(self.first_block, self.block_count)  # type: ignore[misc]
         self._map = space_map
-        self._cut(self.first_block, self.block_count, 0, self.block_count)
+        self._forget(self.first_block, self.block_count)
+        self._carve(self.first_block, self.block_count, 0, self.block_count)
         for block, count in taken.gaps():
             self._add(block, count)
         self._kept = dict(kept)
@@ -411,31 +428,38 @@ class Space:
             end += behind
         self._insert(block, end)
 
-    def _cut(self, block: int, found: int, skip: int, count: int) -> None:
-        """Take `count` blocks, `skip` blocks into the free extent [block, block + found)."""
+    def _carve(self, block: int, found: int, skip: int, count: int) -> None:
+        """Take `count` blocks, `skip` blocks into the free extent [block, block + found).
+
+        The extent was taken out of `_starts` before.
+        """
         self._blocks_free -= count
         del self._count_at[block]
-        del self._start_of[block + found]
-        self._forget(block, found)
+        end = block + found
         if skip:
             self._insert(block, block + skip)
-        if skip + count < found:
-            self._insert(block + skip + count, block + found)
+            block += skip
+        block += count
+        if block == end:
+            del self._start_of[end]
+        else:
+            self._insert(block, end)
 
     def _insert(self, start: int, end: int) -> None:
         count = end - start
         self._count_at[start] = count
         self._start_of[end] = start
         starts = self._starts.get(count)
-        if starts is None:
+        if starts is not None:
+            starts[start] = None
+        else:
             self._starts[count] = {start: None}
             insort(self._counts, count)
-        else:
-            starts[start] = None
 
     def _forget(self, start: int, count: int) -> None:
         starts = self._starts[count]
-        del starts[start]
-        if not starts:
+        if len(starts) > 1:
+            del starts[start]
+        else:
             del self._starts[count]
             del self._counts[bisect_left(self._counts, count)]
