@@ -163,8 +163,9 @@ class ServerChannel:
     def data_sent(self) -> None:
         if self.session.holds_memory:
             self._tell_sent(self.session.data_sent())
-        if self._paused:
-            self._maybe_resume()
+        if self._paused and self.session.may_read:  # an answer has left: perhaps there is room
+            self._paused = False
+            self.link.resume_reading()
 
     def buffer_updated(self, nbytes: int) -> None:
         session = self.session
@@ -243,8 +244,6 @@ class ServerChannel:
     def _after_answer(self) -> None:
         if not self._kicked:
             self._kick()
-        if self._paused:
-            self._maybe_resume()
 
     # --- a request's way --------------------------------------------------------------------------
 
@@ -345,11 +344,6 @@ class ServerChannel:
     def _tell_sent(self, hooks: list[Sent]) -> None:
         for sent in hooks:
             self.station.loop.call_soon(self.station.tell, "sent", sent)
-
-    def _maybe_resume(self) -> None:
-        if self.session.may_read:
-            self._paused = False
-            self.link.resume_reading()
 
     def _kick(self) -> None:
         self._kicked = True

@@ -67,7 +67,7 @@ class Endpoint(NamedTuple):
     tag: Tag
 
     def __str__(self) -> str:
-        return f"rank {self.rank} tag {self.tag}"
+        return "a client" if self.rank == NO_RANK else f"rank {self.rank} tag {self.tag}"
 
 
 ANONYMOUS: Final = Endpoint(NO_RANK, Tag(0))

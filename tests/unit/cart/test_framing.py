@@ -179,6 +179,7 @@ def test_many_refused_payloads_in_one_read_do_not_nest() -> None:
         (frame(1, status=5), ProtocolError, "with status 5"),
         (frame(2, b"x" * 900, flags=REPLY), ProtocolError, "was not called"),
     ],
+    ids=["noise", "damage", "payload", "payload max", "body", "body max", "reply", "status", "big"],
 )
 def test_what_is_no_frame_kills_the_session(data: bytes, error: type, text: str) -> None:
     session = ServerSession(LIMITS)

@@ -124,4 +124,5 @@ def test_an_unreadable_reason_does_not_hide_the_code(body: bytes) -> None:
 
 def test_endpoint_reads_well() -> None:
     assert str(Endpoint(Rank(3), Tag(1))) == "rank 3 tag 1"
+    assert str(wire.ANONYMOUS) == "a client"
     assert not dataclasses.is_dataclass(Header)  # see its docstring
