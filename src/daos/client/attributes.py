@@ -38,12 +38,12 @@ class Attributes:
     """User attributes: names of 1 to 511 characters, values of up to 64 KiB."""
 
     def __init__(self, owner: Handle, keeper: Keeper) -> None:
-        self._owner = owner
+        self.owner = owner
         self._keeper = keeper
 
     async def get(self, name: str, *, timeout: float | None = None) -> bytes:
         """The value under `name`. Raises: KeyNotFoundError."""
-        with self._owner._operation(timeout) as call:
+        with self.owner._operation(timeout) as call:
             try:
                 return (await self._keeper.attrs((name,), call))[name]
             except NotFoundError as error:
@@ -62,7 +62,7 @@ class Attributes:
 
     async def items(self, *, timeout: float | None = None) -> dict[str, bytes]:
         """All of them, in order of their names."""
-        with self._owner._operation(timeout) as call:
+        with self.owner._operation(timeout) as call:
             return dict(sorted((await self._keeper.attrs((), call)).items()))
 
     async def update(
@@ -74,7 +74,7 @@ class Attributes:
     ) -> None:
         """Set and delete several, all or nothing. Raises: InvalidError, NotFoundError."""
         put = {name: bytes(readable(value)) for name, value in values.items()}
-        with self._owner._operation(timeout, write=True) as call:
+        with self.owner._operation(timeout, write=True) as call:
             await self._keeper.set_attrs(put, tuple(delete), call)
 
 
@@ -82,7 +82,7 @@ class Properties:
     """System properties, in the text form that users meet."""
 
     def __init__(self, owner: Handle, keeper: Keeper) -> None:
-        self._owner = owner
+        self.owner = owner
         self._keeper = keeper
 
     async def get(self, name: str, *, timeout: float | None = None) -> str:
@@ -98,12 +98,12 @@ class Properties:
 
     async def items(self, *, timeout: float | None = None) -> dict[str, str]:
         """All of them, in the order of the documentation."""
-        with self._owner._operation(timeout) as call:
+        with self.owner._operation(timeout) as call:
             return await self._keeper.props(call)
 
-    async def update(self, values: Mapping[str, str], *, timeout: float | None = None) -> None:
+    async def update(self, values: Mapping[str, object], *, timeout: float | None = None) -> None:
         """Change several, all or nothing. Raises: InvalidError, AccessError."""
-        with self._owner._operation(timeout, write=True) as call:
+        with self.owner._operation(timeout, write=True) as call:
             await self._keeper.set_props(texts(values), call)
 
 

@@ -13,12 +13,13 @@ from __future__ import annotations
 from uuid import UUID
 
 from daos.base.clock import Clock, Rng
+from daos.base.errors import DaosError
 from daos.base.ids import SYSTEM_TAG, Rank
 from daos.cart.context import Context, Endpoint
 from daos.client.admin import SERVICE
 from daos.client.memory import Buffer
 from daos.client.pool import Pool
-from daos.client.session import Handle, Opening, Session
+from daos.client.session import NO_ANSWER, Handle, Opening, Session
 from daos.mgmt.client import ManagementClient
 from daos.pool.client import PoolClient
 from daos.pool.core import check_flags
@@ -69,6 +70,10 @@ class Client(Handle):
             await self._session.drain()
         try:
             await super().close()
+        except DaosError as error:
+            if error.code not in NO_ANSWER:
+                raise
+            # A service that does not answer forgets us by itself, when it evicts our handles.
         finally:
             await self.context.close()
 

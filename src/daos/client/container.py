@@ -12,7 +12,6 @@ Source: DAOS src/client/api/container.c, src/container/cli.c; features §4.4 for
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
@@ -130,7 +129,7 @@ class Container(Handle):
         """
 
         async def open() -> Object:
-            return self._object(oid, mode)
+            return self.open_object(oid, mode)
 
         return Opening(open)
 
@@ -238,7 +237,8 @@ class Container(Handle):
             timeout=timeout,
         )
 
-    def _object(self, oid: ObjectId, mode: str) -> Object:
+    def open_object(self, oid: ObjectId, mode: str = "rw") -> Object:
+        """What `object` gives, at once. Raises: InvalidError, StaleHandleError."""
         if mode not in ("r", "rw"):
             raise InvalidError(f'mode must be "r" or "rw", not {mode!r}')
         return Object(self, self._io(oid), writable=mode == "rw" and self._writable)
@@ -302,8 +302,7 @@ class Container(Handle):
         return fetch
 
     async def _release(self) -> None:
-        with suppress(StaleHandleError):  # evicted meanwhile: gone is what we wanted
-            await self._service.close(self._session.closing_call())
+        await self._service.close(self._session.closing_call())
 
     def __repr__(self) -> str:
         at = f" at {self.epoch}" if self.epoch else ""

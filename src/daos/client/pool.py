@@ -7,10 +7,9 @@ Source: DAOS src/client/api/pool.c, container.c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from uuid import UUID
 
-from daos.base.errors import InvalidError, StaleHandleError
+from daos.base.errors import InvalidError
 from daos.base.ids import MapVersion
 from daos.base.names import check_label
 from daos.client.attributes import Attributes, Properties, texts
@@ -136,8 +135,7 @@ class Pool(Handle):
             return container
 
     async def _release(self) -> None:
-        with suppress(StaleHandleError):  # evicted meanwhile: gone is what we wanted
-            await self._link.disconnect(self._session.closing_call())
+        await self._link.disconnect(self._session.closing_call())
 
     def __repr__(self) -> str:
         return f"<Pool {self.label or self.uuid}>"

@@ -44,7 +44,8 @@ DRAIN_S: Final = 0.4
 CLOSE_S: Final = 0.3
 _NS_PER_S: Final = 1_000_000_000
 
-_NO_ANSWER: Final = frozenset({DER.TIMEDOUT, DER.CANCELED, DER.UNREACH})
+# Codes of requests that were not answered: what became of them is not known.
+NO_ANSWER: Final = frozenset({DER.TIMEDOUT, DER.CANCELED, DER.UNREACH})
 
 ReplyT = TypeVar("ReplyT")
 
@@ -162,12 +163,23 @@ class Handle:
         if self._closed:
             return
         self._closed = True
-        for child in reversed(self._children):
-            await child.close()
-        self._children.clear()
         if self._parent is not None:
             self._parent._children.pop(self, None)
-        await self._release()
+        errors: list[DaosError] = []
+        for close in (*[child.close for child in reversed(self._children)], self._release):
+            try:
+                await close()
+            except (StaleHandleError, ShutdownError):
+                continue  # evicted, or the service has ended: gone is what we wanted
+            except DaosError as error:
+                errors.append(error)
+        self._children.clear()
+        if errors:
+            raise errors[0]
+
+    def mark_closed(self) -> None:
+        """Close a handle that no service knows of: objects, key-values, arrays."""
+        self._closed = True
 
     async def _release(self) -> None:
         """Tell the service that the handle is gone, where one knows of it."""
@@ -182,7 +194,7 @@ class Handle:
         try:
             return await request
         except DaosError as error:
-            if error.code not in _NO_ANSWER:
+            if error.code not in NO_ANSWER:
                 del self._children[child]
             raise
 

@@ -1,0 +1,133 @@
+"""The synchronous face: the classes of `daos`, over the asynchronous ones of `daos.aio`.
+
+Each call hops into the loop's thread and waits there (`client.portal`); every method is that of the
+asynchronous class of the same name, made by `client.face`. Handles may be used from any thread.
+What differs in form: attributes, properties and key-values are mappings, enumerations are plain
+iterators, `array.open()` gives a file object.
+
+Source: ours
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from daos.base.ids import Epoch, ObjectId
+from daos.client import admin, client, container, pool
+from daos.client.face import Attributes, Face, Properties, blocking, listing, opening
+from daos.client.memory import Buffer
+from daos.client.sync_object import Array, KeyValue, Object
+
+__all__ = [
+    "Admin",
+    "Array",
+    "Client",
+    "Container",
+    "KeyValue",
+    "Object",
+    "Pool",
+]
+
+
+class Container(Face[container.Container]):
+    """A container handle, or a read-only view of one as of a snapshot."""
+
+    @property
+    def uuid(self) -> UUID:
+        """The container's UUID."""
+        return self._core.uuid
+
+    @property
+    def label(self) -> str:
+        """The label it was opened with; may be empty."""
+        return self._core.label
+
+    @property
+    def epoch(self) -> Epoch:
+        """Of a view: the snapshot's epoch; else 0."""
+        return self._core.epoch
+
+    @property
+    def attrs(self) -> Attributes:
+        """User attributes."""
+        return Attributes(self._core.attrs, self._portal)
+
+    @property
+    def props(self) -> Properties:
+        """System properties."""
+        return Properties(self._core.props, self._portal)
+
+    query = blocking(container.Container.query)
+    new_oid = blocking(container.Container.new_oid)
+    kv = opening(container.Container.kv, KeyValue)
+    array = opening(container.Container.array, Array)
+    snapshot = blocking(container.Container.snapshot)
+    snapshots = blocking(container.Container.snapshots)
+    destroy_snapshot = blocking(container.Container.destroy_snapshot)
+    objects = listing(container.Container.objects)
+
+    def object(self, oid: ObjectId, mode: str = "rw") -> Object:
+        """Open an object; nothing is sent. mode: "rw" or "r".
+
+        Raises: InvalidError (the id names no class, or one that the pool can't hold)
+        """
+        return Object(self._core.open_object(oid, mode), self._portal)
+
+    def at(self, epoch_or_name: int | str, *, timeout: float | None = None) -> Container:
+        """A read-only view as of a snapshot. Open while this handle is.
+
+        Raises: NotFoundError (there is no such snapshot)
+        """
+        view = self._portal.call(self._core.at, epoch_or_name, timeout=timeout)
+        return Container(view, self._portal)
+
+
+class Pool(Face[pool.Pool]):
+    """A pool handle; `client.pool(...)` opens it."""
+
+    @property
+    def uuid(self) -> UUID:
+        """The pool's UUID."""
+        return self._core.uuid
+
+    @property
+    def label(self) -> str:
+        """The label, as of the connect."""
+        return self._core.label
+
+    @property
+    def attrs(self) -> Attributes:
+        """User attributes."""
+        return Attributes(self._core.attrs, self._portal)
+
+    @property
+    def props(self) -> Properties:
+        """System properties."""
+        return Properties(self._core.props, self._portal)
+
+    query = blocking(pool.Pool.query)
+    create_container = opening(pool.Pool.create_container, Container)
+    container = opening(pool.Pool.container, Container)
+    containers = blocking(pool.Pool.containers)
+    destroy_container = blocking(pool.Pool.destroy_container)
+
+
+class Client(Face[client.Client]):
+    """A connection to one system."""
+
+    pool = opening(client.Client.pool, Pool)
+
+    def buffer(self, nbytes: int) -> Buffer:
+        """Page-aligned memory that values are read into and written from without a copy.
+
+        Raises: InvalidError (less than one byte), MemoryError
+        """
+        return self._core.buffer(nbytes)
+
+
+class Admin(Face[admin.Admin]):
+    """Administrator's calls."""
+
+    pool_create = blocking(admin.Admin.pool_create)
+    pool_destroy = blocking(admin.Admin.pool_destroy)
+    pool_list = blocking(admin.Admin.pool_list)

@@ -1,0 +1,200 @@
+"""The synchronous faces of what a container holds: objects, key-values, arrays.
+
+Source: ours; the mapping's manners are dict's
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import ItemsView, Iterator, MutableMapping, ValuesView
+from typing import TYPE_CHECKING, cast
+
+from daos.base.errors import AccessError, InvalidError
+from daos.base.ids import ObjectId
+from daos.base.iod import Cond
+from daos.client import array, kv
+from daos.client import object as multi
+from daos.client.face import LeafFace, blocking, listing
+from daos.client.file import ArrayFile, open_file
+from daos.client.kv import KvKey
+from daos.placement.layout import Layout
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer as BufferLike
+
+
+class Object(LeafFace[multi.Object]):
+    """One object through one container handle; holds nothing on any server."""
+
+    @property
+    def oid(self) -> ObjectId:
+        """The object's id."""
+        return self._core.oid
+
+    update = blocking(multi.Object.update)
+    fetch = blocking(multi.Object.fetch)
+    size = blocking(multi.Object.size)
+    write = blocking(multi.Object.write)
+    read = blocking(multi.Object.read)
+    update_many = blocking(multi.Object.update_many)
+    fetch_many = blocking(multi.Object.fetch_many)
+    punch = blocking(multi.Object.punch)
+    punch_dkeys = blocking(multi.Object.punch_dkeys)
+    punch_akeys = blocking(multi.Object.punch_akeys)
+    punch_range = blocking(multi.Object.punch_range)
+    dkeys = listing(multi.Object.dkeys)
+    akeys = listing(multi.Object.akeys)
+    extents = listing(multi.Object.extents)
+    max_dkey = blocking(multi.Object.max_dkey)
+    min_dkey = blocking(multi.Object.min_dkey)
+    max_akey = blocking(multi.Object.max_akey)
+    min_akey = blocking(multi.Object.min_akey)
+    max_record = blocking(multi.Object.max_record)
+    min_record = blocking(multi.Object.min_record)
+
+    def layout(self) -> Layout:
+        """Redundancy groups and their shards: rank, target, state."""
+        return self._core.layout()
+
+
+class KeyValue(LeafFace[kv.KeyValue], MutableMapping[KvKey, bytes]):
+    """A flat key-value object as a mapping from bytes, or str, to bytes.
+
+    Keys are bytes, or str (UTF-8); iteration gives bytes, or str with `text`. `len()`, `==` and
+    `values()` read everything there is.
+    """
+
+    @property
+    def oid(self) -> ObjectId:
+        """The object's id."""
+        return self._core.oid
+
+    @property
+    def text(self) -> bool:
+        """Whether keys are given out as str."""
+        return self._core.text
+
+    put = blocking(kv.KeyValue.put)
+    get_into = blocking(kv.KeyValue.get_into)
+    size = blocking(kv.KeyValue.size)
+    contains = blocking(kv.KeyValue.contains)
+    remove = blocking(kv.KeyValue.remove)
+    put_many = blocking(kv.KeyValue.put_many)
+    get_many = blocking(kv.KeyValue.get_many)
+    scan = listing(kv.KeyValue.scan)
+    count = blocking(kv.KeyValue.count)
+    get = blocking(kv.KeyValue.get)  # type: ignore[assignment]  # `default` is bytes or None here
+    clear = blocking(kv.KeyValue.clear)
+
+    def __getitem__(self, key: KvKey) -> bytes:
+        value = self._portal.call(self._core.get, key, cond=Cond.KEY_GET)
+        assert value is not None  # missing is an error, by the condition
+        return value
+
+    def __setitem__(self, key: KvKey, value: BufferLike) -> None:
+        self._portal.call(self._core.put, key, value)
+
+    def __delitem__(self, key: KvKey) -> None:
+        self._portal.call(self._core.remove, key, cond=Cond.KEY_REMOVE)
+
+    def __contains__(self, key: object) -> bool:
+        wanted = cast("KvKey", key)  # anything else is refused there
+        return self._portal.call(self._core.contains, wanted)
+
+    def __iter__(self) -> Iterator[KvKey]:
+        return iter(self.scan())
+
+    def __len__(self) -> int:
+        return self._portal.call(self._core.count)
+
+    def __bool__(self) -> bool:
+        return any(True for _ in self)
+
+    def items(self, prefix: KvKey = b"", start: KvKey = b"") -> ItemsView[KvKey, bytes]:
+        """Keys with their values, as `scan`; a page of values is fetched in parallel."""
+        return _Items(self, prefix, start)
+
+    def values(self) -> ValuesView[bytes]:
+        """Values in the order of `scan`; a page of them is fetched in parallel."""
+        return _Values(self)
+
+
+class _Items(ItemsView[KvKey, bytes]):
+    """Pairs, a page at a time."""
+
+    def __init__(self, mapping: KeyValue, prefix: KvKey, start: KvKey) -> None:
+        super().__init__(mapping)
+        self._face = mapping
+        self._prefix = prefix
+        self._start = start
+
+    def __iter__(self) -> Iterator[tuple[KvKey, bytes]]:
+        pages = self._face.scan(self._prefix, self._start)
+        while keys := pages.page():
+            for key, value in self._face.get_many(keys).items():
+                if value is not None:  # else it was removed since it was listed
+                    yield key, value
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self._face.scan(self._prefix, self._start))
+
+
+class _Values(ValuesView[bytes]):
+    """Values, a page at a time."""
+
+    def __init__(self, mapping: KeyValue) -> None:
+        super().__init__(mapping)
+        self._face = mapping
+
+    def __iter__(self) -> Iterator[bytes]:
+        return (value for _, value in self._face.items())
+
+    def __contains__(self, wanted: object) -> bool:
+        return any(value == wanted for value in self)
+
+
+class Array(LeafFace[array.Array]):
+    """An array through one container handle; made by `container.array`."""
+
+    @property
+    def oid(self) -> ObjectId:
+        """The object's id."""
+        return self._core.oid
+
+    @property
+    def cell_size(self) -> int:
+        """Bytes of a record."""
+        return self._core.cell_size
+
+    @property
+    def chunk_size(self) -> int:
+        """Records below one dkey."""
+        return self._core.chunk_size
+
+    @property
+    def size(self) -> int:
+        """One past the last record that exists, in records."""
+        return self._portal.call(self._core.get_size)
+
+    get_size = blocking(array.Array.get_size)
+    write = blocking(array.Array.write)
+    read = blocking(array.Array.read)
+    resize = blocking(array.Array.resize)
+    punch = blocking(array.Array.punch)
+    destroy = blocking(array.Array.destroy)
+
+    def open(
+        self, mode: str = "rb", buffering: int = 1 << 20
+    ) -> io.BufferedReader | io.BufferedWriter | io.BufferedRandom | ArrayFile:
+        """The array as a file object of `io`; cells of one byte only.
+
+        Modes: "rb", "r+b", "wb" (cuts it to nothing), "w+b", "ab", "a+b". buffering: bytes, or 0.
+        Closing the file leaves the array open.
+
+        Raises: InvalidError (mode, cell size), AccessError
+        """
+        if self.cell_size != 1:
+            raise InvalidError(f"a file has bytes; this array has cells of {self.cell_size}")
+        if mode != "rb" and not self._core.writable:
+            raise AccessError(f"{self!r} is open read-only")
+        return open_file(self, mode, buffering=buffering, name=str(self.oid))
