@@ -23,7 +23,7 @@ from daos.cart.protocol import DECODE_ERRORS, Procedure, opcode
 from daos.cart.session import CallerSession, ServerSession
 from daos.cart.transport.inproc import InprocNetwork
 from daos.cart.wire import HEADER_SIZE, REPLY, Header, checksum, parse_failure
-from daos.testing.kits.transport import RawChannel
+from daos.testing.kits.transport_peers import RawChannel
 
 SERVER = Endpoint(Rank(0), Tag(1))
 CLIENT = Endpoint(Rank(7), Tag(0))

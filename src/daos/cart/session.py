@@ -257,11 +257,11 @@ class ServerSession(Framing[None]):
         if payload:
             payload = as_bytes(payload)
             size = self._payload_size(payload, DER.OVERFLOW)
-        self._answer(request, 0, body, payload, size, sent)
+        self._answer(request, 0, body, payload=payload, size=size, sent=sent)
 
     def fail(self, request: Header, error: DaosError) -> None:
         """Answer a request with an error: its code and text."""
-        self._answer(request, int(error.code), emit_failure(error), (), 0, None)
+        self._answer(request, int(error.code), emit_failure(error))
 
     def end(self) -> list[Sent]:
         """The connection is gone. Returns what to call, for replies that did not leave."""
@@ -273,9 +273,10 @@ class ServerSession(Framing[None]):
         request: Header,
         status: int,
         body: bytes,
-        payload: Sequence[memoryview],
-        size: int,
-        sent: Sent | None,
+        *,
+        payload: Sequence[memoryview] = (),
+        size: int = 0,
+        sent: Sent | None = None,
     ) -> None:
         self.serving -= 1
         fields = (

@@ -12,7 +12,7 @@ from daos.base.ids import Rank, Tag
 from daos.cart.context import Endpoint
 from daos.cart.transport import Link
 from daos.cart.transport.inproc import TURN_BYTES, InprocNetwork
-from daos.testing.kits.transport import RawChannel
+from daos.testing.kits.transport_peers import RawChannel
 
 PLACE = Endpoint(Rank(0), Tag(1))
 
