@@ -48,9 +48,7 @@ def array(*recxs: tuple[int, int], size: int = 1) -> Iod:
         (b"d", [Iod(b"a", SINGLE, 5, (), 0x30)], Cond.PER_AKEY, InvalidError),
     ],
 )
-def test_refused_updates(
-    dkey: bytes, iods: list[Iod], cond: int, error: type[Exception]
-) -> None:
+def test_refused_updates(dkey: bytes, iods: list[Iod], cond: int, error: type[Exception]) -> None:
     with pytest.raises(error):
         check_update(dkey, iods, int(cond), KINDS)
 

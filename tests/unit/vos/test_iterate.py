@@ -198,11 +198,11 @@ async def test_anchor_of_a_long_key_that_never_was(shard: MemoryShard, c: VosCon
 
 @on_shard
 async def test_nothing_there(shard: MemoryShard, c: VosContainer) -> None:
-    empty: Page[object] = Page([], b"", True, c.lsns.container)
-    assert c.list_objects(AT, limit=1) == empty
-    assert c.list_dkeys(OID, AT, limit=1) == empty
-    assert c.list_akeys(OID, b"d", AT, limit=1) == empty
-    assert c.list_extents(OID, b"d", b"a", AT, limit=1) == empty
+    empty = ([], b"", True, c.lsns.container)
+    assert tuple(c.list_objects(AT, limit=1)) == empty
+    assert tuple(c.list_dkeys(OID, AT, limit=1)) == empty
+    assert tuple(c.list_akeys(OID, b"d", AT, limit=1)) == empty
+    assert tuple(c.list_extents(OID, b"d", b"a", AT, limit=1)) == empty
     await shard.put(c, OID, b"d", {b"s": b"x"}, epoch=10)
     assert c.list_dkeys(OID, Epoch(9), limit=1).entries == []
     assert c.list_akeys(OID, b"e", AT, limit=1).entries == []

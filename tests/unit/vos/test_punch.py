@@ -37,9 +37,7 @@ async def test_propagation(shard: MemoryShard, c: VosContainer) -> None:
 
 
 @on_shard
-async def test_known_akey_is_only_a_hint(
-    shard: MemoryShard, c: VosContainer
-) -> None:
+async def test_known_akey_is_only_a_hint(shard: MemoryShard, c: VosContainer) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(punch, "_KNOWN_MAX", 1)
         for dkey in (b"d", b"e", b"f"):

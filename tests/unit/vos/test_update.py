@@ -130,7 +130,7 @@ async def test_errors_say_what_they_depend_on(shard: MemoryShard, c: VosContaine
     for cond, error in ((Cond.DKEY_INSERT, ExistsError), (Cond.AKEY_INSERT, ExistsError)):
         with pytest.raises(error) as caught:
             await shard.put(c, OID, b"d", {b"a": b"y"}, epoch=20, cond=cond)
-        assert caught.value.lsn == lsn  # type: ignore[attr-defined]
+        assert caught.value.lsn == lsn
     with pytest.raises(NotFoundError) as missing:
         await shard.put(c, unit(5), b"d", {b"a": b"y"}, epoch=20, cond=Cond.DKEY_UPDATE)
     assert missing.value.lsn == 0
