@@ -56,7 +56,7 @@ class VosContainer(ContainerState):
                     an akey named twice; AgainError when payload memory is out. Nothing changed.
         """
         self.check_alive()
-        return _update.begin(self, oid, dkey, iods, cond, (csum_type, csum_chunk))
+        return _update.begin(self, oid, dkey, iods, cond=cond, csum=(csum_type, csum_chunk))
 
     def update_end(self, update: Update, epoch: Epoch, *, minor: int = MINOR_MAX) -> Lsn:
         """Make the values at the destinations visible from `epoch` on.
@@ -82,7 +82,7 @@ class VosContainer(ContainerState):
         Raises:     InvalidError; NotFoundError (a condition); ChecksumError (damage in the tree)
         """
         self.check_alive()
-        return _fetch.begin(self, oid, dkey, iods, epoch, cond)
+        return _fetch.begin(self, oid, dkey, iods, epoch, cond=cond)
 
     def fetch_read(self, fetch: Fetch, done: Done) -> None:
         """Read and verify what is stored in blocks; then `fetch.views` are valid.
@@ -115,7 +115,8 @@ class VosContainer(ContainerState):
                     InvalidError, KeyTooBigError, NoSpaceError
         """
         self.check_alive()
-        return _punch.punch(self, oid, epoch, _punch.Target(dkey, tuple(akeys)), cond, minor)
+        target = _punch.Target(dkey, tuple(akeys))
+        return _punch.punch(self, oid, epoch, target, cond=cond, minor=minor)
 
     def list_objects(
         self, epoch: Epoch, *, anchor: bytes = b"", limit: int, bytes_max: int = PAGE_BYTES

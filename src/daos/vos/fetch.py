@@ -139,6 +139,7 @@ def begin(
     dkey: bytes,
     iods: Sequence[Iod],
     epoch: Epoch,
+    *,
     cond: int,
 ) -> Fetch:
     """See VosContainer.fetch_begin.

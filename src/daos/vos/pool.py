@@ -19,7 +19,7 @@ from uuid import UUID
 
 from daos.base.errors import CorruptError, ExistsError, InvalidError, NotFoundError
 from daos.base.hlc import Hlc
-from daos.base.ids import ContainerUuid, Epoch, Lsn, PoolUuid
+from daos.base.ids import ContainerUuid, Epoch, Lsn
 from daos.bio.device import BLOCK
 from daos.bio.media import THRESHOLD_DEFAULT
 from daos.bio.meta import MetaContext
@@ -148,10 +148,11 @@ def _open_root(meta: MetaContext) -> Root:
     value = meta.get(keys.ROOT_KEY)
     if value is not None:
         record = RootRecord.parse(value)
-        if record.pool != meta.uuid:
-            raise CorruptError("root record pool", offset=8, want=meta.uuid, got=record.pool)
+        if record.pool != meta.uuid.bytes:
+            want = meta.uuid.bytes
+            raise CorruptError("root record pool", offset=8, want=want, got=record.pool)
         return Root(record)
-    record = RootRecord(PoolUuid(meta.uuid), node_limit=1)
+    record = RootRecord(meta.uuid.bytes, node_limit=1)
     tx = meta.begin()
     tx.put(keys.ROOT_KEY, record.emit())
     tx.commit()

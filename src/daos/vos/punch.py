@@ -52,7 +52,13 @@ class _Stamp(NamedTuple):
 
 
 def punch(
-    state: ContainerState, oid: UnitOid, epoch: Epoch, target: Target, cond: int, minor: int
+    state: ContainerState,
+    oid: UnitOid,
+    epoch: Epoch,
+    target: Target,
+    *,
+    cond: int,
+    minor: int,
 ) -> Lsn:
     """See VosContainer.punch.
 

@@ -49,7 +49,6 @@ Source: ours; DAOS src/vos/vos_layout.h vos_pool_df, vos_cont_df, vos_obj_df, vo
 from __future__ import annotations
 
 import struct
-import uuid
 from typing import Final
 
 import msgspec
@@ -85,13 +84,16 @@ _VALUE_TYPE_MAX: Final = 2
 
 
 class RootRecord(msgspec.Struct, frozen=True):
-    """What the shard knows of itself. What `parse` accepts, `emit` gives back bit for bit."""
+    """What the shard knows of itself. What `parse` accepts, `emit` gives back bit for bit.
 
-    pool: uuid.UUID
+    Shapes:     pool is the 16 bytes of its UUID
+    """
+
+    pool: bytes
     node_limit: int
 
     def emit(self) -> bytes:
-        return seal(_ROOT.pack(ROOT_MAGIC, ROOT_VERSION, 0, self.pool.bytes, self.node_limit))
+        return seal(_ROOT.pack(ROOT_MAGIC, ROOT_VERSION, 0, self.pool, self.node_limit))
 
     @classmethod
     def parse(cls, buffer: bytes) -> RootRecord:
@@ -103,7 +105,7 @@ class RootRecord(msgspec.Struct, frozen=True):
         _expect("root record magic", 0, ROOT_MAGIC, magic)
         _expect("root record version", 4, ROOT_VERSION, version)
         _expect("root record flags", 6, 0, flags)
-        return cls(uuid.UUID(bytes=pool), node_limit)
+        return cls(pool, node_limit)
 
 
 class NodeRecord(msgspec.Struct, frozen=True):

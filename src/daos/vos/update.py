@@ -116,6 +116,7 @@ def begin(
     oid: UnitOid,
     dkey: bytes,
     iods: Sequence[Iod],
+    *,
     cond: int,
     csum: tuple[ChecksumType, int],
 ) -> Update:

@@ -60,7 +60,7 @@ def node_key(parent: int, level: int, order: bytes) -> bytes:
 
 Record = RootRecord | NodeRecord | GarbageRecord | SingleRecord
 TODAY: dict[str, tuple[bytes, Record]] = {
-    "root": (keys.ROOT_KEY, RootRecord(uuid.UUID(bytes=bytes(range(16))), 1029)),
+    "root": (keys.ROOT_KEY, RootRecord(bytes(range(16)), 1029)),
     "container": (
         keys.container_key(uuid.UUID(bytes=bytes(range(16, 32)))),
         NodeRecord(keys.CONTAINER, 1),

@@ -87,7 +87,7 @@ async def test_threshold(shard: MemoryShard, c: VosContainer) -> None:
 @on_shard
 async def test_another_pools_root(shard: MemoryShard, c: VosContainer) -> None:
     tx = shard.meta.begin()
-    tx.put(keys.ROOT_KEY, RootRecord(uuid.UUID(int=99), 1).emit())
+    tx.put(keys.ROOT_KEY, RootRecord(bytes(16), 1).emit())
     tx.commit()
     with pytest.raises(CorruptError, match="pool"):
         VosPool(shard.meta, hlc=Hlc(StoppedClock()))
@@ -95,7 +95,7 @@ async def test_another_pools_root(shard: MemoryShard, c: VosContainer) -> None:
 
 @on_shard
 async def test_root_is_written_once(shard: MemoryShard, c: VosContainer) -> None:
-    assert shard.pool.root.record.pool == POOL
+    assert shard.pool.root.record.pool == POOL.bytes
     lsn = shard.meta.lsn_next
     VosPool(shard.meta, hlc=Hlc(StoppedClock()))
     assert shard.meta.lsn_next == lsn
