@@ -2,8 +2,8 @@
 
 `LAYERS` is the picture of ARCHITECTURE.md as data, bottom to top. A package imports packages of
 lower rows only, and neighbours on a row do not know each other. Files directly under `daos` (the
-public face) stand above `client` and may reach the composition roots only from inside a function,
-so that `import daos` stays light.
+public face) stand above `client` and may reach the composition roots only from inside a function
+or for their types, so that `import daos` stays light.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def packages_above(module: Module) -> Iterator[str]:
         elif there not in ROW:
             if not face:
                 yield f"{module.path}:{use.line}: {here} may not import the face daos.{there}"
-        elif ROW[there] >= row and not (face and use.lazy):
+        elif ROW[there] >= row and not (face and (use.lazy or use.typing_only)):
             yield f"{module.path}:{use.line}: {here or module.name} may not import {there}"
 
 

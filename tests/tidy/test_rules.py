@@ -58,7 +58,9 @@ class TestLayers:
         eager = module("__init__.py", "from daos.embedded import local\n")
         lazy = module("__init__.py", "def local():\n    from daos.embedded import local\n")
         assert said(layers.packages_above(eager)) == ["daos may not import embedded"]
+        typed = module("aio.py", "if TYPE_CHECKING:\n    from daos.embedded import local\n")
         assert not list(layers.packages_above(lazy))
+        assert not list(layers.packages_above(typed))
         (got,) = layers.packages_above(module("client/pool.py", "from daos import aio\n"))
         assert "may not import the face" in got
 
@@ -164,6 +166,7 @@ def test_banned_names_where_they_belong() -> None:
         "base/rng.py": "import random\nRng = random.Random\nr = random.Random(1)\nr.choice([1])\n",
         "bio/a.py": "import os\nos.fsync(3)\n",
         "cli/a.py": "import os\nprint(os.environ)\n",
+        "embedded/a.py": "import random\nrng = random.SystemRandom()\n",
         "vos/b.py": "def f(time):\n    return time.time\n",
     }.items():
         assert not list(rules.banned_names(module(inside, text))), inside

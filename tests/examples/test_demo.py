@@ -1,0 +1,172 @@
+"""The demo on small trees: the whole of it, and each way in which it can end."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import daos
+
+ROOT = Path(__file__).parents[2]
+FILES = 40
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("tree")
+    for number in range(FILES):
+        path = root / f"d{number % 4}" / f"file {number}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"%d " % number * (97 * number % 1013))
+    (root / "empty").touch()
+    (root / "large").write_bytes(bytes(range(256)) * 12_000)  # three chunks
+    (root / os.fsdecode(b"not utf-8 \xff")).write_bytes(b"as well")
+    (root / "__pycache__").mkdir()
+    (root / "__pycache__" / "left out").touch()
+    (root / "link").symlink_to("empty")
+    return root
+
+
+@pytest.fixture(scope="module")
+def demo() -> ModuleType:
+    sys.path.insert(0, str(ROOT / "examples"))
+    try:
+        spec = importlib.util.spec_from_file_location("demo", ROOT / "examples" / "demo.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = sys.modules["demo"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(ROOT / "examples"))
+    return module
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "demo.py"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_the_whole_demo(tree: Path, tmp_path: Path) -> None:
+    done = run("--source", tree, "--path", tmp_path / "store")
+    assert done.returncode == 0, done.stderr
+    assert f"{FILES + 3} files, " in done.stdout
+    assert ": all equal, " in done.stdout
+    assert "both versions are right" in done.stdout
+    assert "acknowledged files are whole" in done.stdout
+    assert "What to try next" in done.stdout
+    # It is still there, under the names of the files.
+    with (
+        daos.local(tmp_path / "store") as system,
+        system.connect() as client,
+        client.pool("demo", "r") as pool,
+        pool.container("files", "r") as files,
+    ):
+        names = files.kv(daos.ObjectId.parse(files.attrs["names"].decode()), text=True)
+        assert "d3/file 7.txt" in names
+        assert "link" not in names
+
+    again = run("--source", tree, "--path", tmp_path / "store")
+    assert again.returncode == 2
+    assert "holds a demo already" in again.stderr
+
+
+def test_a_file_that_is_not_as_stored_is_a_difference(
+    tree: Path, tmp_path: Path, demo: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = demo.Tree.scan(tree, 1 << 30, skip=set())
+    demo.store(tmp_path, files)
+    demo.read(tmp_path, files)
+    with demo.opened(tmp_path, "files") as store:
+        store.overwrite("large", b"something else")
+    with pytest.raises(demo.DifferenceError, match="large is not what was stored"):
+        demo.read(tmp_path, files)
+    with demo.opened(tmp_path, "files") as store:
+        del store.names["empty"]
+    with pytest.raises(demo.DifferenceError, match="names are there"):
+        demo.read(tmp_path, files)
+    with pytest.raises(demo.DifferenceError, match="ended with status 1"):
+        demo.read_in_second_process(tmp_path, files)
+
+
+def test_an_acknowledged_file_that_is_gone_is_a_difference(
+    tree: Path, tmp_path: Path, demo: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = demo.Tree.scan(tree, 1 << 30, skip=set())
+    demo.store(tmp_path, files)
+    found = demo.opened
+
+    def forgetful(path: Path, label: str, flags: str = "rw") -> object:
+        with found(path, label) as store:
+            del store.names["0/empty"]
+        return found(path, label, flags)
+
+    monkeypatch.setattr(demo, "opened", forgetful)
+    monkeypatch.setattr(demo, "enough", len)  # all of them: "0/empty" is acknowledged
+    with pytest.raises(demo.DifferenceError, match="acknowledged, but lost: 0/empty"):
+        demo.kill(tmp_path, files)
+
+
+def test_limit(tree: Path, demo: ModuleType) -> None:
+    files = demo.Tree.scan(tree, 100_000, skip=set())
+    assert "large" not in files.sizes
+    assert files.left_out >= 1
+    assert files.nbytes <= 100_000
+    with pytest.raises(demo.UsageError, match="no files below"):
+        demo.Tree.scan(tree / "d0" / "nothing", 1 << 20, skip=set())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--source", "/nowhere/at all"], "is no directory"),
+        (["--limit", "much"], "DER_INVAL"),
+    ],
+)
+def test_wrong_usage(arguments: list[str], complaint: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_path_in_use(tree: Path, tmp_path: Path) -> None:
+    with daos.local(tmp_path):
+        done = run("--source", tree, "--path", tmp_path)
+    assert done.returncode == 2
+    assert f"in use by process {os.getpid()}" in done.stderr
+
+
+def test_disk_full(
+    tree: Path, tmp_path: Path, demo: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = demo.Tree.scan(tree, 1 << 30, skip=set())
+    usage = demo.shutil._ntuple_diskusage(1 << 30, 1 << 30, 1 << 20)
+    monkeypatch.setattr(demo.shutil, "disk_usage", lambda _path: usage)
+    with pytest.raises(demo.UsageError, match="give a smaller --limit"):
+        demo.store(tmp_path, files)
+
+
+def test_progress_on_a_terminal_and_elsewhere(
+    demo: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with demo.Progress("counting", 10) as progress:
+        for _ in range(10):
+            progress.advance(1)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.strip() for line in lines] == [f"counting {n} %" for n in (25, 50, 75, 100)]
+    assert progress.speed.endswith("MB/s")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    with demo.Progress("counting", 10) as progress:
+        progress.advance(10)
+    assert "%" not in capsys.readouterr().out
