@@ -6,7 +6,7 @@
 
 What was promised, each with the number of events at the moment when it was given:
 
-    Ack       everything committed up to this LSN is durable
+    Ack       a commit, and all before it, are durable
     Seen      what a reader was told: values, misses, listings, the state behind a failed condition
     Bound     nothing will be written at or below this epoch (a snapshot stands there)
 
@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from daos.base.errors import DaosError, NotFoundError, StaleHandleError
+from daos.base.errors import DaosError, NoSpaceError, NotFoundError, StaleHandleError
 from daos.base.hlc import Hlc
 from daos.base.ids import EPOCH_MAX, ContainerUuid, Epoch, UnitOid
 from daos.base.iod import Iod
@@ -48,6 +48,7 @@ CONFIG: Final = MetaConfig(wal_bytes=WAL_BYTES, batch_sets=8, start_copy=InlineC
 POOL: Final = uuid.UUID(int=1)
 CONTAINERS_MAX: Final = 3
 SEEN_CHECKED: Final = 12
+DIFFERENCE_MAX: Final = 1000
 
 
 class Commit(NamedTuple):
@@ -61,7 +62,7 @@ class Commit(NamedTuple):
 
 class Ack(NamedTuple):
     position: int
-    lsn: int
+    length: int
 
 
 class Bound(NamedTuple):
@@ -96,6 +97,7 @@ class Recording:
     seen: list[Seen] = field(default_factory=list)
     bounds: list[Bound] = field(default_factory=list)
     checkpoints: int = 0
+    full: int = 0
     groups: int = 0
 
 
@@ -140,13 +142,15 @@ def _short(view: memoryview) -> bytes:
 class Recorder:
     """Clients of one shard, side by side in one loop, each with its own seed."""
 
-    def __init__(self, recording: Recording, meta: MetaContext, rng: random.Random) -> None:
+    def __init__(
+        self, recording: Recording, meta: MetaContext, rng: random.Random, objects: int
+    ) -> None:
         self.recording = recording
         self.meta = meta
         self.clock = FrozenClock()
         self.hlc = Hlc(self.clock)
         self.pool = VosPool(meta, hlc=self.hlc)
-        self.choices = Choices(rng)
+        self.choices = Choices(rng, objects)
         self.models: dict[ContainerUuid, Model] = {}
 
     async def client(self, rng: random.Random, calls: int) -> None:
@@ -163,6 +167,8 @@ class Recorder:
                 await call(rng, container)
             except StaleHandleError:
                 continue  # destroyed by somebody else, in the meantime
+            except NoSpaceError:
+                self.recording.full += 1
 
     async def keeper(self, rng: random.Random, calls: int) -> None:
         """Whoever makes checkpoints, containers and room."""
@@ -178,12 +184,6 @@ class Recorder:
             self.meta.when_room(future.set_result)
             if (error := await future) is not None:
                 raise error
-
-    async def acknowledge(self, lsn: int) -> int:
-        await self.meta.durable(lsn)
-        position = len(self.recording.journal)
-        self.recording.acks.append(Ack(position, lsn))
-        return position
 
     async def write(self, rng: random.Random, container: VosContainer) -> None:
         op, cond = self.choices.update(rng, 0)
@@ -224,7 +224,9 @@ class Recorder:
             model.add(commit.op)
             commit = commit._replace(op=model.history[-1])
         self.recording.commits.append(commit)
-        await self.acknowledge(commit.lsn)
+        length = len(self.recording.commits)
+        await self.meta.durable(commit.lsn)
+        self.recording.acks.append(Ack(len(self.recording.journal), length))
 
     async def _refused(self, container: VosContainer, op: Op, error: DaosError) -> None:
         """The caller was told, in effect, which of the keys exist."""
@@ -283,8 +285,8 @@ class Recorder:
         await self.room()
         epoch = self.hlc.now()
         lsn = container.raise_bound(epoch)
-        position = await self.acknowledge(lsn)
-        self.recording.bounds.append(Bound(position, container.uuid, epoch))
+        await self.meta.durable(lsn)
+        self.recording.bounds.append(Bound(len(self.recording.journal), container.uuid, epoch))
 
     async def checkpoint(self, rng: random.Random) -> None:
         await self.meta.checkpoint()
@@ -294,7 +296,11 @@ class Recorder:
         if len(self.pool.containers()) < CONTAINERS_MAX:
             await self.room()
             name = ContainerUuid(uuid.UUID(int=rng.getrandbits(128)))
-            lsn = self.pool.create_container(name)
+            try:
+                lsn = self.pool.create_container(name)
+            except NoSpaceError:
+                self.recording.full += 1
+                return
             await self._commit(Commit(lsn, name, None, created=True))
 
     async def destroy(self, rng: random.Random) -> None:
@@ -303,10 +309,13 @@ class Recorder:
             await self.room()
             name = rng.choice(names)
             lsn = self.pool.destroy_container(name)
-            await self._commit(Commit(lsn, name, None))
-            while self.pool.gc_step(rng.randint(1, 30)):
-                await self.room()
-                await asyncio.sleep(0)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._commit(Commit(lsn, name, None)))
+                # At once: what is freed must not be overwritten while the container may come back.
+                while self.pool.gc_step(rng.randint(10, 60)):
+                    await self.room()
+                    if rng.random() < 0.2:
+                        await asyncio.sleep(0)
 
 
 def _glance(container: VosContainer, asked: Question) -> list[object]:
@@ -318,17 +327,25 @@ def _glance(container: VosContainer, asked: Question) -> list[object]:
     return [*container.list_akeys(asked.obj, asked.dkey, epoch, limit=1000).entries]
 
 
-async def record(live_path: Path, seed: int, *, clients: int = 4, calls: int = 80) -> Recording:
+async def record(
+    live_path: Path,
+    seed: int,
+    *,
+    clients: int = 4,
+    calls: int = 80,
+    objects: int = 3,
+    device_bytes: int = DEVICE_BYTES,
+) -> Recording:
     """Run the clients; the shard is not closed, its power is cut."""
     blank = MemoryDirectory()
-    device = await blank.create(DEVICE, DEVICE_BYTES)
+    device = await blank.create(DEVICE, device_bytes)
     await MetaContext.format(device, uuid=POOL, config=CONFIG)
     await blank.close()
     directory = RecordingDirectory(blank.images)
     meta = await MetaContext.open(await directory.open(DEVICE), config=CONFIG, live_path=live_path)
     recording = Recording(directory.journal)
     rng = random.Random(seed)
-    recorder = Recorder(recording, meta, rng)
+    recorder = Recorder(recording, meta, rng, objects)
     async with asyncio.TaskGroup() as group:
         for _ in range(clients):
             group.create_task(recorder.client(random.Random(rng.getrandbits(32)), calls))
@@ -382,24 +399,25 @@ class Judge:
     async def _length(self, cut: int, shard: Shard, rng: random.Random) -> int:
         """How many commits the shard shows; it must be exactly these."""
         commits = self.recording.commits
-        acked = max((lsn for position, lsn in self.recording.acks if position <= cut), default=0)
-        at_least = sum(commit.lsn <= acked for commit in commits)
+        acks = self.recording.acks
+        at_least = max((length for position, length in acks if position <= cut), default=0)
         lengths = [at_least]
         for index in range(at_least, len(commits)):
             if index + 1 == len(commits) or commits[index + 1].lsn != commits[index].lsn:
                 lengths.append(index + 1)
             if len(lengths) > 4:
                 break  # at most one group is in flight; the others are not on the device
-        first: AssertionError | None = None
+        differences = []
         for length in lengths:
             try:
                 await self._check_is(shard, self.models(length), rng)
             except AssertionError as error:
-                first = first or error
+                differences.append(
+                    f"not the first {length} commits: {str(error)[-DIFFERENCE_MAX:]}"
+                )
                 continue
             return length
-        assert first is not None
-        raise first
+        raise AssertionError("\n".join(differences))
 
     def models(self, length: int) -> dict[ContainerUuid, Model]:
         """Every container after the first commits."""
@@ -463,6 +481,7 @@ class Judge:
             container = shard.pool.open_container(name)
             twin = Twin(shard, container, Model(container.modification_bound, ()))
             twin.model.history = [*model.history]
+            twin.may_be_full = self.recording.full > 0
             for _ in range(20):
                 op, cond = choices.update(rng, twin.newest() + 1)
                 await twin.update(op, cond)

@@ -10,24 +10,33 @@ from __future__ import annotations
 import asyncio
 import random
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import pytest
 
 from daos.testing.recording import FlushEvent, Journal
-from tests.crash.power_cut import Judge, record
+from tests.crash.power_cut import DEVICE_BYTES, Judge, Recording, record
 
 Keep = Literal["none", "all", "some"]
 
 
-async def every_cut(live: Path, seed: int, *, clients: int, calls: int) -> int:
-    """The number of images judged."""
-    recording = await record(live / "recorded", seed, clients=clients, calls=calls)
+class Load(NamedTuple):
+    clients: int
+    calls: int
+    device_bytes: int = DEVICE_BYTES
+
+
+async def every_cut(live: Path, seed: int, load: Load) -> Recording:
+    recording = await record(
+        live / "recorded",
+        seed,
+        clients=load.clients,
+        calls=load.calls,
+        device_bytes=load.device_bytes,
+    )
     journal = recording.journal
-    assert recording.checkpoints
     judge = Judge(recording, live / "recovered")
     rng = random.Random(seed)
-    judged = 0
     for cut in range(len(journal) + 1):
         for keep in _subsets(journal, cut):
             images = journal.image(cut, rng, keep=keep)
@@ -36,8 +45,7 @@ async def every_cut(live: Path, seed: int, *, clients: int, calls: int) -> int:
             except Exception as error:
                 error.add_note(f"power cut behind event {cut} of seed {seed}, {keep} kept")
                 raise
-            judged += 1
-    return judged
+    return recording
 
 
 def _subsets(journal: Journal, cut: int) -> list[Keep]:
@@ -46,12 +54,23 @@ def _subsets(journal: Journal, cut: int) -> list[Keep]:
     return ["none", "all", "some", "some"]
 
 
-@pytest.mark.parametrize(("seed", "clients", "calls"), [(1, 1, 150), (2, 4, 90), (3, 12, 40), (5, 40, 15)])
+@pytest.mark.parametrize(
+    ("seed", "load"),
+    [
+        (1, Load(clients=1, calls=120)),
+        (2, Load(clients=4, calls=70, device_bytes=2 << 20)),
+        (3, Load(clients=12, calls=35)),
+        (4, Load(clients=40, calls=12)),
+        (5, Load(clients=8, calls=50, device_bytes=1 << 20)),
+    ],
+)
 def test_a_shard_keeps_its_promises_wherever_it_is_cut(
-    live_path: Path, seed: int, clients: int, calls: int
+    live_path: Path, seed: int, load: Load
 ) -> None:
-    judged = asyncio.run(every_cut(live_path, seed, clients=clients, calls=calls))
-    assert judged > 200
+    recording = asyncio.run(every_cut(live_path, seed, load))
+    assert recording.checkpoints
+    assert len(recording.journal) > 100
+    assert (recording.full > 0) == (load.device_bytes == 1 << 20)
 
 
 def test_a_recovery_that_is_cut_off_starts_over(live_path: Path) -> None:

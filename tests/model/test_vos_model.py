@@ -135,3 +135,16 @@ def test_long_histories_agree_too(tmp_path: Path, seed: int) -> None:
         await workload.stop()
 
     asyncio.run(run())
+
+
+def test_colliding_hashes_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daos.vos.keys.hash128", lambda key: bytes(15) + bytes([len(key) % 2]))
+
+    async def run(seed: int) -> None:
+        workload = await Workload.start(tmp_path, seed)
+        await workload.run(300, seed)
+        await workload.check(random.Random(seed))
+        await workload.stop()
+
+    for seed in range(3):
+        asyncio.run(run(seed))

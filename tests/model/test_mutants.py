@@ -1,0 +1,318 @@
+"""Would the oracles notice? Each mutant is a fault planted in the store, and has to be caught.
+
+By the workload beside the model (model_workload.py): what the store answers is wrong.
+By the power cut (tests/crash/power_cut.py): what the store promised does not survive.
+
+An oracle that has nothing to say about the unchanged store, and something about each mutant, sees
+what it looks at. A mutant that stops the workload with anything but a difference, or an error of
+the store, is a broken mutant and fails the test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import pytest
+
+from daos.base.errors import DaosError
+from daos.base.ids import EPOCH_MAX, ContainerUuid, Epoch, Lsn
+from daos.bio import device as block_device
+from daos.bio import replay
+from daos.bio.descriptor import FetchDescriptor
+from daos.testing.devices import MemoryDevice
+from daos.testing.recording import RecordingDevice
+from daos.vos import extents, ilog_view, iterate, pool, punch
+from daos.vos.container import VosContainer
+from daos.vos.edit import Edit
+from daos.vos.extent_record import ExtentRecord
+from daos.vos.lsn import LsnTable
+from daos.vos.nodes import Node, Nodes
+from daos.vos.single import SingleRecord
+from tests.crash.power_cut import Judge, record
+from tests.model.model_workload import OBJECTS, Workload
+from tests.model.twin import Shard, Twin, iod_all
+from tests.model.vos_model import ARRAY, SINGLE, Op, Write
+
+Patch = pytest.MonkeyPatch
+# What mutants hand through untouched.
+Passed = Any
+Mutant = Callable[[Patch], None]
+LIVE_ROOT: Final = "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+# Mutants of answers
+
+
+def punches_of_parents_are_ignored(patch: Patch) -> None:
+    """A dkey survives the punch of its object, an akey that of its dkey."""
+    look = Node.look
+    patch.setattr(Node, "look", lambda node, epoch, parent=None: look(node, epoch))
+
+
+def extents_ignore_punches(patch: Patch) -> None:
+    """Array records of an earlier incarnation come back."""
+    find = extents.find
+
+    def blind(*args: Passed, floor: object, **kwargs: Passed) -> Passed:
+        return find(*args, **kwargs)
+
+    patch.setattr(extents, "find", blind)
+
+
+def extents_ignore_epochs(patch: Patch) -> None:
+    """Readers of the past see the newest records."""
+    find = extents.find
+
+    def blind(*args: Passed, epoch: object, **kwargs: Passed) -> Passed:
+        return find(*args, epoch=EPOCH_MAX, **kwargs)
+
+    patch.setattr(extents, "find", blind)
+
+
+def no_new_incarnation(patch: Patch) -> None:
+    """What was punched once is not created again by a write."""
+    decide = ilog_view.update
+
+    def lazy(log: Passed, *args: Passed, **kwargs: Passed) -> Passed:
+        new = decide(log, *args, **kwargs)
+        return log if log.entries else new
+
+    patch.setattr(ilog_view, "update", lazy)
+
+
+def punch_does_not_propagate(patch: Patch) -> None:
+    """A dkey stays when its last akey is punched."""
+    patch.setattr(punch._Punch, "_any_visible", lambda *_: True)
+
+
+def late_punches_hide_later_writes(patch: Patch) -> None:
+    """A punch is accepted below a write that relies on the creation it hides."""
+    patch.setattr("daos.vos.edit.Stamps.newest", lambda *_: 0)
+
+
+def page_loses_its_last_entry(patch: Patch) -> None:
+    """A full page of keys forgets one, and the next page begins behind it."""
+    page = iterate._Scan.page
+
+    def short(*args: Passed, **kwargs: Passed) -> Passed:
+        found, position, eof = page(*args, **kwargs)
+        return found[: len(found) - (not eof and len(found) > 1)], position, eof
+
+    patch.setattr(iterate._Scan, "page", short)
+
+
+def failed_update_stays_in_the_cache(patch: Patch) -> None:
+    """Nodes are cached when they are made, not when the transaction that makes them is in."""
+    caches: list[Passed] = []
+    find = Nodes.object
+    put = Edit.put
+
+    def remember(nodes: Nodes, order: bytes) -> Node | None:
+        caches[:] = [nodes.cache]
+        return find(nodes, order)
+
+    def hasty(edit: Edit, cache_key: Passed, tree_key: bytes, made: Passed) -> None:
+        put(edit, cache_key, tree_key, made)
+        caches[0].put(cache_key, Node(tree_key, made))
+
+    patch.setattr(Nodes, "object", remember)
+    patch.setattr(Edit, "put", hasty)
+
+
+def bound_is_forgotten(patch: Patch) -> None:
+    """After a restart, epochs are handed out from the beginning again."""
+    opened = pool.VosPool.open_container
+
+    def careless(shard: Passed, uuid: Passed) -> Passed:
+        container = opened(shard, uuid)
+        container.modification_bound = Epoch(1)
+        return container
+
+    patch.setattr(pool.VosPool, "open_container", careless)
+
+
+ANSWERS: Final[Sequence[Mutant]] = (
+    punches_of_parents_are_ignored,
+    extents_ignore_punches,
+    extents_ignore_epochs,
+    no_new_incarnation,
+    punch_does_not_propagate,
+    late_punches_hide_later_writes,
+    page_loses_its_last_entry,
+    failed_update_stays_in_the_cache,
+    bound_is_forgotten,
+)
+
+
+# Mutants of promises
+
+
+def misses_depend_on_nothing(patch: Patch) -> None:
+    """A reader who finds nothing is told so at once, though the punch may be lost."""
+    begin = VosContainer.fetch_begin
+
+    def careless(*args: Passed, **kwargs: Passed) -> Passed:
+        found = begin(*args, **kwargs)
+        if not found.nbytes:
+            found.lsn = Lsn(0)
+        return found
+
+    patch.setattr(VosContainer, "fetch_begin", careless)
+
+
+def listings_depend_on_nothing(patch: Patch) -> None:
+    """A listing is shown before the keys in it are durable."""
+    patch.setattr(LsnTable, "of_object", lambda *_: Lsn(0))
+
+
+def reply_before_durable(patch: Patch) -> None:
+    """Writers are told that their updates are safe as soon as they are visible."""
+    end = VosContainer.update_end
+
+    def hasty(*args: Passed, **kwargs: Passed) -> Lsn:
+        end(*args, **kwargs)
+        return Lsn(0)
+
+    patch.setattr(VosContainer, "update_end", hasty)
+
+
+def flush_is_left_out(patch: Patch) -> None:
+    """The device takes every group into its cache, and nobody asks for more."""
+    submit = MemoryDevice.submit_write
+
+    def unflushed(
+        device: MemoryDevice,
+        writes: Sequence[block_device.Write],
+        *,
+        flush: bool,
+        done: block_device.Done,
+    ) -> None:
+        submit(device, writes, flush=False, done=done)
+
+    patch.setattr(RecordingDevice, "submit_write", unflushed)
+
+
+def recovery_trusts_data(patch: Patch) -> None:
+    """The last group counts as soon as its log blocks are whole, without a look at its data."""
+
+    async def trusting(*_: object) -> bool:
+        return True
+
+    patch.setattr(replay._Log, "data_intact", trusting)
+
+
+def recovery_forgets_the_last_group(patch: Patch) -> None:
+    """The last group never counts."""
+
+    async def suspicious(*_: object) -> bool:
+        return False
+
+    patch.setattr(replay._Log, "data_intact", suspicious)
+
+
+PROMISES: Final[Sequence[Mutant]] = (
+    misses_depend_on_nothing,
+    listings_depend_on_nothing,
+    reply_before_durable,
+    flush_is_left_out,
+    recovery_trusts_data,
+    recovery_forgets_the_last_group,
+)
+
+
+# Mutants of checksums
+
+
+def payload_is_not_verified(patch: Patch) -> None:
+    """Values are handed out as they come from the device, or the tree."""
+    patch.setattr(FetchDescriptor, "_verify", lambda _: None)
+    patch.setattr(SingleRecord, "verify", lambda _: None)
+    patch.setattr(ExtentRecord, "verify", lambda _: None)
+
+
+MUTANTS: Final = tuple(
+    pytest.param(mutant, caught_by, id=mutant.__name__)
+    for mutants, caught_by in ((ANSWERS, "model"), (PROMISES, "power cut"))
+    for mutant in mutants
+)
+
+
+async def compare_with_model(seed: int) -> None:
+    with tempfile.TemporaryDirectory(dir=LIVE_ROOT) as live:
+        workload = await Workload.start(Path(live), seed)
+        try:
+            await workload.run(150, seed)
+            await workload.check(random.Random(seed))
+        finally:
+            await workload.stop()
+
+
+async def cut_power(seed: int) -> None:
+    with tempfile.TemporaryDirectory(dir=LIVE_ROOT) as live:
+        recording = await record(
+            Path(live) / "recorded", seed, clients=12, calls=15, objects=1, device_bytes=3 << 19
+        )
+        judge = Judge(recording, Path(live) / "recovered")
+        rng = random.Random(seed)
+        for cut in range(len(recording.journal) + 1):
+            await judge.judge(cut, recording.journal.image(cut, keep="none"), rng)
+            await judge.judge(cut, recording.journal.image(cut, rng), rng)
+
+
+def hunt(caught_by: str, seeds: int) -> None:
+    for seed in range(seeds):
+        asyncio.run(compare_with_model(seed) if caught_by == "model" else cut_power(seed))
+
+
+@pytest.mark.parametrize(("mutant", "caught_by"), MUTANTS)
+def test_a_mutant_is_caught(mutant: Mutant, caught_by: str, monkeypatch: Patch) -> None:
+    mutant(monkeypatch)
+    with pytest.raises((AssertionError, DaosError)) as caught:
+        hunt(caught_by, 12)
+    print(f"{mutant.__name__}: {str(caught.value)[-600:]}")
+
+
+@pytest.mark.parametrize("caught_by", ["model", "power cut"])
+def test_the_store_as_it_is_is_not(caught_by: str) -> None:
+    hunt(caught_by, 2)
+
+
+def test_damaged_bytes_are_refused_by_the_store_and_handed_out_by_the_mutant(
+    tmp_path: Path, monkeypatch: Patch
+) -> None:
+    """Of single values and extents, in blocks."""
+    assert all("ChecksumError" in told for told in asyncio.run(read_damaged(tmp_path)))
+    payload_is_not_verified(monkeypatch)
+    assert not any("ChecksumError" in told for told in asyncio.run(read_damaged(tmp_path)))
+
+
+async def read_damaged(live_path: Path) -> list[str]:
+    """What the model has to say about each of two values."""
+    shard = await Shard.create(live_path)
+    twin = Twin.create(shard, ContainerUuid(UUID(int=9)))
+    data = b"intact--" * 1024
+    writes = (
+        Write(b"s", SINGLE, len(data), ((0, 1, data),)),
+        Write(b"a", ARRAY, 8, ((0, 1024, data),)),
+    )
+    await twin.update(Op(twin.newest() + 1, OBJECTS[0], b"d", writes))
+    await shard.settle()
+    assert isinstance(shard.device, MemoryDevice)
+    blocks = shard.device.image.blocks
+    damaged = [block for block, content in blocks.items() if content.startswith(b"intact--" * 512)]
+    assert len(damaged) == 4
+    for block in damaged[1::2]:
+        shard.device.image.flip(block * block_device.BLOCK + 77)
+    told = []
+    for write in writes:
+        with pytest.raises(AssertionError) as caught:
+            await twin.fetch(OBJECTS[0], b"d", [iod_all(write.akey, write.kind)], twin.newest())
+        told.append(str(caught.value))
+    await shard.meta.close(checkpoint=False)
+    return told
