@@ -156,7 +156,7 @@ def _live(state: dict[bytes, object]) -> list[tuple[Extent, bytes]]:
 
 
 async def recovered(meta: MetaContext, oracle: Oracle) -> int:
-    """The transaction whose state this is. Fails if it is none's, or if bytes are not as written."""
+    """The transaction whose state this is; fails if it is none's, or bytes are not as written."""
     k = int(meta.get(SEQ) or b"0")
     assert k < len(oracle.states), f"state {k} was never committed"
     state = oracle.states[k]

@@ -161,7 +161,11 @@ class ThreadedCopy:
         self._tell(NvmeIoError(f"copy of the live tree: {self._error}") if failed else None)
 
     def _tell(self, event: memoryview | DaosError | None) -> None:
-        self._loop.call_soon_threadsafe(self._arrived.put_nowait, event)
+        try:
+            self._loop.call_soon_threadsafe(self._arrived.put_nowait, event)
+        except RuntimeError:
+            self._stop = True  # the loop was closed under us: nobody waits any more
+            self._slots.release()
 
 
 class InlineCopy:

@@ -333,7 +333,7 @@ class MetaContext:
         With NoSpaceError if the checkpoint that should make room cannot be written.
         """
         self._wal.when_room(done)
-        if not self._wal.has_room:
+        if not self._wal.has_room and self._wal.failure is None:
             self._start_checkpoint()
 
     def when_durable(self, lsn: int, done: Done) -> None:
@@ -436,7 +436,9 @@ class MetaContext:
 
     def _checkpoint_ended(self, task: asyncio.Task[None]) -> None:
         self._checkpoint_task = None
-        error = None if task.cancelled() else task.exception()
+        if task.cancelled():
+            return  # the loop ends
+        error = task.exception()
         if error is None:
             self._checkpoint_again_at = 0
             if not self._wal.has_room and not self._closed:

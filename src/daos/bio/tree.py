@@ -56,7 +56,7 @@ class Tree:
             raise NvmeIoError(f"live tree in {live_path}: {error}") from error
         self._batch_sets = batch_sets
         self._sets: list[WriteSet] = []
-        self._txn = self.env.begin(write=True)
+        self._txn = self._begin()
         self.failure: NvmeIoError | None = None
 
     def get(self, key: bytes) -> bytes | None:
@@ -98,15 +98,18 @@ class Tree:
             self._txn.commit()
         except lmdb.Error as error:
             self.failure = NvmeIoError(f"live tree: {error}")
-            self._txn = self.env.begin(write=True)
+            self._txn = self._begin()
             self._restart()
             return
         self._sets = []
-        self._txn = self.env.begin(write=True)
+        self._txn = self._begin()
 
     def close(self) -> None:
         self._txn.abort()
         self.env.close()
+
+    def _begin(self) -> lmdb.Transaction:
+        return self.env.begin(write=True)
 
     def _put(self, pairs: WriteSet) -> None:
         put, delete = self._txn.put, self._txn.delete
@@ -119,7 +122,7 @@ class Tree:
     def _restart(self) -> None:
         """Begin the batch again from the write sets it had taken."""
         self._txn.abort()
-        self._txn = self.env.begin(write=True)
+        self._txn = self._begin()
         try:
             for pairs in self._sets:
                 self._put(pairs)

@@ -127,7 +127,7 @@ def test_a_whole_shard(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-async def make(path: Path, live: Path) -> None:
+async def make(live: Path) -> bytes:
     """Only ever called for a new version."""
     device = MemoryDevice(SIZE)
     await MetaContext.format(device, uuid=SHARD, config=CONFIG)
@@ -151,8 +151,8 @@ async def make(path: Path, live: Path) -> None:
     await meta.durable(tx.commit())
     image = bytes(device.image)
     await meta.close(checkpoint=False)
-    path.write_bytes(gzip.compress(image, mtime=0))
+    return gzip.compress(image, mtime=0)
 
 
 if __name__ == "__main__":
-    asyncio.run(make(Path(sys.argv[1]), Path(sys.argv[2])))
+    Path(sys.argv[1]).write_bytes(asyncio.run(make(Path(sys.argv[2]))))
