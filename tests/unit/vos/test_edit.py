@@ -21,6 +21,8 @@ def test_stamps_remember_the_newest() -> None:
     stamps.wrote(1, 15)
     assert stamps.newest(1) == 20
     assert stamps.newest(2) == 10
+    stamps.wrote(2, 5)
+    assert stamps.newest(2) == 10
 
 
 def test_stamps_forget_on_the_safe_side(monkeypatch: pytest.MonkeyPatch) -> None:

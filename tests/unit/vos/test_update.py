@@ -59,6 +59,7 @@ async def test_memory_comes_back_when_durable(shard: MemoryShard, c: VosContaine
     update.destinations[0][:] = bytes(9000)
     lsn = c.update_end(update, Epoch(10))
     assert shard.meta.memory.statistics().buffers_in_use == 1
+    assert shard.meta.space.statistics().blocks_held == 0
     c.update_cancel(update)  # too late, and no error
     await shard.meta.durable(lsn)
     assert shard.meta.memory.statistics().buffers_in_use == 0
