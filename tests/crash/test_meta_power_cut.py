@@ -18,9 +18,10 @@ from uuid import UUID
 import pytest
 
 from daos.base.errors import DaosError, NoSpaceError
+from daos.bio import device as device_module
 from daos.bio import meta as meta_module
 from daos.bio import replay as replay_module
-from daos.bio.checkpoint import InlineCopy
+from daos.bio.checkpoint import Checkpoint, InlineCopy
 from daos.bio.device import BLOCK, Done, Write, read
 from daos.bio.layout import checksum_of
 from daos.bio.meta import MetaConfig, MetaContext
@@ -302,10 +303,8 @@ def _trim_before_swap(patch: pytest.MonkeyPatch) -> None:
 
 
 def _swap_without_flush(patch: pytest.MonkeyPatch) -> None:
-    write = meta_module.write
-
     async def unflushed(device: MemoryDevice, writes: list[Write], *, flush: bool) -> None:
-        await write(device, writes, flush=flush and len(writes) != 1)
+        await device_module.write(device, writes, flush=flush and len(writes) != 1)
 
     patch.setattr(meta_module, "write", unflushed)
 
@@ -316,7 +315,7 @@ def _free_checkpoint_early(patch: pytest.MonkeyPatch) -> None:
     async def freed(self: MetaContext, lsn: int) -> object:
         for extent in self._checkpoint.extents:
             self.space.drop(extent)
-        self._checkpoint = meta_module.Checkpoint(-1, Extent(0, 0), 0, ())
+        self._checkpoint = Checkpoint(-1, Extent(0, 0), 0, ())
         return await copy_all(self, lsn)
 
     patch.setattr(MetaContext, "_copy_all", freed)

@@ -96,7 +96,7 @@ def test_damaged_records(draw: st.DataObject) -> None:
     offset = draw.draw(st.integers(0, len(payload) - 1))
     payload[offset] = draw.draw(st.integers(0, 255))
     with contextlib.suppress(CorruptError):
-        records = parse_records(payload, 2)
+        records = parse_records(bytes(payload), 2)
         assert b"".join(emit_record(*record) for record in records) == payload
 
 

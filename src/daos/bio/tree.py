@@ -60,10 +60,9 @@ class Tree:
         self.failure: NvmeIoError | None = None
 
     def get(self, key: bytes) -> bytes | None:
-        value: bytes | None = self._txn.get(key)
-        return value
+        return self._txn.get(key)
 
-    def cursor(self) -> lmdb.Cursor:
+    def cursor(self) -> lmdb.Cursor[bytes]:
         return self._txn.cursor()
 
     def pages(self) -> int:
@@ -108,7 +107,7 @@ class Tree:
         self._txn.abort()
         self.env.close()
 
-    def _begin(self) -> lmdb.Transaction:
+    def _begin(self) -> lmdb.Transaction[bytes]:
         return self.env.begin(write=True)
 
     def _put(self, pairs: WriteSet) -> None:

@@ -115,7 +115,7 @@ def test_a_whole_shard(tmp_path: Path) -> None:
         meta = await MetaContext.open(device, config=CONFIG, live_path=tmp_path / "live")
         assert meta.uuid == SHARD
         assert (meta.durable_lsn, meta.epoch_highest) == (4, 1234)
-        found = dict(meta.cursor())
+        found = {bytes(key): bytes(value) for key, value in meta.cursor()}
         block, count = map(int, found.pop(b"data").split(b"+"))
         assert found == {b"checkpointed": b"1", b"logged": b"2", b"last": b"4"}
         assert meta.space.snapshot() == [Extent(block, count)]

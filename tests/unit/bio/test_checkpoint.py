@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import random
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -14,7 +15,6 @@ import pytest
 
 from daos.base.checksum import xxh3
 from daos.base.errors import CorruptError, NoSpaceError, NvmeIoError
-from daos.bio import checkpoint as checkpoint_module
 from daos.bio.checkpoint import (
     CHUNK_BLOCKS,
     NO_CHECKPOINT,
@@ -37,7 +37,7 @@ SIZE = 1024 * BLOCK
 
 
 def run(story: Coroutine[object, object, None]) -> None:
-    asyncio.run(story)  # type: ignore[arg-type]
+    asyncio.run(story)
 
 
 def tree_of(path: Path, entries: int) -> lmdb.Environment:
@@ -123,7 +123,7 @@ def test_a_user_out_of_pipe_quota(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         raise PermissionError(1, "Operation not permitted")
 
     async def story() -> None:
-        monkeypatch.setattr(checkpoint_module.fcntl, "fcntl", refuse)
+        monkeypatch.setattr(fcntl, "fcntl", refuse)
         env = tree_of(tmp_path / "live", 10)
         txn = env.begin()
         assert len(await drain(ThreadedCopy(env, txn))) == 3 * BLOCK

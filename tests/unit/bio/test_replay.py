@@ -67,7 +67,7 @@ class Shard:
         return extent
 
     def listed(self) -> list[bytes]:
-        return [key for key, _ in self.meta.cursor()]
+        return [bytes(key) for key, _ in self.meta.cursor()]
 
     async def stop(self, *, checkpoint: bool = False) -> None:
         await self.meta.close(checkpoint=checkpoint)
