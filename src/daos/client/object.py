@@ -116,11 +116,18 @@ class Object(Handle):
         return landing.value if into is None else landing.nbytes
 
     async def size(self, dkey: Key, akey: Key, *, timeout: float | None = None) -> int:
-        """Bytes of the single value, or of each record of the array; 0 where nothing is."""
-        iod = Iod(self._akey(akey), IodType.SINGLE, 0)
+        """Bytes of the single value, or of each record of an array; 0 where nothing is.
+
+        Cost: one request, two where there is no single value
+        """
+        key, name = self._dkey(dkey), self._akey(akey)
+        iod = Iod(name, IodType.SINGLE, 0)
         with self._operation(timeout) as call:
-            request = self._io.fetch(self._dkey(dkey), (iod,), None, call=call)
-            return (await settle_fetch(request)).sizes[0]
+            reply = await settle_fetch(self._io.fetch(key, (iod,), None, call=call))
+            if reply.sizes[0]:
+                return reply.sizes[0]
+            page = await self._io.client.list_recxs(key, name, anchor=b"", limit=1, call=call)
+            return page.record_size
 
     async def write(
         self,

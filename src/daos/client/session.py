@@ -29,6 +29,7 @@ from daos.base.errors import (
     CanceledError,
     DaosError,
     InvalidError,
+    NotFoundError,
     ShutdownError,
     StaleHandleError,
 )
@@ -169,8 +170,8 @@ class Handle:
         for close in (*[child.close for child in reversed(self._children)], self._release):
             try:
                 await close()
-            except (StaleHandleError, ShutdownError):
-                continue  # evicted, or the service has ended: gone is what we wanted
+            except (NotFoundError, ShutdownError, StaleHandleError):
+                continue  # destroyed, ended or evicted: gone is what we wanted
             except DaosError as error:
                 errors.append(error)
         self._children.clear()

@@ -1,0 +1,68 @@
+"""The systems that the API suites (`test_api*.py`) run over.
+
+A suite sees the synchronous face only. What it runs on is a parameter: a transport or a way to run
+is added here as one more entry of `SYSTEMS`, and every test of the API runs on it too.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import pytest
+
+import daos
+
+
+class System(Protocol):
+    """A running system with pools to make: what `daos.local` gives."""
+
+    @property
+    def admin(self) -> daos.Admin: ...
+
+    def connect(self) -> daos.Client: ...
+
+
+SYSTEMS: dict[str, Callable[[], AbstractContextManager[System]]] = {
+    "embedded": lambda: daos.local(targets=4),
+}
+
+POOL_SIZE = "512MiB"
+_labels = (f"cont-{number}" for number in itertools.count())
+
+
+@pytest.fixture(scope="module", params=list(SYSTEMS))
+def system(request: pytest.FixtureRequest) -> Iterator[System]:
+    """A system of its own for each module."""
+    with SYSTEMS[request.param]() as system:
+        system.admin.pool_create("tank", POOL_SIZE)
+        yield system
+
+
+@pytest.fixture(scope="module")
+def client(system: System) -> Iterator[daos.Client]:
+    with system.connect() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def pool(client: daos.Client) -> Iterator[daos.Pool]:
+    with client.pool("tank") as pool:
+        yield pool
+
+
+@pytest.fixture
+def cont(pool: daos.Pool) -> Iterator[daos.Container]:
+    """An empty container, destroyed after the test."""
+    cont = pool.create_container(next(_labels))
+    yield cont
+    cont.close()
+    pool.destroy_container(cont.uuid, force=True)
+
+
+@pytest.fixture
+def obj(cont: daos.Container) -> daos.Object:
+    """An empty object of hashed keys."""
+    return cont.object(cont.new_oid())
