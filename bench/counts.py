@@ -1,0 +1,226 @@
+"""What one operation costs in things that can be counted: exact, and the same on every machine.
+
+    messages    frames that the target's context took in and gave out
+    copies      payload bytes moved in user space, over the payload: landed (inproc copies once, as
+                a socket read would), staged (arrived with their header), bounced (not aligned)
+    writes      device writes after coalescing; flushes
+    puts        keys put to the tree
+    reads       tree look-ups and cursors, device reads
+
+Copies that are not of payload but of records (a value below 4 KiB becomes part of its record: that
+goes into the tree and into the log) are not counted: they are bytes of metadata from there on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple
+
+import lmdb
+
+from daos.base.iod import Iod, IodType, Recx
+from daos.bio.device import BLOCK
+from daos.bio.meta import MetaContext
+
+from bench.load import run_started
+from bench.report import Budget, Report, Row, exactly, no_more_than
+from bench.stand import Stand, get, put
+
+SUITE: Final = "counts"
+_FEW: Final = 4
+
+
+@dataclass(slots=True)
+class TreeCounts:
+    """Of the live tree."""
+
+    puts: int = 0
+    gets: int = 0
+    cursors: int = 0
+
+
+@contextmanager
+def tree_counts(meta: MetaContext) -> Iterator[TreeCounts]:
+    """Count what happens to the live tree of a shard meanwhile."""
+    tree = meta._tree  # nothing public tells of single puts, and nothing else should need to
+    counts = TreeCounts()
+    put_all, read, open_cursor = tree.put_all, tree.get, tree.cursor
+
+    def counted_put_all(pairs: Mapping[bytes, bytes | None]) -> None:
+        counts.puts += len(pairs)
+        put_all(pairs)
+
+    def counted_get(key: bytes) -> bytes | None:
+        counts.gets += 1
+        return read(key)
+
+    def counted_cursor() -> lmdb.Cursor:
+        counts.cursors += 1
+        return open_cursor()
+
+    tree.put_all = counted_put_all  # type: ignore[method-assign]
+    tree.get = counted_get  # type: ignore[method-assign]
+    tree.cursor = counted_cursor  # type: ignore[method-assign]
+    try:
+        yield counts
+    finally:
+        del tree.put_all, tree.get, tree.cursor
+
+
+class Counts(NamedTuple):
+    """Of a number of operations, all together."""
+
+    messages: int
+    copied: int  # bytes of payload, moved in user space
+    writes: int
+    flushes: int
+    reads: int  # of the device
+    puts: int
+    gets: int
+    cursors: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What is written and read in one operation, below a dkey of its own."""
+
+    name: str
+    nbytes: int
+    cells: int = 0  # of one byte, as an array; 0: a single value
+
+    @property
+    def iods(self) -> tuple[Iod, ...]:
+        """The descriptor of an update; a fetch takes it as well."""
+        if self.cells:
+            return (Iod(b"a", IodType.ARRAY, 1, (Recx(0, self.cells),)),)
+        return (Iod(b"a", IodType.SINGLE, self.nbytes),)
+
+
+def single(nbytes: int) -> Shape:
+    """A single value."""
+    return Shape(name=f"{nbytes} B value", nbytes=nbytes)
+
+
+def extent(nbytes: int) -> Shape:
+    """A range of an array of bytes."""
+    return Shape(name=f"{nbytes} B extent", nbytes=nbytes, cells=nbytes)
+
+
+async def count(stand: Stand, shape: Shape, keys: range, *, depth: int, update: bool) -> Counts:
+    """Update, or fetch, these dkeys of the object that belongs to the shape."""
+    target, call = stand.object(lo=shape.nbytes << 1 | bool(shape.cells)), stand.call()
+    value, iods = memoryview(bytearray(b"x" * shape.nbytes)), shape.iods
+    operate = put if update else get
+    wire, device = _wire(stand), stand.device.statistics()
+    with tree_counts(stand.meta) as tree:
+        await run_started(
+            len(keys),
+            depth,
+            lambda index, ended: operate(target, iods, b"%08d" % keys[index], value, call, ended),
+        )
+    device_now = stand.device.statistics()
+    messages, copied = (now - before for now, before in zip(_wire(stand), wire, strict=True))
+    return Counts(
+        messages,
+        copied + device_now.bytes_copied - device.bytes_copied,
+        device_now.writes - device.writes,
+        device_now.flushes - device.flushes,
+        device_now.reads - device.reads,
+        tree.puts,
+        tree.gets,
+        tree.cursors,
+    )
+
+
+def _wire(stand: Stand) -> tuple[int, int]:
+    """Messages of the target's context; payload bytes copied by both."""
+    server, client = stand.server.statistics(), stand.client.statistics()
+    copied = sum(each.payload_bytes_in + each.payload_bytes_staged for each in (server, client))
+    return server.frames_in + server.frames_out, copied
+
+
+class Cost(NamedTuple):
+    """What one operation costs at depth 1."""
+
+    shape: Shape
+    operation: Literal["new", "known", "fetch"]  # update of a new dkey, of a known one; fetch
+    writes: int
+    reads: int
+    puts: int
+    gets: int
+    cursors: int
+
+
+SMALL: Final = single(100)
+BLOCK_VALUE: Final = single(4096)
+BLOCK_EXTENT: Final = extent(4096)
+LARGE_EXTENT: Final = extent(1 << 20)
+
+# Puts: a new dkey takes a node, its akey another, and the value; the first of an object makes the
+# object's node as well (that one is left out of the count). Gets: is the dkey there, and is its
+# place and the akey's free. What is known is in the cache of nodes. A cursor finds the value that a
+# fetch wants, and tells what an extent that is written lies on.
+EXPECTED: Final = (
+    Cost(SMALL, "new", writes=1, reads=0, puts=3, gets=3, cursors=0),
+    Cost(SMALL, "known", writes=1, reads=0, puts=1, gets=0, cursors=0),
+    Cost(SMALL, "fetch", writes=0, reads=0, puts=0, gets=0, cursors=1),
+    Cost(BLOCK_VALUE, "new", writes=2, reads=0, puts=3, gets=3, cursors=0),
+    Cost(BLOCK_VALUE, "known", writes=2, reads=0, puts=1, gets=0, cursors=0),
+    Cost(BLOCK_VALUE, "fetch", writes=0, reads=1, puts=0, gets=0, cursors=1),
+    Cost(BLOCK_EXTENT, "new", writes=2, reads=0, puts=3, gets=3, cursors=1),
+    Cost(BLOCK_EXTENT, "known", writes=2, reads=0, puts=1, gets=0, cursors=1),
+    Cost(BLOCK_EXTENT, "fetch", writes=0, reads=1, puts=0, gets=0, cursors=1),
+    Cost(LARGE_EXTENT, "new", writes=2, reads=0, puts=3, gets=3, cursors=1),
+    Cost(LARGE_EXTENT, "known", writes=2, reads=0, puts=1, gets=0, cursors=1),
+    Cost(LARGE_EXTENT, "fetch", writes=0, reads=1, puts=0, gets=0, cursors=1),
+)
+_WORDS: Final = {"new": "update, new dkey", "known": "update, known dkey", "fetch": "fetch"}
+
+
+_MESSAGES: Final = 2  # a request and its reply
+_COPIES: Final = 1  # into the destination, which is where it stays
+
+
+async def check_counts(stand: Stand, report: Report, *, operations: int = 64) -> None:
+    """Add a row for each count of each operation, judged exactly."""
+    for cost in EXPECTED:
+        shape, update = cost.shape, cost.operation != "fetch"
+        if cost.operation == "new":
+            await count(stand, shape, range(1), depth=1, update=True)  # makes the object's node
+        keys = range(1, 1 + (operations if shape.nbytes <= BLOCK else _FEW))
+        _judge(report, cost, await count(stand, shape, keys, depth=1, update=update), len(keys))
+    for shape in (SMALL, BLOCK_VALUE, BLOCK_EXTENT):
+        for depth in (16, 64):
+            keys = range(1, 1 + operations)
+            found = await count(stand, shape, keys, depth=depth, update=True)
+            what = f"{shape.name}, {depth} in flight: {operations} updates"
+            flushes = math.ceil(operations / depth) + 1
+            _add(report, f"{what}, flushes", found.flushes, no_more_than(flushes))
+            writes = found.writes / found.flushes
+            _add(report, f"{what}, device writes per flush", writes, no_more_than(2))
+            _add(report, f"{what}, messages", found.messages, exactly(_MESSAGES * operations))
+            copied = found.copied / (shape.nbytes * operations)
+            _add(report, f"{what}, copies of a payload", copied, exactly(_COPIES))
+
+
+def _judge(report: Report, cost: Cost, found: Counts, operations: int) -> None:
+    what = f"{cost.shape.name}, {_WORDS[cost.operation]}:"
+    flushes = 0 if cost.operation == "fetch" else 1
+    for name, value, expected in (
+        ("messages", found.messages, _MESSAGES),
+        ("copies of the payload", found.copied / cost.shape.nbytes, _COPIES),
+        ("device writes", found.writes, cost.writes),
+        ("flushes", found.flushes, flushes),
+        ("device reads", found.reads, cost.reads),
+        ("tree puts", found.puts, cost.puts),
+        ("tree gets", found.gets, cost.gets),
+        ("tree cursors", found.cursors, cost.cursors),
+    ):
+        _add(report, f"{what} {name}", value / operations, exactly(expected))
+
+
+def _add(report: Report, what: str, value: float, budget: Budget) -> None:
+    report.add(Row(suite=SUITE, what=what, value=value, unit="", budget=budget))

@@ -1,0 +1,22 @@
+"""The suites by name, in the order in which a full run takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from bench.run import Suite
+from bench.suites import arrays, checkpoint, counting, cpu, kv, limits, objects, rpc, scale, start
+
+SUITES: Final[Mapping[str, Suite]] = {
+    "counts": counting.run,
+    "limits": limits.run,
+    "rpc": rpc.run,
+    "cpu": cpu.run,
+    "objects": objects.run,
+    "arrays": arrays.run,
+    "kv": kv.run,
+    "scale": scale.run,
+    "checkpoint": checkpoint.run,
+    "start": start.run,
+}

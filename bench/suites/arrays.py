@@ -1,0 +1,5 @@
+from bench.run import Run
+
+
+def run(run: Run) -> None:
+    pass
