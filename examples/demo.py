@@ -36,7 +36,7 @@ from demo_progress import Progress, megabytes
 import daos
 
 MIB: Final = 1 << 20
-LIMIT_BYTES: Final = 64 * MIB
+LIMIT_BYTES: Final = 128 * MIB
 WORKERS: Final = 16  # threads: their writes share the flushes of the log
 POOL: Final = "demo"
 OVERWRITTEN_BYTES_MAX: Final = 8 * MIB
@@ -266,11 +266,8 @@ def kill(path: Path, tree: Tree) -> None:
 def summary(path: Path) -> None:
     with daos.local(path) as system, system.connect() as client, client.pool(POOL) as pool:
         info = pool.query()
-        for tier in info.space.tiers:
-            print(
-                f"   pool '{info.label}', {tier.name}: {megabytes(tier.total - tier.free)} of "
-                f"{megabytes(tier.total)} in use"
-            )
+        used = info.space.total - info.space.free
+        print(f"   pool '{info.label}': {megabytes(used)} of {megabytes(info.space.total)} in use")
         for listing in pool.containers():
             with pool.container(listing.label, "r") as container:
                 objects = sum(1 for _ in container.objects())
