@@ -129,7 +129,7 @@ class Stamps:
 
     __slots__ = ("_floor", "_old", "_young")
 
-    _GENERATION: Final = 1 << 16
+    _GENERATION: Final = 1 << 15
 
     def __init__(self, floor: Epoch | int) -> None:
         self._floor = int(floor)

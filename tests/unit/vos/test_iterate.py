@@ -198,7 +198,7 @@ async def test_anchor_of_a_long_key_that_never_was(shard: MemoryShard, c: VosCon
 
 @on_shard
 async def test_nothing_there(shard: MemoryShard, c: VosContainer) -> None:
-    empty = ([], b"", True, c.lsns.container)
+    empty = (list[object](), b"", True, c.lsns.container)
     assert tuple(c.list_objects(AT, limit=1)) == empty
     assert tuple(c.list_dkeys(OID, AT, limit=1)) == empty
     assert tuple(c.list_akeys(OID, b"d", AT, limit=1)) == empty
