@@ -12,6 +12,7 @@ from daos.base.errors import InvalidError
 from daos.base.names import check_label
 from daos.base.props import Property, Settable, Table, integer, one_of
 from daos.base.sizes import parse_size
+from daos.pool.core import parse_ec_cell
 
 LAYOUT_TYPES: Final = (
     "unknown",
@@ -192,7 +193,7 @@ PROPERTIES: Final = Table(
             name="ec_cell_sz",
             description="EC Cell Size",
             default="131072",
-            parse=str,
+            parse=parse_ec_cell,
             settable=Settable.CREATION,
             built=False,
         ),

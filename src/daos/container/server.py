@@ -6,19 +6,20 @@ Source: DAOS src/container/srv.c, srv_target.c.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
-from uuid import UUID
 
 from daos.base.checksum import ChecksumType
+from daos.base.errors import InvalidError
 from daos.base.ids import ContainerUuid, Epoch, HandleUuid, PoolUuid
 from daos.cart.context import Rpc
 from daos.cart.protocol import Procedure
 from daos.container import wire
 from daos.container.service import ContainerService
-from daos.engine.target import ContainerHandle, Target
+from daos.engine.service import answering, engines_only, parse_id
+from daos.engine.target import Target
 from daos.engine.xstream import Xstream
-from daos.pool.server import PoolModule, answering
+from daos.pool.server import PoolModule
 
 
 class ContainerModule:
@@ -61,54 +62,52 @@ class ContainerModule:
         for procedure, handler in handlers:
             serve(procedure, answering(handler))
 
+    async def close_opened(
+        self, pool: PoolUuid, pool_handles: Collection[bytes], *, deadline_ns: int, trace_id: int
+    ) -> None:
+        """Close the containers that were opened through these pool handles."""
+        await self._service(pool.bytes).close_opened(
+            pool_handles, deadline_ns=deadline_ns, trace_id=trace_id
+        )
+
     def setup_target(self, target: Target) -> None:
         """Serve what the container service asks of a target."""
         serve = target.xstream.context.serve
 
         async def open_(rpc: Rpc[wire.TargetOpenRequest]) -> wire.Empty:
             request = rpc.request
-            pool = PoolUuid(UUID(bytes=request.pool))
-            container = await target.open_container(
-                pool,
-                ContainerUuid(UUID(bytes=request.container)),
+            await target.open_handle(
+                _pool_id(request.pool),
+                _container_id(request.container),
+                handle=_handle_id(request.handle),
                 bound=Epoch(request.newest_snapshot),
-            )
-            target.add_handle(
-                ContainerHandle(
-                    uuid=HandleUuid(UUID(bytes=request.handle)),
-                    shard=target.shard(pool),
-                    container=container,
-                    writable=request.writable,
-                    checksum_type=ChecksumType(request.checksum_type),
-                    checksum_chunk=request.checksum_chunk,
-                )
+                writable=request.writable,
+                checksum_type=_checksum_type(request.checksum_type),
+                checksum_chunk=request.checksum_chunk,
             )
             return wire.Empty()
 
         async def close(rpc: Rpc[wire.TargetCloseRequest]) -> wire.Empty:
-            target.remove_handle(HandleUuid(UUID(bytes=rpc.request.handle)))
+            target.close_handle(_handle_id(rpc.request.handle))
             return wire.Empty()
 
         async def destroy(rpc: Rpc[wire.TargetDestroyRequest]) -> wire.Empty:
             await target.destroy_container(
-                PoolUuid(UUID(bytes=rpc.request.pool)),
-                ContainerUuid(UUID(bytes=rpc.request.container)),
+                _pool_id(rpc.request.pool), _container_id(rpc.request.container)
             )
             return wire.Empty()
 
         async def snapshot(rpc: Rpc[wire.TargetSnapshotRequest]) -> wire.Empty:
             request = rpc.request
             await target.end_past(
-                PoolUuid(UUID(bytes=request.pool)),
-                ContainerUuid(UUID(bytes=request.container)),
-                Epoch(request.epoch),
+                _pool_id(request.pool), _container_id(request.container), Epoch(request.epoch)
             )
             return wire.Empty()
 
-        serve(wire.TGT_OPEN, answering(open_))
-        serve(wire.TGT_CLOSE, answering(close))
-        serve(wire.TGT_DESTROY, answering(destroy))
-        serve(wire.TGT_SNAPSHOT, answering(snapshot))
+        serve(wire.TGT_OPEN, engines_only(open_))
+        serve(wire.TGT_CLOSE, engines_only(close))
+        serve(wire.TGT_DESTROY, engines_only(destroy))
+        serve(wire.TGT_SNAPSHOT, engines_only(snapshot))
 
     def _service(self, pool: bytes) -> ContainerService:
         return ContainerService(self._xstream, self._pools.service(pool))
@@ -117,7 +116,7 @@ class ContainerModule:
         return await self._service(rpc.request.pool).create(rpc.request)
 
     async def _destroy(self, rpc: Rpc[wire.DestroyRequest]) -> wire.Empty:
-        await self._service(rpc.request.pool).destroy(rpc.request, rpc.deadline_ns)
+        await self._service(rpc.request.pool).destroy(rpc.request)
         return wire.Empty()
 
     async def _open(self, rpc: Rpc[wire.OpenRequest]) -> wire.OpenReply:
@@ -159,3 +158,22 @@ class ContainerModule:
 
     async def _alloc_oids(self, rpc: Rpc[wire.AllocOidsRequest]) -> wire.AllocOidsReply:
         return wire.AllocOidsReply(await self._service(rpc.request.pool).alloc_oids(rpc.request))
+
+
+def _pool_id(raw: bytes) -> PoolUuid:
+    return PoolUuid(parse_id(raw, "pool"))
+
+
+def _container_id(raw: bytes) -> ContainerUuid:
+    return ContainerUuid(parse_id(raw, "container"))
+
+
+def _handle_id(raw: bytes) -> HandleUuid:
+    return HandleUuid(parse_id(raw, "container handle"))
+
+
+def _checksum_type(number: int) -> ChecksumType:
+    try:
+        return ChecksumType(number)
+    except ValueError:
+        raise InvalidError(f"checksum type {number} is unknown") from None

@@ -16,20 +16,29 @@ Orders that matter:
     open      handle recorded -> every target told -> answered
     snapshot  epoch drawn -> every target told that the past ends there -> recorded -> answered,
               so what a snapshot shows never changes once anyone can name it
-    destroy   marked, its label free -> every target has unlinked its part -> records gone; a
-              service that dies in between goes on when it opens again
+    destroy   marked, its label and handles gone -> every target has unlinked its part -> records
+              gone; a service that dies in between goes on when it opens again
+
+Invariants:
+    S1  every change compares the container's record with what it looked at, and writes it anew:
+        nothing is added to a container that somebody else destroys
+    S2  a container handle is recorded only while its pool handle is
+    S3  work on targets that a record demands is not bound by a client's deadline
 Source: DAOS src/container/srv_container.c, srv_epoch.c, srv_oi_table.c; the keys are ours.
 """
 
 from __future__ import annotations
 
+import logging
 import struct
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 
 from daos.base.checksum import checksum_type
 from daos.base.errors import (
+    DER,
     BusyError,
     CorruptError,
     DaosError,
@@ -39,38 +48,48 @@ from daos.base.errors import (
     StaleHandleError,
 )
 from daos.base.ids import U64_MAX
-from daos.base.names import check_label, check_snapshot_name, maybe_uuid
+from daos.base.names import LABEL_SIZE_MAX, check_label, check_snapshot_name, maybe_uuid
 from daos.cart.context import Rpc
 from daos.cart.protocol import Procedure
 from daos.container import core, wire
+from daos.engine.service import ask_targets, parse_id
 from daos.engine.xstream import Xstream
 from daos.pool.core import check_flags, check_share, check_writable
-from daos.pool.server import (
-    PoolService,
-    ask_targets,
+from daos.pool.records import (
+    AttributeChange,
+    delete_all,
     parse_record,
-    prop_puts,
-    read_attrs,
-    write_attrs,
+    parse_text,
+    property_puts,
+    read_attributes,
+    read_properties,
 )
+from daos.pool.server import HANDLE_PREFIX, PoolService
 from daos.rdb.interface import (
+    Compare,
     Delete,
     KeyValuePair,
     Put,
     absent,
+    exists,
     prefix_end,
     unchanged,
-    value_is,
 )
+
+log = logging.getLogger(__name__)
+
+OIDS_MAX: Final = 1 << 32  # of one allocation
 
 _CONT: Final = b"cont/"
 _LABEL: Final = b"contlabel/"
+_HANDLES: Final = b"conthdl/"
 _HANDLE_OF: Final = b"conthdl-of/"
+_OID: Final = b"contoid/"
 _U64: Final = struct.Struct(">Q")
-OIDS_MAX: Final = 1 << 32  # of one allocation
+_UUID_SIZE: Final = 16
 
-# Resuming a destroy at start has no client whose deadline could bound it.
-_RESUME_NS: Final = 60 * 1_000_000_000
+# Bounds work that no client's deadline does: removing a marked container, closing handles.
+_OWN_WORK_NS: Final = 60 * 1_000_000_000
 
 
 class ContainerMeta(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -107,31 +126,38 @@ class ContainerService:
         """Finish what a service that died had begun to destroy."""
         found = await self._rdb.range(_CONT, prefix_end(_CONT))
         for pair in found.pairs:
-            meta = parse_record(ContainerMeta, pair.value, "container")
-            if meta.destroying:
-                deadline_ns = self._xstream.clock.now_ns() + _RESUME_NS
-                await self._remove(pair.key[len(_CONT) :], meta, deadline_ns=deadline_ns)
+            if parse_record(ContainerMeta, pair.value, "container").destroying:
+                await self._remove(pair.key[len(_CONT) :])
 
     async def evict_all(self) -> None:
-        """Forget every handle: no client survived."""
-        await self._rdb.txn(
-            [],
-            [
-                Delete(b"conthdl/", prefix_end(b"conthdl/")),
-                Delete(_HANDLE_OF, prefix_end(_HANDLE_OF)),
-            ],
-        )
+        """Forget every handle: no client survived, and no target knows them."""
+        await delete_all(self._rdb, _HANDLES)
+        await delete_all(self._rdb, _HANDLE_OF)
+
+    async def close_opened(
+        self, pool_handles: Collection[bytes], *, deadline_ns: int, trace_id: int
+    ) -> None:
+        """Close the handles that were opened through these pool handles."""
+        found = await self._rdb.range(_HANDLES, prefix_end(_HANDLES))
+        for pair in found.pairs:
+            record = parse_record(HandleRecord, pair.value, "container handle")
+            if record.pool_handle in pool_handles:
+                handle = pair.key[len(_HANDLES) + _UUID_SIZE + 1 :]
+                await self._tell_close(handle, deadline_ns=deadline_ns, trace_id=trace_id)
+                await self._forget(pair.key, handle)
 
     async def create(self, request: wire.CreateRequest) -> wire.ContainerRecord:
-        """Record a new container; its targets learn of it at the first open."""
+        """Record a new container; its targets learn of it at the first open.
+
+        Raises: InvalidError, ExistsError (the label), AccessError, NotSupportedError
+        """
         await self._pool.check_handle(request.pool_handle, write=True)
-        if len(request.uuid) != 16:
-            raise InvalidError("a container uuid has 16 bytes")
-        label = request.label
-        if label:
-            check_label(label, "container")
+        parse_id(request.uuid, "container")
+        label = request.label or request.props.get("label", "")
         if request.props.get("label", label) != label:
             raise InvalidError("the label is given twice, and differs")
+        if label:
+            check_label(label, "container")
         props = core.PROPERTIES.at_creation(request.props)
         pool_props = await self._pool.props()
         props |= {
@@ -144,67 +170,60 @@ class ContainerService:
         compares = [absent(key)]
         puts = [
             Put(key, msgspec.msgpack.encode(meta)),
-            Put(b"contoid/" + request.uuid, _U64.pack(1)),
-            *prop_puts(props, _prop_prefix(request.uuid)),
+            Put(_OID + request.uuid, _U64.pack(1)),
+            *property_puts(props, _prop_prefix(request.uuid)),
         ]
         if label:
             compares.append(absent(_LABEL + label.encode()))
             puts.append(Put(_LABEL + label.encode(), request.uuid))
         done = await self._rdb.txn(compares, puts)
         if not done.succeeded:
-            existing = await self._rdb.range(key)
-            if existing.pairs:  # a repeated request of the same client
-                return wire.ContainerRecord(request.uuid, label)
-            raise ExistsError(f"a container labelled {label!r} exists in this pool")
+            before = await self._record(request.uuid)
+            if before is None or before.meta.label != label:
+                raise ExistsError(f"a container labelled {label!r} exists in this pool")
+            _check_staying(before, label)  # else a repeated request of the same client
         return wire.ContainerRecord(request.uuid, label)
 
-    async def destroy(self, request: wire.DestroyRequest, deadline_ns: int) -> None:
-        """Mark, tell every target, forget. Raises: NotFoundError, BusyError."""
-        await self._pool.check_handle(request.pool_handle, write=True)
-        found = await self._find(request.name)
-        handles = await self._handles(found.uuid)
-        if handles and not request.force:
-            raise BusyError(f"container {request.name!r} is open ({len(handles)} handles)")
-        meta = msgspec.structs.replace(
-            found.meta, destroying=True, modified=self._xstream.hlc.now()
-        )
-        operations: list[Put | Delete] = [
-            Put(_CONT + found.uuid, msgspec.msgpack.encode(meta)),
-            Delete(_handle_prefix(found.uuid), prefix_end(_handle_prefix(found.uuid))),
-        ]
-        if meta.label:
-            operations.append(Delete(_LABEL + meta.label.encode()))
-        done = await self._rdb.txn([unchanged(found.pair)], operations)
-        if not done.succeeded:
-            raise BusyError(f"container {request.name!r} is being changed by somebody else")
-        await self._remove(found.uuid, meta, deadline_ns=deadline_ns)
-        # What they point to is gone: each finds nothing by now.
-        for handle in handles:
-            await self._rdb.txn([], [Delete(_HANDLE_OF + handle)])
+    async def destroy(self, request: wire.DestroyRequest) -> None:
+        """Mark, tell every target, forget. Raises: NotFoundError, BusyError.
 
-    async def open(self, request: wire.OpenRequest, rpc: Rpc) -> wire.OpenReply:
-        """Record the handle, tell every target. Raises: NotFoundError, BusyError, AccessError."""
-        check_flags(request.flags)
-        if len(request.handle) != 16:
-            raise InvalidError("a handle has 16 bytes")
-        pool_handle = await self._pool.check_handle(request.pool_handle, write=False)
-        check_writable(pool_handle.flags, write=request.flags != "r")
+        One that is marked already is removed to the end: that is how an interrupted destroy goes on
+        """
+        await self._pool.check_handle(request.pool_handle, write=True)
         while True:
             found = await self._find(request.name)
-            others = await self._handles(found.uuid)
-            others.pop(request.handle, None)
-            flags = [record.flags for record in others.values()]
+            if found.meta.destroying or await self._mark(found, force=request.force):
+                return await self._remove(found.uuid)
+
+    async def open(self, request: wire.OpenRequest, rpc: Rpc) -> wire.OpenReply:
+        """Record the handle, tell every target.
+
+        Raises: NotFoundError, BusyError, AccessError; ExistsError (the handle, with other flags);
+                DaosError CONT_DESTROYING
+        """
+        check_flags(request.flags)
+        parse_id(request.handle, "container handle")
+        while True:
+            pool_handle = await self._pool.check_handle(request.pool_handle, write=False)
+            check_writable(pool_handle.flags, write=request.flags != "r")
+            found = await self._find(request.name)
+            _check_staying(found, request.name)
+            handles = await self._handles(found.uuid)
+            ours = handles.pop(request.handle, None)
+            if ours is not None and ours.flags != request.flags:
+                raise ExistsError(f"the handle is open already, as {ours.flags!r}")
+            flags = [record.flags for record in handles.values()]
             check_share(request.flags, flags, f"container {request.name!r}")
-            meta = msgspec.structs.replace(found.meta, opened=self._xstream.hlc.now())
+            now = self._xstream.hlc.now()
+            modified = now if request.flags != "r" else found.meta.modified
+            meta = msgspec.structs.replace(found.meta, opened=now, modified=modified)
             record = HandleRecord(request.pool_handle, request.flags)
+            key = _handle_prefix(found.uuid) + request.handle
             done = await self._rdb.txn(
-                [unchanged(found.pair)],
+                [unchanged(found.pair), exists(HANDLE_PREFIX + request.pool_handle)],
                 [
-                    Put(_CONT + found.uuid, msgspec.msgpack.encode(meta)),
-                    Put(
-                        _handle_prefix(found.uuid) + request.handle,
-                        msgspec.msgpack.encode(record),
-                    ),
+                    Put(found.pair.key, msgspec.msgpack.encode(meta)),
+                    Put(key, msgspec.msgpack.encode(record)),
                     Put(_HANDLE_OF + request.handle, found.uuid),
                 ],
             )
@@ -213,15 +232,16 @@ class ContainerService:
         try:
             return await self._tell_open(request, found, rpc)
         except DaosError:
-            await self._forget(found.uuid, request.handle)
+            await self._undo_open(key, request.handle)
             raise
 
     async def close(self, handle: bytes, rpc: Rpc) -> None:
         """Tell every target, forget the handle; a repeated close is no error."""
+        parse_id(handle, "container handle")
         found = await self._rdb.range(_HANDLE_OF + handle)
-        await self._ask(wire.TGT_CLOSE, wire.TargetCloseRequest(handle), rpc)
+        await self._tell_close(handle, deadline_ns=rpc.deadline_ns, trace_id=rpc.trace_id)
         if found.pairs:
-            await self._forget(found.pairs[0].value, handle)
+            await self._forget(_handle_prefix(found.pairs[0].value) + handle, handle)
 
     async def containers(self, pool_handle: bytes) -> wire.ListReply:
         """Every container that is not being destroyed, by label."""
@@ -236,7 +256,7 @@ class ContainerService:
 
     async def query(self, handle: bytes) -> wire.QueryReply:
         """Numbers of one container."""
-        found, _ = await self._by_handle(handle, write=False)
+        found = await self._by_handle(handle, write=False)
         snapshots = await self._snapshots(found.uuid)
         return wire.QueryReply(
             uuid=found.uuid,
@@ -250,100 +270,139 @@ class ContainerService:
 
     async def props(self, handle: bytes) -> dict[str, str]:
         """All properties, in the order of the table."""
-        found, _ = await self._by_handle(handle, write=False)
+        found = await self._by_handle(handle, write=False)
         values = await self._props(found.uuid)
-        values["alloc_oid"] = str(await self._next_oid(found.uuid) - 1)
+        values["alloc_oid"] = str(_u64((await self._oid_pair(found.uuid)).value, "oid") - 1)
         return values
 
     async def set_props(self, request: wire.SetPropsRequest) -> None:
         """Change properties, all or nothing. Raises: InvalidError, AccessError, ExistsError."""
-        found, _ = await self._by_handle(request.handle, write=True)
         changes = core.PROPERTIES.changes(request.props)
-        label = changes.get("label", found.meta.label)
-        meta = msgspec.structs.replace(found.meta, label=label, modified=self._xstream.hlc.now())
-        compares = [unchanged(found.pair)]
-        operations: list[Put | Delete] = [
-            Put(_CONT + found.uuid, msgspec.msgpack.encode(meta)),
-            *prop_puts(changes, _prop_prefix(found.uuid)),
-        ]
-        if label != found.meta.label:
-            compares.append(absent(_LABEL + label.encode()))
-            operations.append(Put(_LABEL + label.encode(), found.uuid))
-            if found.meta.label:
-                operations.append(Delete(_LABEL + found.meta.label.encode()))
-        if not (await self._rdb.txn(compares, operations)).succeeded:
-            raise ExistsError(f"a container labelled {label!r} exists, or this one just changed")
+        label = changes.get("label")
+        while True:
+            found = await self._by_handle(request.handle, write=True)
+            meta, compares = found.meta, list[Compare]()
+            operations: list[Put | Delete] = [*property_puts(changes, _prop_prefix(found.uuid))]
+            if label is not None and label != meta.label:
+                compares.append(absent(_LABEL + label.encode()))
+                operations.append(Put(_LABEL + label.encode(), found.uuid))
+                if meta.label:
+                    operations.append(Delete(_LABEL + meta.label.encode()))
+                meta = msgspec.structs.replace(meta, label=label)
+            if await self._change(found._replace(meta=meta), compares, operations):
+                return
+            if compares and (await self._rdb.range(compares[0].key)).pairs:
+                raise ExistsError(f"a container labelled {label!r} exists in this pool")
 
     async def attrs(self, request: wire.AttrsRequest) -> dict[str, bytes]:
         """User attributes. Raises: NotFoundError for a name that is not set."""
-        found, _ = await self._by_handle(request.handle, write=False)
-        return await read_attrs(self._rdb, _attr_prefix(found.uuid), request.names)
+        found = await self._by_handle(request.handle, write=False)
+        return await read_attributes(self._rdb, _attr_prefix(found.uuid), request.names)
 
     async def set_attrs(self, request: wire.SetAttrsRequest) -> None:
-        """Set and delete user attributes, all or nothing."""
-        found, _ = await self._by_handle(request.handle, write=True)
-        await write_attrs(self._rdb, _attr_prefix(found.uuid), request.put, request.delete)
+        """Set and delete user attributes, all or nothing. Raises: InvalidError, NotFoundError."""
+        while True:
+            found = await self._by_handle(request.handle, write=True)
+            change = AttributeChange(_attr_prefix(found.uuid), request.put, request.delete)
+            if await self._change(found, change.compares, change.operations):
+                return
+            await change.check(self._rdb)
 
     async def snapshot(self, request: wire.SnapshotCreateRequest, rpc: Rpc) -> wire.SnapshotRecord:
         """End the past at a new epoch, everywhere, then record it. Raises: ExistsError."""
-        found, _ = await self._by_handle(request.handle, write=True)
+        found = await self._by_handle(request.handle, write=True)
         name_key = _snap_name(found.uuid, request.name)
         if request.name:
             check_snapshot_name(request.name)
-            if (await self._rdb.range(name_key)).pairs:
-                raise ExistsError(f"a snapshot named {request.name!r} exists")
+            await self._check_new_snapshot(name_key, request.name)
         epoch = self._xstream.hlc.now()
+        end_past = wire.TargetSnapshotRequest(self._pool.uuid.bytes, found.uuid, epoch)
         await self._ask(
-            wire.TGT_SNAPSHOT,
-            wire.TargetSnapshotRequest(self._pool.uuid.bytes, found.uuid, epoch),
-            rpc,
+            wire.TGT_SNAPSHOT, end_past, deadline_ns=rpc.deadline_ns, trace_id=rpc.trace_id
         )
-        key = _snap_prefix(found.uuid) + _U64.pack(epoch)
-        compares, puts = [absent(key)], [Put(key, request.name.encode())]
+        compares = list[Compare]()
+        puts = [Put(_snap_prefix(found.uuid) + _U64.pack(epoch), request.name.encode())]
         if request.name:
             compares.append(absent(name_key))
             puts.append(Put(name_key, _U64.pack(epoch)))
-        if not (await self._rdb.txn(compares, puts)).succeeded:
-            raise ExistsError(f"a snapshot named {request.name!r} exists")
-        return wire.SnapshotRecord(epoch, request.name)
+        while True:
+            found = await self._by_handle(request.handle, write=True)
+            if await self._change(found, compares, puts):
+                return wire.SnapshotRecord(epoch, request.name)
+            if request.name:
+                await self._check_new_snapshot(name_key, request.name)
 
     async def snapshots(self, handle: bytes) -> wire.SnapshotListReply:
         """All snapshots, oldest first."""
-        found, _ = await self._by_handle(handle, write=False)
+        found = await self._by_handle(handle, write=False)
         return wire.SnapshotListReply(tuple(await self._snapshots(found.uuid)))
 
     async def destroy_snapshot(self, request: wire.SnapshotDestroyRequest) -> None:
         """Forget a snapshot, by epoch or name. Raises: NotFoundError."""
-        found, _ = await self._by_handle(request.handle, write=True)
-        for snapshot in await self._snapshots(found.uuid):
-            if snapshot.epoch == request.epoch or (
-                not request.epoch and request.name and snapshot.name == request.name
-            ):
-                break
-        else:
-            what = f"epoch {request.epoch:#x}" if request.epoch else f"name {request.name!r}"
-            raise NotFoundError(f"the container has no snapshot with {what}")
-        operations = [Delete(_snap_prefix(found.uuid) + _U64.pack(snapshot.epoch))]
-        if snapshot.name:
-            operations.append(Delete(_snap_name(found.uuid, snapshot.name)))
-        await self._rdb.txn([], operations)
+        while True:
+            found = await self._by_handle(request.handle, write=True)
+            snapshot = _choose(await self._snapshots(found.uuid), request)
+            operations = [Delete(_snap_prefix(found.uuid) + _U64.pack(snapshot.epoch))]
+            if snapshot.name:
+                operations.append(Delete(_snap_name(found.uuid, snapshot.name)))
+            if await self._change(found, [], operations):
+                return
 
     async def alloc_oids(self, request: wire.AllocOidsRequest) -> int:
         """A range of object ids nobody else gets, also not after a restart."""
-        found, _ = await self._by_handle(request.handle, write=True)
         if not 0 < request.count <= OIDS_MAX:
             raise InvalidError(f"one allocation takes 1 to {OIDS_MAX} ids, not {request.count}")
-        key = b"contoid/" + found.uuid
         while True:
-            first = await self._next_oid(found.uuid)
+            found = await self._by_handle(request.handle, write=True)
+            pair = await self._oid_pair(found.uuid)
+            first = _u64(pair.value, "object id counter")
             if first + request.count > U64_MAX:
                 raise InvalidError("the container has no object ids left")
-            done = await self._rdb.txn(
-                [value_is(key, _U64.pack(first))],
-                [Put(key, _U64.pack(first + request.count))],
-            )
-            if done.succeeded:
+            counter = Put(pair.key, _U64.pack(first + request.count))
+            if (await self._rdb.txn([unchanged(pair)], [counter])).succeeded:
                 return first
+
+    async def _mark(self, found: _Found, *, force: bool) -> bool:
+        """Record that the container goes, with its label and handles; False if it just changed.
+
+        Raises: BusyError  it is open, and not `force`
+        """
+        handles = await self._handles(found.uuid)
+        if handles and not force:
+            raise BusyError(f"the container is open ({len(handles)} handles)")
+        meta = msgspec.structs.replace(
+            found.meta, destroying=True, modified=self._xstream.hlc.now()
+        )
+        prefix = _handle_prefix(found.uuid)
+        operations: list[Put | Delete] = [
+            Put(found.pair.key, msgspec.msgpack.encode(meta)),
+            Delete(prefix, prefix_end(prefix)),
+        ]
+        if meta.label:
+            operations.append(Delete(_LABEL + meta.label.encode()))
+        if not (await self._rdb.txn([unchanged(found.pair)], operations)).succeeded:
+            return False
+        # What they point to is gone: until they are, each finds nothing.
+        for handle in handles:
+            await self._rdb.txn([], [Delete(_HANDLE_OF + handle)])
+        return True
+
+    async def _remove(self, uuid: bytes) -> None:
+        """Remove all parts of a marked container. Can be repeated, also at the same time."""
+        await self._ask(
+            wire.TGT_DESTROY,
+            wire.TargetDestroyRequest(self._pool.uuid.bytes, uuid),
+            deadline_ns=self._own_deadline_ns(),
+            trace_id=0,
+        )
+        for prefix in (
+            _prop_prefix(uuid),
+            _attr_prefix(uuid),
+            _snap_prefix(uuid),
+            _snap_name(uuid, ""),
+        ):
+            await delete_all(self._rdb, prefix)
+        await self._rdb.txn([], [Delete(_OID + uuid), Delete(_CONT + uuid)])
 
     async def _tell_open(
         self, request: wire.OpenRequest, found: _Found, rpc: Rpc
@@ -362,8 +421,11 @@ class ContainerService:
                 chunk,
                 snapshots[-1].epoch if snapshots else 0,
             ),
-            rpc,
+            deadline_ns=rpc.deadline_ns,
+            trace_id=rpc.trace_id,
         )
+        # Nobody may have closed it meanwhile, else targets would know a handle that we don't.
+        await self._by_handle(request.handle, write=False)
         return wire.OpenReply(
             found.uuid,
             found.meta.label,
@@ -373,64 +435,74 @@ class ContainerService:
             int(props["rd_lvl"]),
         )
 
-    async def _remove(self, uuid: bytes, meta: ContainerMeta, *, deadline_ns: int) -> None:
-        await ask_targets(
-            self._xstream,
-            self._pool.endpoints,
-            wire.TGT_DESTROY,
-            wire.TargetDestroyRequest(self._pool.uuid.bytes, uuid),
-            deadline_ns=deadline_ns,
-            trace_id=0,
-        )
-        ranges = (
-            _prop_prefix(uuid),
-            _attr_prefix(uuid),
-            _snap_prefix(uuid),
-            _snap_name(uuid, ""),
-        )
-        await self._rdb.txn(
-            [],
-            [
-                *(Delete(prefix, prefix_end(prefix)) for prefix in ranges),
-                Delete(b"contoid/" + uuid),
-                Delete(_CONT + uuid),
-            ],
-        )
+    async def _undo_open(self, key: bytes, handle: bytes) -> None:
+        """Close what some targets may have opened. What fails here ends with the pool handle."""
+        try:
+            await self._tell_close(handle, deadline_ns=self._own_deadline_ns(), trace_id=0)
+            await self._forget(key, handle)
+        except DaosError as error:
+            log.warning("handle stays half open pool=%s error=%s", self._pool.uuid, error)
 
-    async def _forget(self, uuid: bytes, handle: bytes) -> None:
-        await self._rdb.txn(
-            [], [Delete(_handle_prefix(uuid) + handle), Delete(_HANDLE_OF + handle)]
-        )
+    async def _tell_close(self, handle: bytes, *, deadline_ns: int, trace_id: int) -> None:
+        request = wire.TargetCloseRequest(handle)
+        await self._ask(wire.TGT_CLOSE, request, deadline_ns=deadline_ns, trace_id=trace_id)
 
-    async def _ask(self, procedure: Procedure, request: msgspec.Struct, rpc: Rpc) -> None:
+    async def _forget(self, key: bytes, handle: bytes) -> None:
+        await self._rdb.txn([], [Delete(key), Delete(_HANDLE_OF + handle)])
+
+    async def _change(
+        self,
+        found: _Found,
+        compares: Sequence[Compare],
+        operations: Sequence[Put | Delete],
+    ) -> bool:
+        """Change the container, now modified; False if a compare failed or it just changed (S1)."""
+        meta = msgspec.structs.replace(found.meta, modified=self._xstream.hlc.now())
+        done = await self._rdb.txn(
+            [unchanged(found.pair), *compares],
+            [Put(found.pair.key, msgspec.msgpack.encode(meta)), *operations],
+        )
+        return done.succeeded
+
+    async def _ask(
+        self, procedure: Procedure, request: msgspec.Struct, *, deadline_ns: int, trace_id: int
+    ) -> None:
         await ask_targets(
             self._xstream,
             self._pool.endpoints,
             procedure,
             request,
-            deadline_ns=rpc.deadline_ns,
-            trace_id=rpc.trace_id,
+            deadline_ns=deadline_ns,
+            trace_id=trace_id,
         )
 
+    def _own_deadline_ns(self) -> int:
+        return self._xstream.clock.now_ns() + _OWN_WORK_NS
+
     async def _find(self, name: str) -> _Found:
+        """The container of this label or UUID, also one that is being destroyed."""
         uuid = maybe_uuid(name)
         raw = uuid.bytes if uuid else b""
-        if not raw:
-            found = await self._rdb.range(_LABEL + name.encode()[:1024])
-            raw = found.pairs[0].value if found.pairs else b""
+        if not raw and 0 < len(name) <= LABEL_SIZE_MAX:
+            pairs = (await self._rdb.range(_LABEL + name.encode())).pairs
+            raw = pairs[0].value if pairs else b""
         record = await self._record(raw) if raw else None
-        if record is None or record.meta.destroying:
-            raise NotFoundError(f"container {name!r} not found in this pool")
+        if record is None:
+            raise NotFoundError(f"container {name[:LABEL_SIZE_MAX]!r} not found in this pool")
         return record
 
-    async def _by_handle(self, handle: bytes, *, write: bool) -> tuple[_Found, HandleRecord]:
+    async def _by_handle(self, handle: bytes, *, write: bool) -> _Found:
+        """The container that a handle has open. Raises: StaleHandleError, AccessError."""
         pairs = (await self._rdb.range(_HANDLE_OF + handle)).pairs
-        record = await self._record(pairs[0].value) if pairs else None
-        held = (await self._handles(record.uuid)).get(handle) if record else None
-        if record is None or held is None:
-            raise StaleHandleError("the container handle is closed or was evicted")
-        check_writable(held.flags, write=write)
-        return record, held
+        if pairs:
+            uuid = pairs[0].value
+            held = (await self._rdb.range(_handle_prefix(uuid) + handle)).pairs
+            record = await self._record(uuid)
+            if held and record is not None and not record.meta.destroying:
+                flags = parse_record(HandleRecord, held[0].value, "container handle").flags
+                check_writable(flags, write=write)
+                return record
+        raise StaleHandleError("the container handle is closed or was evicted")
 
     async def _record(self, uuid: bytes) -> _Found | None:
         pairs = (await self._rdb.range(_CONT + uuid)).pairs
@@ -451,19 +523,45 @@ class ContainerService:
         prefix = _snap_prefix(uuid)
         found = await self._rdb.range(prefix, prefix_end(prefix))
         return [
-            wire.SnapshotRecord(_u64(pair.key[len(prefix) :], "snapshot"), pair.value.decode())
+            wire.SnapshotRecord(
+                _u64(pair.key[len(prefix) :], "snapshot"), parse_text(pair.value, "snapshot name")
+            )
             for pair in found.pairs
         ]
 
-    async def _props(self, uuid: bytes) -> dict[str, str]:
-        prefix = _prop_prefix(uuid)
-        found = await self._rdb.range(prefix, prefix_end(prefix))
-        values = {pair.key[len(prefix) :].decode(): pair.value.decode() for pair in found.pairs}
-        return {entry.name: values[entry.name] for entry in core.PROPERTIES.properties}
+    async def _check_new_snapshot(self, name_key: bytes, name: str) -> None:
+        if (await self._rdb.range(name_key)).pairs:
+            raise ExistsError(f"a snapshot named {name!r} exists")
 
-    async def _next_oid(self, uuid: bytes) -> int:
-        pairs = (await self._rdb.range(b"contoid/" + uuid)).pairs
-        return _u64(pairs[0].value if pairs else b"", "object id counter")
+    async def _props(self, uuid: bytes) -> dict[str, str]:
+        return await read_properties(self._rdb, _prop_prefix(uuid), core.PROPERTIES)
+
+    async def _oid_pair(self, uuid: bytes) -> KeyValuePair:
+        pairs = (await self._rdb.range(_OID + uuid)).pairs
+        if not pairs:
+            if await self._record(uuid) is None:
+                raise StaleHandleError("the container was destroyed")
+            raise CorruptError("object id counter", offset=0, want="a counter", got="none")
+        return pairs[0]
+
+
+def _check_staying(found: _Found, name: str) -> None:
+    if found.meta.destroying:
+        raise DaosError(f"container {name!r} is being destroyed", code=DER.CONT_DESTROYING)
+
+
+def _choose(
+    snapshots: Sequence[wire.SnapshotRecord], request: wire.SnapshotDestroyRequest
+) -> wire.SnapshotRecord:
+    """The snapshot of that epoch, or where it is 0 of that name. Raises: NotFoundError."""
+    for snapshot in snapshots:
+        if request.epoch:
+            if snapshot.epoch == request.epoch:
+                return snapshot
+        elif request.name and snapshot.name == request.name:
+            return snapshot
+    what = f"epoch {request.epoch:#x}" if request.epoch else f"name {request.name[:128]!r}"
+    raise NotFoundError(f"the container has no snapshot with {what}")
 
 
 def _prop_prefix(uuid: bytes) -> bytes:
@@ -475,7 +573,7 @@ def _attr_prefix(uuid: bytes) -> bytes:
 
 
 def _handle_prefix(uuid: bytes) -> bytes:
-    return b"conthdl/" + uuid + b"/"
+    return _HANDLES + uuid + b"/"
 
 
 def _snap_prefix(uuid: bytes) -> bytes:

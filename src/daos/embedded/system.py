@@ -10,6 +10,8 @@ they would over any other.
 
 Devices in the directory: `mgmt`, and for every pool `pool-<uuid>-rdb` and `pool-<uuid>-<target>`.
 
+A bug that shows in a request of a target stops that target, and no other (engine/target.py).
+
 Crash table:
     while `mgmt` is made     it is alone in the directory: made again at the next start
     any other time           each shard recovers by itself, management finishes half-done work
@@ -20,6 +22,9 @@ Source: DAOS src/engine/init.c, src/mgmt/srv.c; ours: everything in one loop.
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
@@ -27,7 +32,7 @@ from typing import Final, Self
 import msgspec
 
 from daos.base.clock import Clock, Rng, uuid_from
-from daos.base.errors import CorruptError, DaosError, InvalidError, NotSupportedError
+from daos.base.errors import CorruptError, InvalidError, NotSupportedError, ShutdownError
 from daos.base.hlc import Hlc
 from daos.base.ids import SYSTEM_TAG, PoolUuid, Rank, Tag, TargetIndex, tag_of
 from daos.bio.device import DeviceDirectory
@@ -43,9 +48,12 @@ from daos.engine.target import Target
 from daos.engine.xstream import Xstream
 from daos.mgmt.server import ManagementModule
 from daos.object.server import ObjectModule
+from daos.pool.records import parse_record
 from daos.pool.server import PoolModule
 from daos.rdb.interface import Put, absent
 from daos.rdb.local import LocalRdb
+
+log = logging.getLogger(__name__)
 
 FORMAT: Final = 1
 TARGETS_DEFAULT: Final = 4
@@ -105,10 +113,14 @@ class System:
         self._hlc = Hlc(clock)
         self.network = InprocNetwork(self._loop)
         self._storage = self._new_storage()
-        self._contexts: list[Context] = []  # clients' as well: a stopped system answers nobody
+        self._contexts: list[Context] = []  # of the xstreams
         self._context = self._new_context(Endpoint(RANK, SYSTEM_TAG))
         self._targets: list[Target] = []
+        self._pools: PoolModule | None = None
         self._admin: Admin | None = None
+        # Everybody who may still have calls on the way: a stopped system answers nobody.
+        self._clients: list[Admin | Client] = []
+        self._stopped = False
 
     @classmethod
     async def start(
@@ -136,9 +148,10 @@ class System:
     @property
     def admin(self) -> Admin:
         """The administrator's calls: making and removing pools."""
-        if self._admin is None:
+        if self._admin is None or self._admin.closed:
+            self._check_running()
             self._admin = Admin(
-                self._new_context(None),
+                self._client_context(),
                 clock=self._clock,
                 rng=self._rng,
                 timeout=self._config.timeout,
@@ -146,48 +159,54 @@ class System:
                 group=self._config.group,
                 service=Endpoint(RANK, SYSTEM_TAG),
             )
+            self._clients.append(self._admin)
         return self._admin
 
     async def connect(self) -> Client:
         """A new client of this system."""
-        return Client(
-            self._new_context(None),
+        self._check_running()
+        client = Client(
+            self._client_context(),
             clock=self._clock,
             rng=self._rng,
             timeout=self._config.timeout,
             service=Endpoint(RANK, SYSTEM_TAG),
         )
+        self._clients = [each for each in self._clients if not each.closed]
+        self._clients.append(client)
+        return client
 
     async def stop(self, *, checkpoint: bool = True) -> None:
         """End every call, write the checkpoints, close every device. Idempotent.
 
         Calls in flight hear CanceledError. Without `checkpoint` the next start replays the logs.
+        Everything is closed, whatever goes wrong on the way.
+
+        Raises: NvmeIoError, NoSpaceError  a shard took no checkpoint; nothing acknowledged is lost
         """
-        for context in self._contexts:
-            await context.close()
-        self._contexts.clear()
-        self._admin = None
-        errors: list[DaosError] = []
-        for target in self._targets:
-            try:
-                await target.close(checkpoint=checkpoint)
-            except DaosError as error:
-                errors.append(error)
-        self._targets.clear()
-        try:
-            await self._storage.close_all(checkpoint=checkpoint)
-        except DaosError as error:
-            errors.append(error)
-        await self._directory.close()
-        if errors:
-            raise errors[0]
+        self._stopped = True
+        clients, self._clients = self._clients, []
+        contexts, self._contexts = self._contexts, []
+        targets, self._targets = self._targets, []
+        pools, self._pools = self._pools, None
+        async with AsyncExitStack() as stack:  # from the last to the first
+            stack.push_async_callback(self._directory.close)
+            stack.push_async_callback(self._storage.close_all, checkpoint=checkpoint)
+            if pools is not None:
+                stack.callback(pools.close)
+            for target in targets:
+                stack.push_async_callback(target.close, checkpoint=checkpoint)
+            # Together, clients first: they hear CanceledError before a connection can break.
+            callers = [client.context for client in clients]
+            await asyncio.gather(*(context.close() for context in [*callers, *contexts]))
 
     async def _start(self) -> None:
         rdb = LocalRdb(await self._open_mgmt(), self._clock)
         count = await self._target_count(rdb)
         xstream = self._new_xstream(SYSTEM_TAG, self._context)
-        pools = PoolModule(xstream, self._storage)
+        pools = self._pools = PoolModule(xstream, self._storage)
         containers = ContainerModule(xstream, pools)
+        pools.attach(containers)
 
         async def open_services(pool: PoolUuid) -> None:
             # The clients of an embedded system died with its process.
@@ -207,7 +226,7 @@ class System:
 
     def _add_target(self, index: TargetIndex, modules: list[TargetModule]) -> None:
         tag = tag_of(index)
-        context = self._new_context(Endpoint(RANK, tag))
+        context = self._new_context(Endpoint(RANK, tag), on_bug=lambda bug: target.fail(bug))
         target = Target(index, self._new_xstream(tag, context), self._new_storage())
         self._targets.append(target)
         for module in modules:
@@ -226,12 +245,11 @@ class System:
             return await self._make_mgmt()
         try:
             return await self._storage.open(_MGMT)
-        except CorruptError:
+        except CorruptError as error:
             if self._directory.names() != [_MGMT]:
                 raise
-            # A power cut while it was made: no pool can have been recorded in it.
-            if not await self._storage.is_blank(_MGMT):
-                raise
+            # A power cut while it was made. Where there is no pool there is nothing to lose.
+            log.warning("management store is made again, there is no pool: %s", error)
             await self._storage.destroy(_MGMT)
             return await self._make_mgmt()
 
@@ -245,10 +263,7 @@ class System:
         record = SystemRecord(FORMAT, asked or TARGETS_DEFAULT)
         await rdb.txn([absent(_SYSTEM_KEY)], [Put(_SYSTEM_KEY, msgspec.msgpack.encode(record))])
         value = (await rdb.range(_SYSTEM_KEY)).pairs[0].value
-        try:
-            record = msgspec.msgpack.decode(value, type=SystemRecord)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise CorruptError("system record", offset=0, want=FORMAT, got=str(error)) from error
+        record = parse_record(SystemRecord, value, "system")
         if record.format != FORMAT:
             raise NotSupportedError(
                 f"the system has format {record.format}; this version reads {FORMAT}"
@@ -262,17 +277,32 @@ class System:
     def _new_storage(self) -> Storage:
         return Storage(self._directory, live_path=self._live_path, config=self._config.meta)
 
-    def _new_context(self, endpoint: Endpoint | None) -> Context:
-        context = Context(
+    def _new_context(
+        self, endpoint: Endpoint, on_bug: Callable[[Exception], None] | None = None
+    ) -> Context:
+        context = self._make_context(endpoint, on_bug)
+        self._contexts.append(context)
+        return context
+
+    def _client_context(self) -> Context:
+        return self._make_context(None, None)
+
+    def _make_context(
+        self, endpoint: Endpoint | None, on_bug: Callable[[Exception], None] | None
+    ) -> Context:
+        return Context(
             self.network,
             endpoint,
             clock=self._clock,
             hlc=self._hlc,
             rng=self._rng,
             loop=self._loop,
+            on_bug=on_bug,
         )
-        self._contexts.append(context)
-        return context
+
+    def _check_running(self) -> None:
+        if self._stopped:
+            raise ShutdownError("the system has been stopped")
 
     def _new_xstream(self, tag: Tag, context: Context) -> Xstream:
         return Xstream(

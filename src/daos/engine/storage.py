@@ -3,18 +3,25 @@
     name --DeviceDirectory--> BlockDevice --MetaContext.open--> MetaContext
 
 A shard's device and its context live and die together here; nobody else opens or closes either.
+
+Concurrency: what is done to one name is done in `turn(name)`, which the caller takes, together with
+whatever it keeps of the shard. A request whose sender gave up may still be making a device when
+the next one comes to remove it; that one waits until there is a device to remove.
 Source: DAOS src/bio/bio_context.c bio_mc_create, bio_mc_open, bio_mc_destroy.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
+from weakref import WeakValueDictionary
 
-from daos.base.errors import DaosError, NotFoundError
-from daos.bio.device import BlockDevice, DeviceDirectory, read
+from daos.base.errors import NotFoundError
+from daos.bio.device import BlockDevice, DeviceDirectory
 from daos.bio.meta import MetaConfig, MetaContext
 
 
@@ -31,11 +38,20 @@ class Storage:
         self._live_path = live_path
         self._config = config
         self._opened: dict[str, _Opened] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def turn(self, name: str) -> asyncio.Lock:
+        """The lock of a name; it lives as long as somebody holds it or waits for it."""
+        lock = self._locks.get(name)
+        if lock is None:
+            lock = self._locks[name] = asyncio.Lock()
+        return lock
 
     async def create(self, name: str, *, uuid: UUID, size_bytes: int) -> MetaContext:
         """Allocate and format a shard, and open it. Durable on return.
 
-        Atomicity: a power cut may leave the device unformatted; `destroy` removes it
+        Atomicity: a power cut, or a cancelled call, may leave the device unformatted; `destroy`
+                   removes it
         Raises:    ExistsError, NoSpaceError, InvalidError (too small)
         """
         device = await self._directory.create(
@@ -43,7 +59,7 @@ class Storage:
         )
         try:
             await MetaContext.format(device, uuid=uuid, config=self._config)
-        except DaosError:
+        except BaseException:
             await device.close()
             await self._directory.destroy(name)
             raise
@@ -57,24 +73,27 @@ class Storage:
         return await self._open(name, await self._directory.open(name))
 
     async def close(self, name: str, *, checkpoint: bool = True) -> None:
-        """Close a shard; one that is not open is no error."""
+        """Close a shard; one that is not open is no error.
+
+        Raises: NvmeIoError, NoSpaceError  no checkpoint was written; the shard is closed
+        """
         opened = self._opened.pop(name, None)
         if opened is not None:
             try:
                 await opened.meta.close(checkpoint=checkpoint)
             finally:
+                shutil.rmtree(self._live_path / name, ignore_errors=True)  # of no use any more
                 await opened.device.close()
 
     async def close_all(self, *, checkpoint: bool = True) -> None:
-        """Close every shard; the first error is raised when all have been tried."""
-        errors: list[DaosError] = []
-        for name in list(self._opened):
-            try:
-                await self.close(name, checkpoint=checkpoint)
-            except DaosError as error:
-                errors.append(error)
-        if errors:
-            raise errors[0]
+        """Close every shard, all at once; the first error is raised when all are closed."""
+        closed = await asyncio.gather(
+            *(self.close(name, checkpoint=checkpoint) for name in list(self._opened)),
+            return_exceptions=True,
+        )
+        for error in closed:
+            if error is not None:
+                raise error
 
     async def destroy(self, name: str) -> None:
         """Close and remove a shard; one that does not exist is no error (a repeated destroy)."""
@@ -86,23 +105,12 @@ class Storage:
         """Whether there is a device of that name."""
         return name in self._directory.names()
 
-    async def is_blank(self, name: str) -> bool:
-        """Whether a closed shard's superblocks and the log behind them were never written."""
-        device = await self._directory.open(name)
-        try:
-            size = min(device.size_bytes, self._config.zeroed_bytes(device.size_bytes))
-            buffer = memoryview(bytearray(size))
-            await read(device, 0, buffer)
-            return not any(buffer)
-        finally:
-            await device.close()
-
     async def _open(self, name: str, device: BlockDevice) -> MetaContext:
         try:
             meta = await MetaContext.open(
                 device, config=self._config, live_path=self._live_path / name
             )
-        except DaosError:
+        except BaseException:
             await device.close()
             raise
         self._opened[name] = _Opened(device, meta)

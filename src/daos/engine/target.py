@@ -1,33 +1,51 @@
 """A target: the owner of one slice of storage, and of every handle that may reach it.
 
-    Target --pool uuid--> Shard (MetaContext + VosPool) --container uuid--> VosContainer
-       +-----handle bytes--> ContainerHandle (container, rights, checksum settings)
+    Target --pool uuid--> Shard (MetaContext + VosPool)
+       +-----handle bytes--> ContainerHandle (shard, container, rights, checksum settings)
 
 A shard lives on the device `pool-<pool uuid>-<target>` of the rank's device directory. Nothing
 here is shared with another target, so what runs between two awaits is atomic.
 
+    SERVING --fail(bug)--> STOPPED     until the system is started again
+
+An exception that should not exist says that memory may not be what it should be. From then on the
+target answers nothing and writes nothing new: requests hear DER_SHUTDOWN, the shards are closed
+without a checkpoint, and the next start rebuilds them from what is on the device.
+
 Invariants:
     G1  a handle names a container of an open shard; closing either forgets the handle
     G2  a destroyed container's space comes back in bounded steps, also after a restart
+    G3  what a target answers to a service is durable, whoever wrote it
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Final
 
 from daos.base.checksum import ChecksumType
-from daos.base.errors import AccessError, NotFoundError, StaleHandleError
-from daos.base.ids import ContainerUuid, Epoch, HandleUuid, Lsn, PoolUuid, TargetIndex
+from daos.base.errors import (
+    AccessError,
+    AgainError,
+    DaosError,
+    NotFoundError,
+    ShutdownError,
+    StaleHandleError,
+)
+from daos.base.ids import ContainerUuid, Epoch, HandleUuid, PoolUuid, TargetIndex
 from daos.bio.meta import MetaContext
 from daos.engine.storage import Storage
 from daos.engine.xstream import Xstream
 from daos.vos.container import VosContainer
 from daos.vos.pool import VosPool
 
+log = logging.getLogger(__name__)
+
 # Credits of one garbage collection step; keeps a loop turn under a millisecond or so.
 # Source: DAOS src/vos/vos_gc.c, slack 8, tight 32.
-_GC_CREDITS = 32
+_GC_CREDITS: Final = 32
 
 
 @dataclass(slots=True)
@@ -37,7 +55,7 @@ class Shard:
     pool: PoolUuid
     meta: MetaContext
     vos: VosPool
-    containers: dict[ContainerUuid, VosContainer] = field(default_factory=dict)
+    collecting: bool = False  # a step of garbage collection is scheduled, or waits for the log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +70,14 @@ class ContainerHandle:
     checksum_chunk: int  # bytes
 
 
+@dataclass(slots=True, eq=False)
+class _Opening:
+    """A handle on its way; a close that overtakes it has the last word."""
+
+    uuid: HandleUuid
+    closed: bool = False
+
+
 class Target:
     """Owner of the storage of one target; modules reach it through their handlers."""
 
@@ -61,6 +87,18 @@ class Target:
         self._storage = storage
         self._shards: dict[PoolUuid, Shard] = {}
         self._handles: dict[bytes, ContainerHandle] = {}
+        self._opening: list[_Opening] = []
+        self._stopped = ""  # why, once a bug has shown
+
+    def fail(self, bug: Exception) -> None:
+        """Stop serving, at once and for good: see the module."""
+        if not self._stopped:
+            self._stopped = (
+                f"target {self.index} has stopped after an internal error "
+                f"({type(bug).__name__}); start the system again"
+            )
+            self._handles.clear()
+            log.error("target stopped target=%d bug=%s", self.index, type(bug).__name__)
 
     def device_name(self, pool: PoolUuid) -> str:
         """Where this target keeps its shard of `pool`."""
@@ -70,99 +108,134 @@ class Target:
         """Allocate and format the shard, then open it. Durable on return.
 
         Units:   size_bytes on the device, log and metadata included
-        Raises:  ExistsError, NoSpaceError
+        Raises:  ExistsError, NoSpaceError, ShutdownError
         """
-        meta = await self._storage.create(self.device_name(pool), uuid=pool, size_bytes=size_bytes)
-        self._add_shard(pool, meta)
+        self._check_serving()
+        name = self.device_name(pool)
+        async with self._storage.turn(name):
+            meta = await self._storage.create(name, uuid=pool, size_bytes=size_bytes)
+            await self._add_shard(pool, meta)
 
-    async def open_shard(self, pool: PoolUuid) -> Shard:
-        """Recover the shard from its device. Raises: NotFoundError, CorruptError."""
-        shard = self._shards.get(pool)
-        if shard is not None:
-            return shard
-        return self._add_shard(pool, await self._storage.open(self.device_name(pool)))
+    async def open_shard(self, pool: PoolUuid) -> None:
+        """Recover the shard from its device; open already is no error.
+
+        Raises: NotFoundError, CorruptError, ShutdownError
+        """
+        self._check_serving()
+        name = self.device_name(pool)
+        async with self._storage.turn(name):
+            if pool not in self._shards:
+                await self._add_shard(pool, await self._storage.open(name))
 
     async def destroy_shard(self, pool: PoolUuid) -> None:
         """Close and remove the shard; one that does not exist is no error (a repeated destroy)."""
-        self._forget_shard(pool)
-        await self._storage.destroy(self.device_name(pool))
+        name = self.device_name(pool)
+        async with self._storage.turn(name):
+            self._forget_shard(pool)
+            await self._storage.destroy(name)
 
     async def close(self, *, checkpoint: bool = True) -> None:
-        """Close every shard."""
+        """Close every shard. Raises: NvmeIoError, NoSpaceError (no checkpoint; all are closed)."""
         for pool in list(self._shards):
             self._forget_shard(pool)
-        await self._storage.close_all(checkpoint=checkpoint)
+        await self._storage.close_all(checkpoint=checkpoint and not self._stopped)
 
     def shard(self, pool: PoolUuid) -> Shard:
-        """The open shard of `pool`. Raises: NotFoundError."""
+        """The open shard of `pool`. Raises: NotFoundError, ShutdownError."""
+        self._check_serving()
         try:
             return self._shards[pool]
         except KeyError:
             raise NotFoundError(f"target {self.index} has no shard of pool {pool}") from None
 
-    async def open_container(
-        self, pool: PoolUuid, container: ContainerUuid, *, bound: Epoch
-    ) -> VosContainer:
-        """The container's part on this target, created (durably) at first use.
+    async def open_handle(
+        self,
+        pool: PoolUuid,
+        container: ContainerUuid,
+        *,
+        handle: HandleUuid,
+        bound: Epoch,
+        writable: bool,
+        checksum_type: ChecksumType,
+        checksum_chunk: int,
+    ) -> None:
+        """Let requests name `handle`; the container's part here is created at first use.
 
-        Units:  bound is the newest snapshot's epoch: nothing at or below it may be written
+        Units:   bound is the newest snapshot's epoch: nothing at or below it may be written
+        Raises:  StaleHandleError  closed, or the container destroyed, while it was being opened
         """
-        shard = self.shard(pool)
-        opened = shard.containers.get(container)
-        if opened is None:
+        opening = _Opening(handle)
+        self._opening.append(opening)
+        try:
+            shard = self.shard(pool)
             if container not in shard.vos.containers():
-                await shard.meta.durable(shard.vos.create_container(container))
-            opened = shard.containers[container] = shard.vos.open_container(container)
-        await self._raise_bound(shard, opened, bound)
-        return opened
+                shard.vos.create_container(container)
+            opened = shard.vos.open_container(container)
+            await self._raise_bound(shard, opened, bound)
+        finally:
+            self._opening.remove(opening)
+        if opening.closed or opened.destroyed or self.shard(pool) is not shard:
+            raise StaleHandleError("the handle was closed while it was being opened")
+        self._handles[handle.bytes] = ContainerHandle(
+            uuid=handle,
+            shard=shard,
+            container=opened,
+            writable=writable,
+            checksum_type=checksum_type,
+            checksum_chunk=checksum_chunk,
+        )
 
-    async def end_past(self, pool: PoolUuid, container: ContainerUuid, epoch: Epoch) -> None:
-        """Make `epoch` the past: whatever this target writes from now on is newer. Durable.
-
-        Raises: NotFoundError  the container is not open here
-        """
-        shard = self.shard(pool)
-        opened = shard.containers.get(container)
-        if opened is None:
-            raise NotFoundError(f"container {container} is not open on target {self.index}")
-        await self._raise_bound(shard, opened, epoch)
-
-    async def _raise_bound(self, shard: Shard, container: VosContainer, epoch: Epoch) -> None:
-        self.xstream.hlc.raise_to(epoch)
-        await shard.meta.durable(container.raise_bound(epoch))
-
-    async def destroy_container(self, pool: PoolUuid, container: ContainerUuid) -> None:
-        """Unlink the container, durably; its space comes back in steps. Absent: no error."""
-        shard = self.shard(pool)
-        self._forget(lambda handle: handle.container.uuid == container)
-        shard.containers.pop(container, None)
-        if container in shard.vos.containers():
-            lsn: Lsn = shard.vos.destroy_container(container)
-            self._collect(shard)
-            await shard.meta.durable(lsn)
-
-    def add_handle(self, handle: ContainerHandle) -> None:
-        """Let requests name `handle`; a repeated add replaces."""
-        self._handles[handle.uuid.bytes] = handle
-
-    def remove_handle(self, uuid: HandleUuid) -> None:
+    def close_handle(self, uuid: HandleUuid) -> None:
         """Forget the handle; an unknown one is no error (a repeated close)."""
         self._handles.pop(uuid.bytes, None)
+        for opening in self._opening:
+            if opening.uuid == uuid:
+                opening.closed = True
 
     def handle(self, uuid: bytes, *, write: bool) -> ContainerHandle:
-        """The handle a request names. Raises: StaleHandleError, AccessError (write on "r")."""
+        """The handle a request names.
+
+        Raises: StaleHandleError, AccessError (write on "r"), ShutdownError
+        """
         handle = self._handles.get(uuid)
         if handle is None:
+            self._check_serving()
             raise StaleHandleError("the container handle is closed or unknown to this target")
         if write and not handle.writable:
             raise AccessError("the container is open read-only")
         return handle
 
-    def _add_shard(self, pool: PoolUuid, meta: MetaContext) -> Shard:
-        shard = Shard(pool, meta, VosPool(meta, hlc=self.xstream.hlc))
+    async def end_past(self, pool: PoolUuid, container: ContainerUuid, epoch: Epoch) -> None:
+        """Make `epoch` the past: whatever this target writes from now on is newer. Durable.
+
+        Raises: NotFoundError  the container has no part here
+        """
+        shard = self.shard(pool)
+        await self._raise_bound(shard, shard.vos.open_container(container), epoch)
+
+    async def destroy_container(self, pool: PoolUuid, container: ContainerUuid) -> None:
+        """Unlink the container, durably; its space comes back in steps. Absent: no error."""
+        shard = self.shard(pool)
+        self._forget(lambda handle: handle.container.uuid == container)
+        if container in shard.vos.containers():
+            shard.vos.destroy_container(container)
+            self._start_collecting(shard)
+        await shard.meta.durable(shard.meta.lsn_last)
+
+    async def _raise_bound(self, shard: Shard, container: VosContainer, epoch: Epoch) -> None:
+        """Awaits only once everything is done, and then all of the log: G3."""
+        self.xstream.hlc.raise_to(epoch)
+        container.raise_bound(epoch)
+        await shard.meta.durable(shard.meta.lsn_last)
+
+    async def _add_shard(self, pool: PoolUuid, meta: MetaContext) -> None:
+        try:
+            shard = Shard(pool, meta, VosPool(meta, hlc=self.xstream.hlc))
+        except DaosError:
+            await self._storage.close(self.device_name(pool), checkpoint=False)
+            raise
         self._shards[pool] = shard
-        self._collect(shard)
-        return shard
+        self._start_collecting(shard)
 
     def _forget_shard(self, pool: PoolUuid) -> None:
         shard = self._shards.pop(pool, None)
@@ -173,11 +246,35 @@ class Target:
         for uuid in [uuid for uuid, handle in self._handles.items() if which(handle)]:
             del self._handles[uuid]
 
-    def _collect(self, shard: Shard) -> None:
-        """One step of garbage collection now, the next in a later turn of the loop."""
-        if self._shards.get(shard.pool) is not shard:
-            return  # closed meanwhile; the rest is found again at the next open
-        if not shard.meta.log_has_room:
-            shard.meta.when_room(lambda error: None if error else self._collect(shard))
-        elif shard.vos.gc_step(_GC_CREDITS):
+    def _check_serving(self) -> None:
+        if self._stopped:
+            raise ShutdownError(self._stopped)
+
+    # Garbage collection
+
+    def _start_collecting(self, shard: Shard) -> None:
+        if not shard.collecting:
+            shard.collecting = True
             self.xstream.loop.call_soon(self._collect, shard)
+
+    def _collect(self, shard: Shard, error: DaosError | None = None) -> None:
+        """One step of garbage collection now, the next in a later turn of the loop.
+
+        An error ends it: what is left is found again at the next destroy or the next open.
+        """
+        if self._stopped or self._shards.get(shard.pool) is not shard:
+            return  # closed meanwhile
+        try:
+            if error is not None:
+                raise error
+            if not shard.meta.log_has_room:
+                shard.meta.when_room(lambda error: self._collect(shard, error))
+            elif shard.vos.gc_step(_GC_CREDITS):
+                self.xstream.loop.call_soon(self._collect, shard)
+            else:
+                shard.collecting = False
+        except AgainError:  # the log filled up at this very step
+            shard.meta.when_room(lambda error: self._collect(shard, error))
+        except DaosError as failure:
+            shard.collecting = False
+            log.warning("garbage collection ended pool=%s error=%s", shard.pool, failure)

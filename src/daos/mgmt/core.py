@@ -21,6 +21,7 @@ from daos.base.sizes import format_size_binary
 SHARD_BYTES_MIN: Final = 16 << 20
 SHARD_BYTES_MAX: Final = 1 << 46
 _ALIGN: Final = 1 << 20
+PRINCIPAL_SIZE_MAX: Final = 255  # characters; Source: features "Naming rules"
 
 
 class PoolState(StrEnum):
@@ -29,6 +30,7 @@ class PoolState(StrEnum):
     CREATING = "Creating"
     READY = "Ready"
     DESTROYING = "Destroying"
+    UNKNOWN = "Unknown"  # told, never recorded: the pool could not be opened
 
 
 class PoolRecord(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -59,3 +61,12 @@ def shard_bytes(size_bytes: int, *, targets: int) -> int:
             f"at most {format_size_binary(SHARD_BYTES_MAX * targets)}"
         )
     return each
+
+
+def check_principals(owner: str, group: str) -> None:
+    """Whose a new pool is. Raises: InvalidError."""
+    for what, name in (("owner", owner), ("group", group)):
+        if len(name) > PRINCIPAL_SIZE_MAX:
+            raise InvalidError(
+                f"{what} has {len(name)} characters; at most {PRINCIPAL_SIZE_MAX} are allowed"
+            )

@@ -12,6 +12,9 @@ Orders that matter:
     start     what is CREATING or DESTROYING is removed; what is READY is opened. A pool that
               can't be opened does not keep the others down: asking for it raises its error
 
+What has been marked is removed to the end, whatever becomes of the client's deadline; what could
+not be removed is tried again by the next destroy of that pool, and at the next start.
+
 Source: DAOS src/mgmt/srv_pool.c, src/control/server/mgmt_pool.go.
 """
 
@@ -19,16 +22,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
 
-from daos.base.errors import BusyError, DaosError, ExistsError, InvalidError, NotFoundError
+from daos.base.errors import BusyError, DaosError, ExistsError, NotFoundError
 from daos.base.ids import SYSTEM_TAG, PoolUuid, Rank
-from daos.base.names import check_label, maybe_uuid
+from daos.base.names import LABEL_SIZE_MAX, check_label, maybe_uuid
 from daos.cart.context import Endpoint, Rpc
-from daos.cart.protocol import Procedure
+from daos.cart.protocol import Procedure, ReplyT, RequestT
+from daos.engine.service import (
+    answering,
+    ask_targets,
+    engines_only,
+    parse_id,
+    target_endpoints,
+)
 from daos.engine.target import Target
 from daos.engine.xstream import Xstream
 from daos.mgmt import core, wire
@@ -36,20 +46,35 @@ from daos.mgmt.core import PoolRecord, PoolState
 from daos.placement.pool_map import PoolMap
 from daos.pool import wire as pool_wire
 from daos.pool.core import PROPERTIES
-from daos.pool.server import answering, ask_targets, parse_record, target_endpoints
-from daos.rdb.interface import Delete, Put, Rdb, absent, prefix_end, value_is
+from daos.pool.records import parse_record
+from daos.rdb.interface import (
+    Delete,
+    KeyValuePair,
+    Put,
+    Rdb,
+    absent,
+    prefix_end,
+    unchanged,
+    value_is,
+)
 
 log = logging.getLogger(__name__)
 
 _POOL: Final = b"pool/"
 _LABEL: Final = b"label/"
-# Finishing half-done work at start has no client whose deadline could bound it.
-_START_NS: Final = 60 * 1_000_000_000
+# For work that no client's deadline bounds: removing what is marked, opening pools at start. A
+# shard replays at most its log, which is a matter of seconds.
+_OWN_WORK_NS: Final = 600 * 1_000_000_000
 
 # (host name, [(rank, number of targets)])
 Members = Sequence[tuple[str, Sequence[tuple[Rank, int]]]]
 # Opens the pool's services on this rank, once its shards are open.
 OpenServices = Callable[[PoolUuid], Awaitable[None]]
+
+
+class _Found(NamedTuple):
+    record: PoolRecord
+    pair: KeyValuePair
 
 
 class ManagementModule:
@@ -68,7 +93,8 @@ class ManagementModule:
         self._endpoints = target_endpoints(self._pool_map)
         self._service = Endpoint(xstream.rank, SYSTEM_TAG)
         self._open_services = open_services
-        self._failed: dict[bytes, DaosError] = {}
+        self._failed: dict[bytes, DaosError] = {}  # pools that could not be opened, and why
+        self._creating: set[bytes] = set()  # by a request that runs now
 
     def setup_system(self) -> None:
         """Serve administrators and clients on the system xstream."""
@@ -83,34 +109,32 @@ class ManagementModule:
         serve = target.xstream.context.serve
 
         async def create(rpc: Rpc[wire.TargetCreateRequest]) -> wire.Empty:
-            await target.create_shard(
-                PoolUuid(UUID(bytes=rpc.request.pool)), size_bytes=rpc.request.size_bytes
-            )
+            await target.create_shard(_pool_id(rpc.request.pool), size_bytes=rpc.request.size_bytes)
             return wire.Empty()
 
         async def destroy(rpc: Rpc[wire.TargetDestroyRequest]) -> wire.Empty:
-            await target.destroy_shard(PoolUuid(UUID(bytes=rpc.request.pool)))
+            await target.destroy_shard(_pool_id(rpc.request.pool))
             return wire.Empty()
 
         async def open_(rpc: Rpc[wire.TargetOpenRequest]) -> wire.Empty:
-            await target.open_shard(PoolUuid(UUID(bytes=rpc.request.pool)))
+            await target.open_shard(_pool_id(rpc.request.pool))
             return wire.Empty()
 
-        serve(wire.TGT_CREATE, answering(create))
-        serve(wire.TGT_DESTROY, answering(destroy))
-        serve(wire.TGT_OPEN, answering(open_))
+        serve(wire.TGT_CREATE, engines_only(create))
+        serve(wire.TGT_DESTROY, engines_only(destroy))
+        serve(wire.TGT_OPEN, engines_only(open_))
 
     async def start(self) -> None:
         """Remove what was half made or half removed, open the rest. All targets must listen."""
-        deadline_ns = self._xstream.clock.now_ns() + _START_NS
-        for record in await self._records():
-            if record.state is not PoolState.READY:
-                await self._remove(record, force=True, deadline_ns=deadline_ns)
-                continue
+        for found in await self._records():
+            record = found.record
             pool = PoolUuid(UUID(bytes=record.uuid))
             try:
-                await self._ask(wire.TGT_OPEN, wire.TargetOpenRequest(record.uuid), deadline_ns)
-                await self._open_services(pool)
+                if record.state is PoolState.READY:
+                    await self._ask(wire.TGT_OPEN, wire.TargetOpenRequest(record.uuid))
+                    await self._open_services(pool)
+                else:
+                    await self._remove(await self._mark(found))
             except DaosError as error:
                 self._failed[record.uuid] = error
                 log.error("pool %s (%r) can't be opened: %s", pool, record.label, error)
@@ -118,8 +142,8 @@ class ManagementModule:
     async def _create(self, rpc: Rpc[wire.PoolCreateRequest]) -> wire.PoolRecord:
         request = rpc.request
         check_label(request.label, "pool")
-        if len(request.uuid) != 16:
-            raise InvalidError("a pool uuid has 16 bytes")
+        parse_id(request.uuid, "pool")
+        core.check_principals(request.owner, request.group)
         each = core.shard_bytes(request.size_bytes, targets=len(self._endpoints))
         PROPERTIES.at_creation({**request.props, "label": request.label})
         record = PoolRecord(
@@ -137,125 +161,172 @@ class ManagementModule:
         )
         if not done.succeeded:
             return await self._created_before(request)
+        self._creating.add(request.uuid)
         try:
             await self._make(request, each, rpc)
+            record = msgspec.structs.replace(record, state=PoolState.READY)
+            await self._rdb.txn([], [Put(key, msgspec.msgpack.encode(record))])
         except DaosError:
-            await self._remove(
-                record, force=True, deadline_ns=self._xstream.clock.now_ns() + _START_NS
-            )
+            await self._undo(request)
             raise
-        record = msgspec.structs.replace(record, state=PoolState.READY)
-        await self._rdb.txn([], [Put(key, msgspec.msgpack.encode(record))])
+        finally:
+            self._creating.discard(request.uuid)
         return _on_wire(record)
 
     async def _created_before(self, request: wire.PoolCreateRequest) -> wire.PoolRecord:
         """The answer to a repeated request, or the refusal of another's label."""
-        pairs = (await self._rdb.range(_POOL + request.uuid)).pairs
-        if pairs:
-            record = parse_record(PoolRecord, pairs[0].value, "pool")
-            if record.label == request.label and record.state is PoolState.READY:
-                return _on_wire(record)
-        raise ExistsError(f"a pool labelled {request.label!r} exists")
+        found = await self._by_id(request.uuid)
+        if found is None or found.record.label != request.label:
+            raise ExistsError(f"a pool labelled {request.label!r} exists")
+        if found.record.state is not PoolState.READY:
+            raise BusyError(f"pool {request.label!r} is {found.record.state.lower()}")
+        return _on_wire(found.record)
 
     async def _make(self, request: wire.PoolCreateRequest, each: int, rpc: Rpc) -> None:
-        await self._ask(
-            wire.TGT_CREATE, wire.TargetCreateRequest(request.uuid, each), rpc.deadline_ns
+        create = wire.TargetCreateRequest(request.uuid, each)
+        await self._ask(wire.TGT_CREATE, create, deadline_ns=rpc.deadline_ns)
+        service = pool_wire.SvcCreateRequest(
+            request.uuid,
+            request.label,
+            self._pool_map.emit(),
+            each * len(self._endpoints),
+            request.props,
+            request.owner,
+            request.group,
         )
-        await self._xstream.context.call(
-            self._service,
-            pool_wire.SVC_CREATE,
-            pool_wire.SvcCreateRequest(
-                request.uuid,
-                request.label,
-                self._pool_map.emit(),
-                each * len(self._endpoints),
-                request.props,
-                request.owner,
-                request.group,
-            ),
-            deadline_ns=rpc.deadline_ns,
-            trace_id=rpc.trace_id,
-        )
+        await self._call(pool_wire.SVC_CREATE, service, deadline_ns=rpc.deadline_ns)
+
+    async def _undo(self, request: wire.PoolCreateRequest) -> None:
+        """Remove what a failed create has made. What fails here is left for the next start."""
+        try:
+            found = await self._by_id(request.uuid)
+            if found is not None:
+                await self._remove(await self._mark(found))
+        except DaosError as error:
+            log.error("pool %s stays half made: %s", UUID(bytes=request.uuid), error)
 
     async def _destroy(self, rpc: Rpc[wire.PoolDestroyRequest]) -> wire.Empty:
         request = rpc.request
-        record = await self._by_name(request.name)
-        if record.state is PoolState.CREATING:
-            raise BusyError(f"pool {request.name!r} is being created")
-        await self._remove(record, force=request.force, deadline_ns=rpc.deadline_ns)
-        return wire.Empty()
+        while True:
+            found = await self._by_name(request.name)
+            record = found.record
+            if record.uuid in self._creating:
+                raise BusyError(f"pool {request.name!r} is being created")
+            is_open = record.state is PoolState.READY and record.uuid not in self._failed
+            if is_open and not request.force:
+                await self._leave(record, rpc)
+            try:
+                marked = await self._mark(found)
+            except BusyError:
+                continue  # somebody else changed it; look again
+            await self._remove(marked)
+            return wire.Empty()
 
-    async def _remove(self, record: PoolRecord, *, force: bool, deadline_ns: int) -> None:
-        key, label_key = _POOL + record.uuid, _LABEL + record.label.encode()
-        if not force and record.uuid not in self._failed:
-            handles = (
-                await self._xstream.context.call(
-                    self._service,
-                    pool_wire.HANDLES,
-                    pool_wire.HandlesRequest(record.uuid),
-                    deadline_ns=deadline_ns,
-                )
-            ).count
-            if handles:
-                raise BusyError(f"pool {record.label!r} has {handles} connected handles")
-        marked = msgspec.structs.replace(record, state=PoolState.DESTROYING)
-        await self._rdb.txn([], [Put(key, msgspec.msgpack.encode(marked))])
-        await self._rdb.txn([value_is(label_key, record.uuid)], [Delete(label_key)])
-        await self._xstream.context.call(
-            self._service,
-            pool_wire.SVC_DESTROY,
-            pool_wire.SvcDestroyRequest(record.uuid),
-            deadline_ns=deadline_ns,
+    async def _leave(self, record: PoolRecord, rpc: Rpc) -> None:
+        leave = pool_wire.SvcLeaveRequest(record.uuid)
+        reply = await self._call(pool_wire.SVC_LEAVE, leave, deadline_ns=rpc.deadline_ns)
+        if reply.handles:
+            raise BusyError(f"pool {record.label!r} has {reply.handles} connected handles")
+
+    async def _mark(self, found: _Found) -> PoolRecord:
+        """Record that the pool goes, and free its label. Raises: BusyError if it just changed."""
+        record = msgspec.structs.replace(found.record, state=PoolState.DESTROYING)
+        done = await self._rdb.txn(
+            [unchanged(found.pair)], [Put(found.pair.key, msgspec.msgpack.encode(record))]
         )
-        await self._ask(wire.TGT_DESTROY, wire.TargetDestroyRequest(record.uuid), deadline_ns)
-        await self._rdb.txn([], [Delete(key)])
+        if not done.succeeded:
+            raise BusyError(f"pool {record.label!r} is being changed")
+        label_key = _LABEL + record.label.encode()
+        await self._rdb.txn([value_is(label_key, record.uuid)], [Delete(label_key)])
+        return record
+
+    async def _remove(self, record: PoolRecord) -> None:
+        """Remove all parts of a marked pool. Can be repeated, also at the same time."""
+        await self._call(pool_wire.SVC_DESTROY, pool_wire.SvcDestroyRequest(record.uuid))
+        await self._ask(wire.TGT_DESTROY, wire.TargetDestroyRequest(record.uuid))
+        await self._rdb.txn([], [Delete(_POOL + record.uuid)])
         self._failed.pop(record.uuid, None)
 
     async def _list(self, rpc: Rpc[wire.PoolListRequest]) -> wire.PoolListReply:
-        records = sorted(await self._records(), key=lambda record: record.label)
-        return wire.PoolListReply(tuple(_on_wire(record) for record in records))
+        records = [found.record for found in await self._records()]
+        records.sort(key=lambda record: record.label)
+        return wire.PoolListReply(
+            tuple(_on_wire(record, failed=record.uuid in self._failed) for record in records)
+        )
 
     async def _find(self, rpc: Rpc[wire.PoolFindRequest]) -> wire.PoolRecord:
-        record = await self._by_name(rpc.request.name)
+        record = (await self._by_name(rpc.request.name)).record
         if (error := self._failed.get(record.uuid)) is not None:
             raise error
         if record.state is not PoolState.READY:
             raise BusyError(f"pool {rpc.request.name!r} is {record.state.lower()}")
         return _on_wire(record)
 
-    async def _by_name(self, name: str) -> PoolRecord:
+    async def _by_name(self, name: str) -> _Found:
         uuid = maybe_uuid(name)
         raw = uuid.bytes if uuid else b""
-        if not raw and 0 < len(name) <= 127:
+        if not raw and 0 < len(name) <= LABEL_SIZE_MAX:
             pairs = (await self._rdb.range(_LABEL + name.encode())).pairs
             raw = pairs[0].value if pairs else b""
-        pairs = (await self._rdb.range(_POOL + raw)).pairs if raw else []
-        if not pairs:
-            raise NotFoundError(f"pool {name[:128]!r} not found")
-        return parse_record(PoolRecord, pairs[0].value, "pool")
+        found = await self._by_id(raw) if raw else None
+        if found is None:
+            raise NotFoundError(f"pool {name[:LABEL_SIZE_MAX]!r} not found")
+        return found
 
-    async def _records(self) -> list[PoolRecord]:
-        found = await self._rdb.range(_POOL, prefix_end(_POOL))
-        return [parse_record(PoolRecord, pair.value, "pool") for pair in found.pairs]
+    async def _by_id(self, raw: bytes) -> _Found | None:
+        pairs = (await self._rdb.range(_POOL + raw)).pairs
+        return _parse(pairs[0]) if pairs else None
+
+    async def _records(self) -> list[_Found]:
+        return [_parse(pair) for pair in (await self._rdb.range(_POOL, prefix_end(_POOL))).pairs]
 
     async def _ask(
-        self, procedure: Procedure[Any, wire.Empty], request: msgspec.Struct, deadline_ns: int
+        self,
+        procedure: Procedure[Any, wire.Empty],
+        request: msgspec.Struct,
+        *,
+        deadline_ns: int | None = None,
     ) -> None:
         await ask_targets(
             self._xstream,
             self._endpoints,
             procedure,
             request,
-            deadline_ns=deadline_ns,
+            deadline_ns=self._own_deadline_ns() if deadline_ns is None else deadline_ns,
             trace_id=0,
         )
 
+    async def _call(
+        self,
+        procedure: Procedure[RequestT, ReplyT],
+        request: RequestT,
+        *,
+        deadline_ns: int | None = None,
+    ) -> ReplyT:
+        return await self._xstream.context.call(
+            self._service,
+            procedure,
+            request,
+            deadline_ns=self._own_deadline_ns() if deadline_ns is None else deadline_ns,
+        )
 
-def _on_wire(record: PoolRecord) -> wire.PoolRecord:
+    def _own_deadline_ns(self) -> int:
+        return self._xstream.clock.now_ns() + _OWN_WORK_NS
+
+
+def _parse(pair: KeyValuePair) -> _Found:
+    return _Found(parse_record(PoolRecord, pair.value, "pool"), pair)
+
+
+def _pool_id(raw: bytes) -> PoolUuid:
+    return PoolUuid(parse_id(raw, "pool"))
+
+
+def _on_wire(record: PoolRecord, *, failed: bool = False) -> wire.PoolRecord:
     return wire.PoolRecord(
         record.uuid,
         record.label,
-        record.state,
+        PoolState.UNKNOWN if failed else record.state,
         record.size_bytes,
         record.targets,
         record.service_ranks,

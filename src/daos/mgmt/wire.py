@@ -33,7 +33,7 @@ class PoolCreateRequest(msgspec.Struct, array_like=True, frozen=True):
 
 
 class PoolRecord(msgspec.Struct, array_like=True, frozen=True):
-    """A pool as the management service knows it. state: "Creating", "Ready", "Destroying"."""
+    """A pool as the management service knows it. state: `core.PoolState`, as text."""
 
     uuid: bytes
     label: str
@@ -65,7 +65,7 @@ class PoolFindRequest(msgspec.Struct, array_like=True, frozen=True):
 
 
 class TargetCreateRequest(msgspec.Struct, array_like=True, frozen=True):
-    """Make this target's shard; one that exists already is no error."""
+    """Make this target's shard. EXIST if there is one: every pool has a uuid of its own."""
 
     pool: bytes
     size_bytes: int

@@ -24,19 +24,22 @@ from daos.base.errors import (
     DER,
     ChecksumError,
     DaosError,
+    DeadlineError,
     InvalidError,
     NotFoundError,
+    RecordTooBigError,
+    StaleHandleError,
 )
 from daos.base.ids import EPOCH_MAX, Epoch, Lsn, ObjectId, ShardIndex, UnitOid
 from daos.base.iod import Recx
-from daos.cart.context import Rpc
+from daos.cart.context import Limits, Rpc
 from daos.engine.target import ContainerHandle, Target
 from daos.object import core, wire
 from daos.vos.fetch import Fetch
 from daos.vos.update import Update
 
 PAGE_ENTRIES_MAX: Final = 4096  # entries of one enumeration reply
-PAGE_BYTES_MAX: Final = 512 << 10  # their bytes, below the frame's body limit
+FETCH_BYTES_MAX: Final = Limits().payload_size_max  # of one fetch reply: what a frame carries
 
 
 class ObjectModule:
@@ -72,6 +75,7 @@ class _ObjectService:
         request: wire.UpdateRequest = rpc.request
         handle = self._target.handle(request.address.handle, write=True)
         unit = _unit(request.address)
+        core.check_supported(unit.oid)
         core.check_update(unit.oid, request.dkey, request.iods, request.cond)
         _check_new_epoch(request.address)
         update = handle.container.update_begin(
@@ -94,6 +98,9 @@ class _ObjectService:
 
     def update(self, rpc: Rpc) -> None:
         """The payload has landed: make it visible, answer when it is durable."""
+        if rpc.land_state is None:
+            self.land_update(rpc)
+            rpc.abort = None  # from here on the update goes its way, whoever listens
         handle, update = rpc.land_state
         meta = handle.shard.meta
         if not meta.log_has_room:
@@ -109,9 +116,8 @@ class _ObjectService:
         try:
             if error is not None:
                 raise error
-            _check_deadline(rpc, self._target)
-            if request.checksums:
-                _verify(handle.checksum_type, update.destinations, request.checksums)
+            self._check_again(rpc, handle)
+            _verify(handle.checksum_type, update.destinations, request.checksums)
             epoch = self._hlc.now()
             lsn = container.update_end(update, epoch)
         except DaosError as failure:
@@ -124,7 +130,9 @@ class _ObjectService:
         """Hide an object, a dkey or akeys from now on."""
         request: wire.PunchRequest = rpc.request
         handle = self._target.handle(request.address.handle, write=True)
-        core.check_punch(_unit(request.address).oid, request.dkey, request.akeys, request.cond)
+        unit = _unit(request.address)
+        core.check_supported(unit.oid)
+        core.check_punch(unit.oid, request.dkey, request.akeys, request.cond)
         _check_new_epoch(request.address)
         meta = handle.shard.meta
         if not meta.log_has_room:
@@ -137,7 +145,7 @@ class _ObjectService:
         try:
             if error is not None:
                 raise error
-            _check_deadline(rpc, self._target)
+            self._check_again(rpc, handle)
             epoch = self._hlc.now()
             lsn = handle.container.punch(
                 _unit(request.address),
@@ -181,8 +189,11 @@ class _ObjectService:
         def durable(error: DaosError | None) -> None:
             if error is not None:
                 fail(error)
-            else:
+                return
+            try:
                 container.fetch_read(fetch, read)
+            except DaosError as failure:  # no memory
+                fail(failure)
 
         def read(error: DaosError | None) -> None:
             if error is not None:
@@ -190,7 +201,12 @@ class _ObjectService:
             else:
                 _reply_fetch(rpc, handle, fetch, epoch)
 
-        # In this order: the bytes of a group in flight are not on the device yet.
+        if fetch.nbytes > FETCH_BYTES_MAX:
+            text = f"{fetch.nbytes} bytes are there; one fetch takes at most {FETCH_BYTES_MAX}"
+            container.fetch_end(fetch)
+            _answer(rpc, handle, fetch.lsn, lambda: rpc.fail(RecordTooBigError(text)))
+            return
+        # Not read before that: what was committed last is on its way to the device.
         handle.shard.meta.when_durable(fetch.lsn, durable)
 
     # Enumeration and queries
@@ -281,6 +297,17 @@ class _ObjectService:
             lsn = found.lsn
         _answer(rpc, handle, lsn, lambda: rpc.reply(reply))
 
+    def _check_again(self, rpc: Rpc, handle: ContainerHandle) -> None:
+        """Before anything changes: the handle still names this container, somebody still waits.
+
+        Raises: StaleHandleError, AccessError, ShutdownError, DeadlineError
+        """
+        now = self._target.handle(handle.uuid.bytes, write=True)
+        if now.container is not handle.container:
+            raise StaleHandleError("the container handle was closed and opened again")
+        if rpc.deadline_ns <= self._target.xstream.clock.now_ns():
+            raise DeadlineError("the request's deadline passed before it was executed")
+
     def _read_epoch(self, address: wire.ShardAddress) -> Epoch:
         """The epoch asked for, or this target's now: what follows is written later."""
         if not 0 <= address.epoch <= EPOCH_MAX:
@@ -313,12 +340,6 @@ def _check_new_epoch(address: wire.ShardAddress) -> None:
         raise InvalidError("the target chooses the epoch of an update; the request must say 0")
 
 
-def _check_deadline(rpc: Rpc, target: Target) -> None:
-    """Nobody waits for the answer any more: change nothing."""
-    if rpc.deadline_ns <= target.xstream.clock.now_ns():
-        raise DaosError("the request's deadline passed before it was executed", code=DER.TIMEDOUT)
-
-
 def _limit(limit: int) -> int:
     if limit < 1:
         raise InvalidError(f"a page holds at least one entry, not {limit}")
@@ -328,8 +349,11 @@ def _limit(limit: int) -> int:
 def _verify(
     checksum_type: ChecksumType, values: Sequence[memoryview], checksums: Sequence[bytes]
 ) -> None:
-    if len(values) != len(checksums):
-        raise InvalidError(f"{len(checksums)} checksums for {len(values)} values")
+    expected = 0 if checksum_type is ChecksumType.OFF else len(values)
+    if len(checksums) != expected:
+        raise InvalidError(f"{len(checksums)} checksums came; this container has {expected}")
+    if not expected:
+        return
     for index, (value, checksum) in enumerate(zip(values, checksums, strict=True)):
         if compute(checksum_type, value) != checksum:
             raise ChecksumError(f"value {index} of the update was damaged on its way")

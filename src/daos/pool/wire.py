@@ -1,8 +1,8 @@
 """Pool RPCs. Protocol `pool`, module 2, version 1; bodies are MessagePack arrays.
 
-SVC_* come from the management service to the rank that is to keep a pool's metadata; TGT_QUERY
-goes from the pool service to every target; the rest come from clients to the pool service.
-UUIDs travel as 16 bytes. Every answer of the service carries its pool map version.
+SVC_* and EVICT come from the management service to the rank that keeps a pool's metadata; TGT_QUERY
+goes from the pool service to every target; the rest come from clients to the pool service. UUIDs
+travel as 16 bytes.
 Source: DAOS src/pool/rpc.h (operations).
 """
 
@@ -40,14 +40,16 @@ class SvcDestroyRequest(msgspec.Struct, array_like=True, frozen=True):
     pool: bytes
 
 
-class HandlesRequest(msgspec.Struct, array_like=True, frozen=True):
-    """How many handles are connected."""
+class SvcLeaveRequest(msgspec.Struct, array_like=True, frozen=True):
+    """Refuse new handles from now on, if none is connected; the pool is to be destroyed."""
 
     pool: bytes
 
 
-class HandlesReply(msgspec.Struct, array_like=True, frozen=True):
-    count: int
+class SvcLeaveReply(msgspec.Struct, array_like=True, frozen=True):
+    """`handles` connected; only where there is none, new ones are refused now."""
+
+    handles: int
 
 
 class ConnectRequest(msgspec.Struct, array_like=True, frozen=True):
@@ -73,7 +75,7 @@ class HandleRequest(msgspec.Struct, array_like=True, frozen=True):
 
 
 class EvictRequest(msgspec.Struct, array_like=True, frozen=True):
-    """Revoke handles: one client's, or all where `client` is empty."""
+    """Revoke handles, and what was opened through them: one client's, or all for b""."""
 
     pool: bytes
     client: bytes = b""
@@ -163,7 +165,7 @@ PROPS: Final = Procedure("pool_props", _opcode(25), HandleRequest, PropsReply)
 SET_PROPS: Final = Procedure("pool_set_props", _opcode(27), SetPropsRequest, Empty)
 SVC_CREATE: Final = Procedure("pool_svc_create", _opcode(40), SvcCreateRequest, Empty)
 SVC_DESTROY: Final = Procedure("pool_svc_destroy", _opcode(41), SvcDestroyRequest, Empty)
-HANDLES: Final = Procedure("pool_handles", _opcode(42), HandlesRequest, HandlesReply)
+SVC_LEAVE: Final = Procedure("pool_svc_leave", _opcode(42), SvcLeaveRequest, SvcLeaveReply)
 
 PROTOCOL: Final = Protocol(
     "pool",
@@ -181,6 +183,6 @@ PROTOCOL: Final = Protocol(
         SET_PROPS,
         SVC_CREATE,
         SVC_DESTROY,
-        HANDLES,
+        SVC_LEAVE,
     ),
 )

@@ -1,0 +1,93 @@
+"""What every service does alike: answer, ask all targets, and read ids that came by wire.
+
+A handler is a coroutine function that returns its reply; `answering` makes an RPC handler of it.
+`engines_only` refuses clients: procedures between engines act on storage without any handle.
+Source: DAOS src/engine/rpc.c, src/common/rsvc.c; who may call what: ours, denied by default.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from daos.base.errors import AccessError, InvalidError
+from daos.base.ids import tag_of
+from daos.cart.context import NO_RANK, Endpoint, Rpc
+from daos.cart.protocol import Procedure
+from daos.engine.xstream import Xstream
+from daos.placement.pool_map import PoolMap
+
+ID_SIZE: Final = 16  # bytes of a UUID on the wire
+
+_ReplyT = TypeVar("_ReplyT", bound=msgspec.Struct)
+
+Handle = Callable[[Rpc], Coroutine[Any, Any, msgspec.Struct]]
+
+
+def answering(handle: Handle) -> Callable[[Rpc], Coroutine[Any, Any, None]]:
+    """A handler that replies with what `handle` returns."""
+
+    async def handler(rpc: Rpc) -> None:
+        rpc.reply(await handle(rpc))
+
+    return handler
+
+
+def engines_only(handle: Handle) -> Callable[[Rpc], Coroutine[Any, Any, None]]:
+    """As `answering`, for procedures that clients may not call. Raises: AccessError."""
+
+    async def handler(rpc: Rpc) -> None:
+        if rpc.source.rank == NO_RANK:
+            raise AccessError(f"{rpc.procedure.name} is between engines; clients may not call it")
+        rpc.reply(await handle(rpc))
+
+    return handler
+
+
+async def ask_targets(
+    xstream: Xstream,
+    endpoints: Iterable[Endpoint],
+    procedure: Procedure[Any, _ReplyT],
+    request: msgspec.Struct,
+    *,
+    deadline_ns: int,
+    trace_id: int,
+) -> list[_ReplyT]:
+    """Send the same request to all, at once; the replies in the order of `endpoints`.
+
+    Every answer is awaited, also after a failure: a caller who goes on to undo what was done meets
+    no target that is still at it, unless the deadline passed.
+
+    Raises: the first target's error
+    """
+    answers = await asyncio.gather(
+        *(
+            xstream.context.call(
+                endpoint, procedure, request, deadline_ns=deadline_ns, trace_id=trace_id
+            )
+            for endpoint in endpoints
+        ),
+        return_exceptions=True,
+    )
+    replies: list[_ReplyT] = []
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+        replies.append(answer)
+    return replies
+
+
+def target_endpoints(pool_map: PoolMap) -> list[Endpoint]:
+    """Every target of a pool, in the order of their ids."""
+    return [Endpoint(target.rank, tag_of(target.index)) for target in pool_map.targets]
+
+
+def parse_id(raw: bytes, what: str) -> UUID:
+    """An id off the wire. Raises: InvalidError unless it has 16 bytes."""
+    if len(raw) != ID_SIZE:
+        raise InvalidError(f"{what} id has {len(raw)} bytes; expected {ID_SIZE}")
+    return UUID(bytes=raw)
