@@ -108,6 +108,8 @@ class ObjectType(IntEnum):
         return ObjectType.ARRAY <= self <= ObjectType.ARRAY_BYTE
 
 
+_TYPES: Final = {int(otype): otype for otype in ObjectType}
+
 _DKEY_KIND: Final[dict[int, KeyKind]] = {
     ObjectType.DKEY_UINT64: KeyKind.UINT64,
     ObjectType.MULTI_UINT64: KeyKind.UINT64,
@@ -190,10 +192,10 @@ class ObjectId(msgspec.Struct, frozen=True, order=True, array_like=True):
     def type(self) -> ObjectType:
         """The object type. Raises: InvalidError if the 8 bits name none."""
         number = self.hi >> _TYPE_SHIFT
-        try:
-            return ObjectType(number)
-        except ValueError:
-            raise InvalidError(f"object id {self}: unknown object type {number}") from None
+        otype = _TYPES.get(number)  # 0.1 µs; calling the enum takes 0.6
+        if otype is None:
+            raise InvalidError(f"object id {self}: unknown object type {number}")
+        return otype
 
     @property
     def redundancy(self) -> int:

@@ -11,7 +11,7 @@ from typing import Final
 
 from daos.base.errors import DER, DaosError, InvalidError, KeyTooBigError, NotSupportedError
 from daos.base.ids import GroupIndex, KeyKind, ObjectId
-from daos.base.iod import COND_MASK, Cond, Iod, IodType, check_iod
+from daos.base.iod import Cond, Iod, IodType, check_iod
 from daos.placement.layout import Layout, Shard, dkey_hash, group_of
 
 KEY_SIZE_MAX: Final = 1 << 20  # bytes; the longest key the reference's tests use
@@ -20,11 +20,16 @@ IODS_MAX: Final = 1024  # akeys of one request
 RECXS_MAX: Final = 16_384  # ranges of one request; Source: DAOS array list limit
 PARITY_BIT: Final = 1 << 63  # record indices from here on are parity of erasure codes
 
-_UPDATE_COND: Final = (
+# As plain numbers: an operation on an IntFlag costs 0.7 µs, and every request makes several.
+_UPDATE_COND: Final = int(
     Cond.DKEY_INSERT | Cond.DKEY_UPDATE | Cond.AKEY_INSERT | Cond.AKEY_UPDATE | Cond.PER_AKEY
 )
-_FETCH_COND: Final = Cond.DKEY_FETCH | Cond.AKEY_FETCH | Cond.PER_AKEY
-_AKEY_COND: Final = Cond.AKEY_INSERT | Cond.AKEY_UPDATE | Cond.AKEY_FETCH
+_UPDATE_AKEY_COND: Final = int(Cond.AKEY_INSERT | Cond.AKEY_UPDATE)
+_FETCH_COND: Final = int(Cond.DKEY_FETCH | Cond.AKEY_FETCH | Cond.PER_AKEY)
+_FETCH_AKEY_COND: Final = int(Cond.AKEY_FETCH)
+_PUNCH_COND: Final = int(Cond.PUNCH)
+_PER_AKEY: Final = int(Cond.PER_AKEY)
+_AKEY_COND: Final = int(Cond.AKEY_INSERT | Cond.AKEY_UPDATE | Cond.AKEY_FETCH)
 
 
 def check_key(key: bytes, kind: KeyKind, what: str) -> None:
@@ -54,7 +59,7 @@ def check_update(oid: ObjectId, dkey: bytes, iods: Sequence[Iod], cond: int) -> 
         if iod.akey in seen:
             raise DaosError(f"akey {_short(iod.akey)} stands twice in one update", code=DER.NO_PERM)
         seen.add(iod.akey)
-        _check_cond(iod.cond, Cond.AKEY_INSERT | Cond.AKEY_UPDATE, "update of one akey")
+        _check_cond(iod.cond, _UPDATE_AKEY_COND, "update of one akey")
 
 
 def check_fetch(oid: ObjectId, dkey: bytes, iods: Sequence[Iod], cond: int) -> None:
@@ -62,7 +67,7 @@ def check_fetch(oid: ObjectId, dkey: bytes, iods: Sequence[Iod], cond: int) -> N
     _check_request(oid, dkey, iods)
     _check_cond(cond, _FETCH_COND, "fetch")
     for iod in iods:
-        _check_cond(iod.cond, Cond.AKEY_FETCH, "fetch of one akey")
+        _check_cond(iod.cond, _FETCH_AKEY_COND, "fetch of one akey")
 
 
 def check_punch(oid: ObjectId, dkey: bytes, akeys: Sequence[bytes], cond: int) -> None:
@@ -70,7 +75,7 @@ def check_punch(oid: ObjectId, dkey: bytes, akeys: Sequence[bytes], cond: int) -
 
     Raises: InvalidError, KeyTooBigError
     """
-    _check_cond(cond, Cond.PUNCH, "punch")
+    _check_cond(cond, _PUNCH_COND, "punch")
     if akeys and not dkey:
         raise InvalidError("punch of akeys needs their dkey")
     if len(akeys) > IODS_MAX:
@@ -144,9 +149,12 @@ def _check_ranges(iod: Iod) -> None:
 
 
 def _check_cond(cond: int, allowed: int, what: str) -> None:
-    if cond & ~COND_MASK or cond & ~allowed:
-        raise InvalidError(f"condition bits {cond & ~allowed:#x} have no meaning for {what}")
-    if cond & Cond.PER_AKEY and cond & _AKEY_COND:
+    bits = int(cond)
+    if not bits:
+        return
+    if bits & ~allowed:
+        raise InvalidError(f"condition bits {bits & ~allowed:#x} have no meaning for {what}")
+    if bits & _PER_AKEY and bits & _AKEY_COND:
         raise InvalidError("conditions per akey exclude one for all akeys")
 
 
