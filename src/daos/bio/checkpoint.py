@@ -344,6 +344,7 @@ async def _read_extent(
         raise CorruptError(what, offset=extent.block * BLOCK, want=hi, got=extent.count)
     data = memoryview(mmap.mmap(-1, extent.count * BLOCK))
     await read(device, extent.block * BLOCK, data)
+    await asyncio.sleep(0)  # other shards are served while this one is loaded
     return data
 
 

@@ -132,6 +132,7 @@ class MetaContext:
         self._checkpoints = 0
         self._checkpoints_failed = 0
         self._closed = False
+        self._close_task: asyncio.Task[None] | None = None
         self._pages_held = 0
         self._pages_since = 0  # pages of holds released since `_pages` was counted
         self._pages = tree.pages()
@@ -318,7 +319,7 @@ class MetaContext:
             for extent, _ in runs:
                 space.publish(extent)
                 undo.append((True, extent))
-            self._tree.put_all(pairs)
+            self._tree.put_all(pairs, len(record))
         except DaosError:
             for published, extent in reversed(undo):
                 if published:
@@ -392,13 +393,19 @@ class MetaContext:
     async def close(self, *, checkpoint: bool = True) -> None:
         """End of service; with a checkpoint, the next open replays nothing and proves all intact.
 
-        Waits for what is in flight. Idempotent.
+        Waits for what is in flight. A cancelled caller changes nothing: closing goes on. Later
+        calls wait for the first.
 
         Raises:     NvmeIoError, NoSpaceError   no checkpoint was written; the context is closed
         """
-        if self._closed:
+        if self._close_task is not None:
+            await asyncio.wait([self._close_task])
             return
         self._closed = True
+        self._close_task = asyncio.get_running_loop().create_task(self._close(checkpoint))
+        await asyncio.shield(self._close_task)
+
+    async def _close(self, checkpoint: bool) -> None:
         try:
             if self._checkpoint_task is not None:
                 await asyncio.wait([self._checkpoint_task])
@@ -408,6 +415,8 @@ class MetaContext:
                 with contextlib.suppress(DaosError):  # without a checkpoint, nothing is promised
                     await self.durable(self._wal.lsn_last)
         finally:
+            if self._checkpoint_task is not None:  # the loop ends; threads may read the tree still
+                await asyncio.wait([self._checkpoint_task])
             self._wal.fail(ShutdownError("the shard is closed"))
             self._tree.close()
 
@@ -566,7 +575,8 @@ class _Applier:
                     self._space_map.remove(extent)
                 for extent, _ in writes:
                     self._space_map.add(extent)
-                self._tree.put_all(dict(pairs))
+                nbytes = sum(len(value) for _, value in pairs if value)
+                self._tree.put_all(dict(pairs), nbytes)
         except InvalidError as error:
             what = "log record against the space map"
             raise CorruptError(what, offset=0, want="consistent", got=error.message) from error

@@ -27,6 +27,7 @@ Source: DAOS src/bio/bio_wal.c bio_wal_replay, verify_tx; the search ahead is ou
 
 from __future__ import annotations
 
+import asyncio
 import mmap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -226,4 +227,5 @@ class _Log:
             window = memoryview(mmap.mmap(-1, blocks * BLOCK))
             await read(self._device, (self._superblock.wal_first + block) * BLOCK, window)
             self._window, self._lo, at = window, block, 0
+            await asyncio.sleep(0)  # other shards are served while this one recovers
         return self._window[at : at + count * BLOCK]

@@ -1,8 +1,8 @@
 """The live tree of one shard: an LMDB environment that nothing depends on after a restart.
 
 Transactions are put into one LMDB write transaction (the batch) that stays open over many turns;
-reads go through it, so they see everything. It is committed every `batch_sets` write sets and
-before a copy.
+reads go through it, so they see everything. It is committed every `batch_sets` write sets, or 4 MiB
+of them, and before a copy.
 
 Invariants:
     I1  a write set is in the tree as a whole or not at all. If LMDB fails a put, the batch is
@@ -27,6 +27,9 @@ from daos.base.errors import DaosError, NoSpaceError, NvmeIoError
 
 LIVE_FILE: Final = "data.mdb"
 _LOCK_FILE: Final = "lock.mdb"
+
+# A commit writes the changed pages: more bytes than this would hold up the loop for too long.
+BATCH_BYTES: Final = 4 << 20
 
 WriteSet = Mapping[bytes, bytes | None]  # None deletes
 
@@ -56,6 +59,7 @@ class Tree:
             raise NvmeIoError(f"live tree in {live_path}: {error}") from error
         self._batch_sets = batch_sets
         self._sets: list[WriteSet] = []
+        self._bytes = 0
         self._txn = self._begin()
         self.failure: NvmeIoError | None = None
 
@@ -73,8 +77,8 @@ class Tree:
     def entries(self) -> int:
         return int(self._txn.stat(None)["entries"])
 
-    def put_all(self, pairs: WriteSet) -> None:
-        """Put one write set.
+    def put_all(self, pairs: WriteSet, nbytes: int) -> None:
+        """Put one write set of about `nbytes`.
 
         Atomicity:  all or nothing (I1)
         Raises:     NoSpaceError   the address space of the tree is used up
@@ -88,7 +92,8 @@ class Tree:
             self._restart()
             raise _translated(error) from error
         self._sets.append(pairs)
-        if len(self._sets) >= self._batch_sets:
+        self._bytes += nbytes
+        if len(self._sets) >= self._batch_sets or self._bytes >= BATCH_BYTES:
             self.commit_batch()
 
     def commit_batch(self) -> None:
@@ -100,7 +105,7 @@ class Tree:
             self._txn = self._begin()
             self._restart()
             return
-        self._sets = []
+        self._sets, self._bytes = [], 0
         self._txn = self._begin()
 
     def close(self) -> None:

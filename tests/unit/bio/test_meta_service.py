@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from collections.abc import Awaitable
 from pathlib import Path
 from uuid import UUID
@@ -226,6 +227,46 @@ def test_after_close_nothing_is_accepted(tmp_path: Path) -> None:
     run(story())
 
 
+def test_a_cancelled_close_goes_on(tmp_path: Path) -> None:
+    async def story() -> None:
+        meta = await opened(tmp_path)
+        put(meta, a="1")
+        running = asyncio.ensure_future(meta.checkpoint())
+        await asyncio.sleep(0)
+        closing = asyncio.ensure_future(meta.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.wait([closing])
+        assert closing.cancelled()
+        await meta.close()
+        await running
+        meta = await MetaContext.open(meta.device, config=CONFIG, live_path=tmp_path)
+        assert meta.get(b"a") == b"1"
+        await meta.close()
+
+    run(story())
+
+
+def test_a_loop_that_ends_in_the_middle_of_a_checkpoint(tmp_path: Path) -> None:
+    """Threads read the tree: it is closed behind them, and nothing is left running."""
+
+    async def story() -> None:
+        config = MetaConfig(wal_bytes=8 << 20)
+        meta = await opened(tmp_path, config=config, device=MemoryDevice(64 << 20))
+        for i in range(3000):
+            put(meta, **{f"key{i:06}": "v" * 1000})
+        background.append(asyncio.ensure_future(meta.checkpoint()))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        background.append(asyncio.ensure_future(meta.close()))
+        await asyncio.sleep(0)
+
+    background: list[asyncio.Future[None]] = []
+    run(story())
+    assert all(future.cancelled() for future in background)
+    assert not [thread for thread in threading.enumerate() if "checkpoint" in thread.name]
+
+
 @pytest.mark.parametrize("checkpoint", [True, False])
 def test_close_waits_for_what_is_in_flight(tmp_path: Path, checkpoint: bool) -> None:
     async def story() -> None:
@@ -383,7 +424,7 @@ def test_a_live_tree_that_cannot_commit_ends_the_service(tmp_path: Path) -> None
         with pytest.raises(NvmeIoError, match="live tree"):
             await meta.durable(lsn)
         with pytest.raises(NvmeIoError):
-            meta._tree.put_all({b"x": b"y"})
+            meta._tree.put_all({b"x": b"y"}, 2)
         await meta.close(checkpoint=False)
 
     run(story())
