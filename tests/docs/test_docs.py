@@ -6,11 +6,14 @@ behind one is its output, to the letter. Blocks without one may print what they 
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+import daos
 
 ROOT = Path(__file__).parents[2]
 RUNNABLE = ["README.md", "docs/tour.md"]
@@ -88,3 +91,51 @@ def test_architecture_names_what_there_is() -> None:
         code = (ROOT / path).read_text()
         for part in name.split("."):
             assert re.search(rf"\b(?:def|class) {part}\b", code), f"{path} has no {name}"
+
+
+_CALL = re.compile(r"`(?:with )?(system\.admin|\w+)\.(\w+)")
+
+
+def test_the_table_for_c_names_what_there_is() -> None:
+    from daos.client import event, sync
+    from daos.embedded.local import LocalSystem
+
+    faces: dict[str, type] = {
+        "system": LocalSystem,
+        "system.admin": sync.Admin,
+        "client": sync.Client,
+        "pool": sync.Pool,
+        "cont": sync.Container,
+        "obj": sync.Object,
+        "kv": sync.KeyValue,
+        "array": sync.Array,
+        "eq": event.EventQueue,
+        "event": event.Event,
+        "parent": event.Event,
+    }
+    text = (ROOT / "docs/c-to-python.md").read_text()
+    named = {(owner, name) for owner, name in _CALL.findall(text) if owner in faces}
+    assert len(named) > 60
+    missing = [f"{owner}.{name}" for owner, name in named if not hasattr(faces[owner], name)]
+    assert missing == []
+    for name in re.findall(r"`daos\.([A-Z]\w+)", text):
+        assert hasattr(daos, name), name
+
+
+def test_the_vocabulary_names_types_there_are() -> None:
+    text = (ROOT / "docs/vocabulary.md").read_text()
+    packages = "|".join(path.parent.name for path in (ROOT / "src/daos").glob("*/__init__.py"))
+    names = re.findall(rf"`((?:{packages})(?:\.\w+)+)`", text)
+    assert len(names) > 40
+    for name in names:
+        assert _resolves(name), name
+
+
+def _resolves(name: str) -> bool:
+    package, module, *rest = name.split(".")
+    found: object = importlib.import_module(f"daos.{package}.{module}")
+    for attribute in rest:
+        if not hasattr(found, attribute):
+            return False
+        found = getattr(found, attribute)
+    return True
