@@ -52,13 +52,13 @@ def shard_bytes(size_bytes: int, *, targets: int) -> int:
     each = size_bytes // targets // _ALIGN * _ALIGN
     if each < SHARD_BYTES_MIN:
         raise InvalidError(
-            f"pool size {format_size_binary(max(size_bytes, 0))} is too small: {targets} targets "
-            f"need at least {format_size_binary(SHARD_BYTES_MIN * targets)}"
+            f"a pool of {size_bytes} bytes is too small: {targets} targets need at least "
+            f"{format_size_binary(SHARD_BYTES_MIN * targets)}"
         )
     if each > SHARD_BYTES_MAX:
         raise InvalidError(
-            f"pool size {format_size_binary(size_bytes)} is too large: {targets} targets take "
-            f"at most {format_size_binary(SHARD_BYTES_MAX * targets)}"
+            f"a pool of {size_bytes} bytes is too large: {targets} targets take at most "
+            f"{format_size_binary(SHARD_BYTES_MAX * targets)}"
         )
     return each
 

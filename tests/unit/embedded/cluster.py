@@ -12,9 +12,11 @@ would. `restart` stops or crashes the system and starts one anew over the same d
 from __future__ import annotations
 
 import asyncio
+import functools
+import inspect
 import random
 import uuid
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -22,10 +24,11 @@ from typing import Any, Final, Self, TypeVar
 
 from daos.base.checksum import ChecksumType, compute
 from daos.base.errors import DaosError
-from daos.base.ids import ObjectId, ObjectType
+from daos.base.ids import ObjectId, ObjectType, PoolUuid
 from daos.base.iod import Iod, IodType, Recx
 from daos.bio.checkpoint import InlineCopy
 from daos.bio.meta import MetaConfig
+from daos.cart.calling import Into
 from daos.cart.context import Context, Endpoint
 from daos.cart.protocol import Procedure
 from daos.container import wire as cont_wire
@@ -66,7 +69,11 @@ def new_id(number: int) -> bytes:
 
 
 def oid_of(
-    lo: int = 1, otype: ObjectType = ObjectType.MULTI_HASHED, *, groups: int = 1, redundancy: int = 1
+    lo: int = 1,
+    otype: ObjectType = ObjectType.MULTI_HASHED,
+    *,
+    groups: int = 1,
+    redundancy: int = 1,
 ) -> ObjectId:
     return ObjectId.encode(user_hi=0, lo=lo, type=otype, redundancy=redundancy, groups=groups)
 
@@ -77,6 +84,26 @@ def single(akey: bytes, size: int = 0, cond: int = 0) -> Iod:
 
 def array(akey: bytes, record_size: int, *recxs: tuple[int, int]) -> Iod:
     return Iod(akey, IodType.ARRAY, record_size, tuple(Recx(lo, n) for lo, n in recxs))
+
+
+def on_cluster(
+    body: Callable[..., Coroutine[Any, Any, None]],
+) -> Callable[..., None]:
+    """A test over a running Cluster, from `async def test(cluster, ...)`."""
+
+    @functools.wraps(body)
+    def test(tmp_path: Path, **kwargs: object) -> None:
+        async def run() -> None:
+            async with Cluster(tmp_path) as cluster:
+                await body(cluster, **kwargs)
+
+        asyncio.run(run())
+
+    signature = inspect.signature(body)
+    rest = [p for p in signature.parameters.values() if p.name != "cluster"]
+    fixture = inspect.Parameter("tmp_path", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    test.__signature__ = signature.replace(parameters=[fixture, *rest])  # type: ignore[attr-defined]
+    return test
 
 
 async def code_of(call: Coroutine[Any, Any, object]) -> str:
@@ -175,7 +202,7 @@ class Cluster:
         to: Endpoint = SYSTEM,
         seconds: float = 60,
         payload: Sequence[memoryview] = (),
-        into: Any = None,
+        into: Into[ReplyT] | None = None,
         context: Context | None = None,
     ) -> ReplyT:
         return await (context or self.context).call(
@@ -222,8 +249,8 @@ class Cluster:
         return await self.connect((await self.create_pool(label)).uuid, flags)
 
 
-def _pool_uuid(raw: bytes) -> Any:
-    return uuid.UUID(bytes=raw)
+def _pool_uuid(raw: bytes) -> PoolUuid:
+    return PoolUuid(uuid.UUID(bytes=raw))
 
 
 @dataclass
@@ -329,11 +356,19 @@ class ContainerHandle:
         return obj_wire.ShardAddress(self.handle, oid.hi, oid.lo, 0, 1, epoch)
 
     async def object(
-        self, procedure: Procedure[Any, ReplyT], request: object, **kwargs: Any
+        self,
+        procedure: Procedure[Any, ReplyT],
+        request: object,
+        *,
+        seconds: float = 60,
+        payload: Sequence[memoryview] = (),
+        into: Into[ReplyT] | None = None,
     ) -> ReplyT:
         """An object request, to `self.target`."""
         to = Endpoint(RANK, self.target + 1)
-        return await self.cluster.call(procedure, request, to=to, **kwargs)
+        return await self.cluster.call(
+            procedure, request, to=to, seconds=seconds, payload=payload, into=into
+        )
 
     async def update(
         self,
@@ -343,7 +378,6 @@ class ContainerHandle:
         values: Sequence[bytes],
         *,
         cond: int = 0,
-        **kwargs: Any,
     ) -> int:
         """The epoch of the update."""
         views = [memoryview(value) for value in values]
@@ -351,7 +385,7 @@ class ContainerHandle:
         if self.checksum_type is not ChecksumType.OFF:
             checksums = tuple(compute(self.checksum_type, view) for view in views)
         request = obj_wire.UpdateRequest(self.address(oid), dkey, tuple(iods), cond, checksums)
-        return (await self.object(obj_wire.UPDATE, request, payload=views, **kwargs)).epoch
+        return (await self.object(obj_wire.UPDATE, request, payload=views)).epoch
 
     async def put(
         self, oid: ObjectId, dkey: bytes, values: Mapping[bytes, bytes], *, cond: int = 0
@@ -368,7 +402,6 @@ class ContainerHandle:
         epoch: int = 0,
         cond: int = 0,
         size_only: bool = False,
-        **kwargs: Any,
     ) -> tuple[obj_wire.FetchReply, bytes]:
         landed = bytearray()
 
@@ -379,17 +412,13 @@ class ContainerHandle:
         request = obj_wire.FetchRequest(
             self.address(oid, epoch), dkey, tuple(iods), cond, size_only
         )
-        reply = await self.object(obj_wire.FETCH, request, into=land, **kwargs)
+        reply = await self.object(obj_wire.FETCH, request, into=land)
         return reply, bytes(landed)
 
-    async def get(
-        self, oid: ObjectId, dkey: bytes, akey: bytes, *, epoch: int = 0
-    ) -> bytes | None:
+    async def get(self, oid: ObjectId, dkey: bytes, akey: bytes, *, epoch: int = 0) -> bytes | None:
         reply, data = await self.fetch(oid, dkey, [single(akey)], epoch=epoch)
         return data if reply.sizes[0] else None
 
-    async def punch(
-        self, oid: ObjectId, dkey: bytes = b"", *akeys: bytes, cond: int = 0, **kwargs: Any
-    ) -> int:
+    async def punch(self, oid: ObjectId, dkey: bytes = b"", *akeys: bytes, cond: int = 0) -> int:
         request = obj_wire.PunchRequest(self.address(oid), dkey, akeys, cond)
-        return (await self.object(obj_wire.PUNCH, request, **kwargs)).epoch
+        return (await self.object(obj_wire.PUNCH, request)).epoch
