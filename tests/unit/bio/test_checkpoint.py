@@ -100,6 +100,22 @@ def test_a_threaded_copy_can_be_given_up(chunks: int, tmp_path: Path) -> None:
     run(story())
 
 
+def test_a_loop_that_is_closed_under_a_copy(tmp_path: Path) -> None:
+    """Its threads notice and end."""
+    env = tree_of(tmp_path / "live", 60_000)
+    txn = env.begin()
+
+    async def story() -> ThreadedCopy:
+        return ThreadedCopy(env, txn)
+
+    copy = asyncio.run(story())
+    copy._reader.join(10)
+    assert not copy._reader.is_alive()
+    assert not copy._copier.is_alive()
+    txn.abort()
+    env.close()
+
+
 class _BrokenTree:
     def copyfd(self, fd: int, *, compact: bool, txn: object) -> None:
         raise lmdb.Error("mdb_env_copyfd3: Input/output error")

@@ -256,6 +256,19 @@ def test_holds_keep_room_for_the_next_checkpoint(tmp_path: Path) -> None:
     run(story())
 
 
+def test_released_holds_do_not_count_for_ever(tmp_path: Path) -> None:
+    async def story() -> None:
+        meta = await opened(tmp_path)
+        left = meta.statistics().blocks_left
+        for _ in range(1000):
+            meta.release(meta.hold(tree_bytes=20_000, data_blocks=3))
+        assert meta._pages_since < 600
+        assert meta.statistics().blocks_left == left
+        await meta.close()
+
+    run(story())
+
+
 def test_what_was_freed_last_comes_back_when_space_is_short(tmp_path: Path) -> None:
     """An empty group makes the freeing group one that is not the last."""
 

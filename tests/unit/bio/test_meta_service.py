@@ -16,6 +16,7 @@ import lmdb
 import pytest
 
 from daos.base.errors import (
+    AgainError,
     CorruptError,
     DaosError,
     InvalidError,
@@ -27,6 +28,7 @@ from daos.bio.device import BLOCK, BlockDevice
 from daos.bio.layout import Superblock, checksum_of
 from daos.bio.meta import MetaConfig, MetaContext
 from daos.bio.space import Extent
+from daos.bio.tree import Tree
 from daos.testing.devices import FaultPlan, FaultyDevice, MemoryDevice
 
 SHARD = UUID(int=21)
@@ -457,6 +459,65 @@ def test_a_live_path_that_lmdb_cannot_open(tmp_path: Path, monkeypatch: pytest.M
     async def story() -> None:
         monkeypatch.setattr(lmdb, "open", refuse)
         with pytest.raises(NvmeIoError, match=r"live tree in .*permission denied"):
+            await opened(tmp_path)
+
+    run(story())
+
+
+def test_a_log_that_fills_up_during_a_checkpoint(tmp_path: Path) -> None:
+    """What that checkpoint frees is not enough: the next one starts by itself."""
+
+    async def story() -> None:
+        meta = await opened(tmp_path)
+        put(meta, a="1")
+        running = asyncio.ensure_future(meta.checkpoint())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        with pytest.raises(AgainError):  # noqa: PT012
+            for count in range(100):
+                put(meta, **{f"key{count}": "v" * 4050})
+        room: asyncio.Future[DaosError | None] = asyncio.get_running_loop().create_future()
+        meta.when_room(room.set_result)
+        assert await room is None
+        await running
+        assert meta.statistics().checkpoints == 2
+        await meta.close()
+
+    run(story())
+
+
+def test_our_own_bugs_reach_the_handler_of_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        meta = await opened(tmp_path)
+        told: list[object] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: told.append(context["exception"]))
+
+        async def broken(lsn: int) -> None:
+            raise LookupError("bug")
+
+        put(meta, a="1")
+        monkeypatch.setattr(meta, "_copy_all", broken)
+        with pytest.raises(LookupError):
+            await meta.checkpoint()
+        await asyncio.sleep(0)
+        assert [type(error) for error in told] == [LookupError]
+        await meta.close(checkpoint=False)
+
+    run(story())
+
+
+def test_recovery_into_a_live_tree_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Tree) -> None:
+        self.failure = NvmeIoError("live tree: no space left")
+
+    async def story() -> None:
+        monkeypatch.setattr(Tree, "commit_batch", fail)
+        with pytest.raises(NvmeIoError, match="no space left"):
             await opened(tmp_path)
 
     run(story())

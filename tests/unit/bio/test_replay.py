@@ -17,6 +17,7 @@ from daos.bio.checkpoint import InlineCopy
 from daos.bio.device import BLOCK
 from daos.bio.layout import (
     GROUP_HEADER_SIZE,
+    DataRun,
     GroupHeader,
     Superblock,
     checksum_of,
@@ -454,8 +455,8 @@ def test_groups_of_an_earlier_life_do_not_count(play: Play) -> None:
     [
         (b"\1\0\0\0\x09", "log operation at byte 4"),
         (emit_record([], [], [Extent(60, 1)]), "log record against the space map"),
-        (emit_record([], [((1, 1), 0)], []), "log data extent"),  # type: ignore[list-item]
-        (emit_record([], [((127, 2), 0)], []), "log data extent"),  # type: ignore[list-item]
+        (emit_record([], [DataRun(Extent(1, 1), 0)], []), "log data extent"),
+        (emit_record([], [DataRun(Extent(127, 2), 0)], []), "log data extent"),
     ],
 )
 def test_records_that_make_no_sense(play: Play, record: bytes, text: str) -> None:
@@ -463,6 +464,22 @@ def test_records_that_make_no_sense(play: Play, record: bytes, text: str) -> Non
         await shard.stop()
         shard.write_group(0, [record], lsn=1)
         with pytest.raises(CorruptError, match=text):
+            await shard.open()
+
+    play(story)
+
+
+def test_a_record_may_not_take_blocks_of_the_checkpoint(play: Play) -> None:
+    async def story(shard: Shard) -> None:
+        await shard.put(b"a")
+        await shard.meta.checkpoint()
+        await shard.stop()
+        newest = max(shard.superblocks(), key=lambda superblock: superblock.generation)
+        block = newest.manifest.block
+        checksum = xxh3(shard.image.read(block * BLOCK, BLOCK))
+        record = emit_record([], [DataRun(Extent(block, 1), checksum)], [])
+        shard.write_group(newest.replay_block, [record], lsn=2, generation=newest.generation)
+        with pytest.raises(CorruptError, match="checkpoint extents"):
             await shard.open()
 
     play(story)
