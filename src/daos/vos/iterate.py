@@ -299,24 +299,20 @@ class _Scan:
         best: list[tuple[bytes, bytes]] = []
         nbytes, cut = 0, False
         cursor = self.state.meta.cursor()
-        more = cursor.set_range(head + b"\0")
+        more = cursor.set_range(head + b"\0")  # behind the key of just these 400 bytes
         while more:
             tree_key, value = cursor.item()
             if not tree_key.startswith(head):
                 break
-            if len(tree_key) - size > keys.LEXICAL_INLINE_MAX:
-                node = load(tree_key, value)
-                key = node.record.key
-                if (
-                    key > lowest
-                    and key.startswith(self.prefix)
-                    and node.look(epoch, parent).visible
-                ):
-                    insort(best, (key, tree_key[size:]))
-                    nbytes += len(key)
-                    while len(best) > bounds.limit or (len(best) > 1 and nbytes > bounds.bytes_max):
-                        nbytes -= len(best.pop()[0])
-                        cut = True
+            node = load(tree_key, value)
+            key = node.record.key
+            listed = key > lowest and key.startswith(self.prefix)
+            if listed and node.look(epoch, parent).visible:
+                insort(best, (key, tree_key[size:]))
+                nbytes += len(key)
+                while len(best) > bounds.limit or (len(best) > 1 and nbytes > bounds.bytes_max):
+                    nbytes -= len(best.pop()[0])
+                    cut = True
             more = cursor.next()
         for key, order in best:
             yield order, key

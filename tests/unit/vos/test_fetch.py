@@ -153,6 +153,25 @@ async def test_slow_reads_and_an_early_end(shard: MemoryShard, c: VosContainer) 
 
 
 @on_shard
+async def test_nothing_for_this_reader(shard: MemoryShard, c: VosContainer) -> None:
+    """The other type; ranges that were punched, or never written."""
+    await shard.put(c, OID, b"d", {b"s": b"x", b"p": b"x"}, epoch=10)
+    await shard.write(c, OID, (b"d", b"a"), {0: b"1234", 8: b"5678"}, epoch=10)
+    await shard.update(c, OID, b"d", [Iod(b"a", ARRAY, 0, (Recx(0, 6),))], b"", epoch=11)
+    await shard.put(c, OID, b"d", {b"p": b""}, epoch=11)
+    iods = [
+        Iod(b"a", SINGLE, 0),
+        Iod(b"s", ARRAY, 0, (Recx(0, 1),)),
+        Iod(b"p", SINGLE, 0),
+        Iod(b"a", ARRAY, 0, (Recx(0, 6), Recx(100, 5))),
+    ]
+    fetch, views = await shard.fetch(c, OID, b"d", iods, epoch=11)
+    assert fetch.sizes == [0, 0, 0, 0]
+    assert fetch.segments == [[], [], [], []]
+    assert views == []
+
+
+@on_shard
 async def test_wrong_record_size(shard: MemoryShard, c: VosContainer) -> None:
     await shard.write(c, OID, (b"d", b"a"), {0: b"1234"}, epoch=10, record_size=4)
     iod = Iod(b"a", ARRAY, 2, (Recx(0, 1),))

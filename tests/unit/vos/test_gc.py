@@ -42,6 +42,14 @@ async def test_nothing_is_left(shard: MemoryShard, c: VosContainer, credits: int
 
 
 @on_shard
+async def test_last_values_of_the_tree(shard: MemoryShard, c: VosContainer) -> None:
+    await shard.put(c, unit(1), b"d", {b"a": b"x"}, epoch=10)
+    shard.pool.destroy_container(c.uuid)
+    assert shard.pool.gc_step(100)
+    assert not shard.pool.gc_step(100)
+
+
+@on_shard
 async def test_neighbours_stay(shard: MemoryShard, c: VosContainer) -> None:
     others = [shard.container(ContainerUuid(uuid.UUID(int=50 + i))) for i in range(2)]
     for other in others:

@@ -49,6 +49,16 @@ async def test_last_of_the_tree(shard: MemoryShard, c: VosContainer) -> None:
 
 
 @on_shard
+async def test_first_of_the_tree_without_records(shard: MemoryShard, c: VosContainer) -> None:
+    await shard.put(c, OID, key(1), {key(1): b"single"}, epoch=10)
+    for end in (MIN, MAX):
+        with pytest.raises(NotFoundError):
+            c.query_key(OID, end | DKEY | AKEY | RECX, AT)
+        with pytest.raises(NotFoundError):
+            c.query_key(OID, end | AKEY | RECX, AT, dkey=key(1))
+
+
+@on_shard
 async def test_nothing_visible(shard: MemoryShard, c: VosContainer) -> None:
     lsn = await shard.write(c, OID, (key(5), key(6)), {0: b"x"}, epoch=10)
     for flags, epoch, dkey, akey in (

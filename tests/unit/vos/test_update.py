@@ -262,6 +262,23 @@ async def test_same_epoch(shard: MemoryShard, c: VosContainer) -> None:
 
 
 @on_shard
+async def test_one_type_for_life(shard: MemoryShard, c: VosContainer) -> None:
+    lsn = await shard.put(c, OID, b"d", {b"s": b"x"}, epoch=10)
+    with pytest.raises(AccessError, match="SINGLE") as caught:
+        await shard.write(c, OID, (b"d", b"s"), {0: b"x"}, epoch=11)
+    assert caught.value.lsn == lsn
+    # A punch decides as well.
+    hole = Iod(b"a", ARRAY, 0, (Recx(0, 1 << 40),))
+    await shard.update(c, OID, b"d", [hole], b"", epoch=12)
+    with pytest.raises(AccessError, match="ARRAY"):
+        await shard.put(c, OID, b"d", {b"a": b"x"}, epoch=13)
+    # The size of records is open until there are some.
+    await shard.write(c, OID, (b"d", b"a"), {0: b"1234"}, epoch=14, record_size=4)
+    with pytest.raises(InvalidError):
+        await shard.write(c, OID, (b"d", b"a"), {0: b"1234"}, epoch=15, record_size=2)
+
+
+@on_shard
 async def test_several_akeys_are_atomic(shard: MemoryShard, c: VosContainer) -> None:
     await shard.write(c, OID, (b"d", b"z"), {0: b"12"}, epoch=5, record_size=2)
     iods = [Iod(b"a", SINGLE, 5000), Iod(b"z", ARRAY, 1, (Recx(0, 5000),))]
