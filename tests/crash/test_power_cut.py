@@ -1,4 +1,7 @@
-"""The power fails behind every single device event of a mixed workload; see power_cut.py.
+"""The power fails behind every single device event of a mixed workload.
+
+One shard, against the model (power_cut.py); and a whole system, as seen by its clients
+(system_cut.py).
 
 For every event: nothing of what was not flushed survived, all of it did, and random subsets with
 blocks torn at 512 bytes. LMDB's files are those of another shard by then; recovery starts on the
@@ -15,6 +18,7 @@ from typing import Literal, NamedTuple
 import pytest
 
 from daos.testing.recording import FlushEvent, Journal
+from tests.crash import system_cut
 from tests.crash.power_cut import DEVICE_BYTES, Judge, Recording, record
 
 Keep = Literal["none", "all", "some"]
@@ -58,10 +62,10 @@ def _subsets(journal: Journal, cut: int) -> list[Keep]:
     ("seed", "load"),
     [
         (1, Load(clients=1, calls=120)),
-        (2, Load(clients=4, calls=70, device_bytes=2 << 20)),
-        (3, Load(clients=12, calls=35)),
-        (4, Load(clients=40, calls=12)),
-        (5, Load(clients=8, calls=50, device_bytes=1 << 20)),
+        (2, Load(clients=4, calls=50, device_bytes=2 << 20)),
+        (3, Load(clients=12, calls=25)),
+        (4, Load(clients=40, calls=10)),
+        (5, Load(clients=8, calls=45, device_bytes=1 << 20)),
     ],
 )
 def test_a_shard_keeps_its_promises_wherever_it_is_cut(
@@ -71,6 +75,27 @@ def test_a_shard_keeps_its_promises_wherever_it_is_cut(
     assert recording.checkpoints
     assert len(recording.journal) > 100
     assert (recording.full > 0) == (load.device_bytes == 1 << 20)
+
+
+@pytest.mark.expects_warning("management store is made again")  # cut while it was first made
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_system_keeps_its_promises_wherever_it_is_cut(live_path: Path, seed: int) -> None:
+    """Made, used by several clients, stopped, started, used again: as applications see it."""
+
+    async def run() -> None:
+        recording = await system_cut.record(live_path / "recorded", seed, calls=20)
+        journal = recording.journal
+        judge = system_cut.SystemJudge(recording, live_path / "recovered")
+        rng = random.Random(seed)
+        for cut in range(len(journal) + 1):
+            keep = rng.choice(_subsets(journal, cut))
+            try:
+                await judge.judge(cut, journal.image(cut, rng, keep=keep), rng)
+            except Exception as error:
+                error.add_note(f"power cut behind event {cut} of seed {seed}, {keep} kept")
+                raise
+
+    asyncio.run(run())
 
 
 def test_a_recovery_that_is_cut_off_starts_over(live_path: Path) -> None:
