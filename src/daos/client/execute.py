@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 
 from daos.base.errors import CanceledError, DaosError
-from daos.client.task import Batch, Task
+from daos.client.task import Batch, Task, TaskState
 
 
 async def execute(batch: Batch) -> None:
@@ -57,6 +57,9 @@ class _Runner:
     def _start(self, task: Task) -> None:
         def report(result: object, error: DaosError | None) -> None:
             failed_now = error is not None and self._batch.error is None
+            # It refers to the request, which refers to us: without the cycle, all of it goes at
+            # once, and not when the garbage collector has found it.
+            task.cancel = None
             self._batch.complete(task, result, error)
             if failed_now:
                 self._cancel_running()
@@ -67,9 +70,12 @@ class _Runner:
             report(None, CanceledError("another operation of the batch failed"))
             return
         try:
-            task.cancel = task.start(report)
+            cancel = task.start(report)
         except DaosError as error:
             report(None, error)
+            return
+        if task.state is TaskState.RUNNING:
+            task.cancel = cancel
 
     def _cancel_running(self) -> None:
         for task in self._batch.running():

@@ -47,6 +47,11 @@ class Face(Generic[CoreT]):
         """Whether this handle, or one it was opened through, has been closed."""
         return self._core.closed
 
+    @property
+    def writable(self) -> bool:
+        """Whether changes may be made through this handle."""
+        return self._core.writable
+
     def close(self) -> None:
         """Close the handle; later calls raise StaleHandleError. Idempotent."""
         if self._portal.closed or self._portal.forked:

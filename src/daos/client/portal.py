@@ -152,10 +152,12 @@ class Portal:
                  NotSupportedError (in a forked child), InvalidError (from the loop's own thread)
         Cost:    about 20 µs
         """
+        self._check()
         slots = self._stock.slots
         slot = slots.pop() if slots else _Slot()
-        job = self.start(lambda: function(*args, **kwargs), slot.fill)
+        job = Job(self, lambda: function(*args, **kwargs), slot.fill)
         try:
+            self._enqueue(job)
             slot.lock.acquire()
         except BaseException:
             if not job.ended:
@@ -170,18 +172,9 @@ class Portal:
 
         Raises: ShutdownError, NotSupportedError, InvalidError
         """
-        if os.getpid() != self._pid:
-            raise NotSupportedError(
-                "the process has forked: the system's thread stayed in the parent. Open the system "
-                "in the child, or use the spawn start method; a directory has one process at a time"
-            )
-        if self._closing:
-            raise ShutdownError("the system is closed")
-        if threading.get_ident() == self._thread.ident:
-            raise InvalidError("a blocking call from the loop's own thread would wait for itself")
+        self._check()
         job = Job(self, function, done)
-        self._queue.append(job)
-        self._wake()
+        self._enqueue(job)
         return job
 
     def close(self) -> None:
@@ -194,14 +187,25 @@ class Portal:
                 self.loop.call_soon_threadsafe(self.loop.stop)
             self._thread.join()
 
-    def _wake(self) -> None:
-        if self._awake:
-            return
-        self._awake = True
-        try:
-            self.loop.call_soon_threadsafe(self._drain)
-        except RuntimeError:  # the loop is closed
-            self._fail_queue()
+    def _check(self) -> None:
+        if os.getpid() != self._pid:
+            raise NotSupportedError(
+                "the process has forked: the system's thread stayed in the parent. Open the system "
+                "in the child, or use the spawn start method; a directory has one process at a time"
+            )
+        if self._closing:
+            raise ShutdownError("the system is closed")
+        if threading.get_ident() == self._thread.ident:
+            raise InvalidError("a blocking call from the loop's own thread would wait for itself")
+
+    def _enqueue(self, job: Job) -> None:
+        self._queue.append(job)
+        if not self._awake:
+            self._awake = True
+            try:
+                self.loop.call_soon_threadsafe(self._drain)
+            except RuntimeError:  # the loop is closed
+                self._fail_queue()
         if self._ended:
             self._fail_queue()
 

@@ -110,9 +110,11 @@ class KeyValue(LeafFace[kv.KeyValue], MutableMapping[KvKey, bytes]):
     def __bool__(self) -> bool:
         return any(True for _ in self)
 
-    def items(self, prefix: KvKey = b"", start: KvKey = b"") -> ItemsView[KvKey, bytes]:
+    def items(
+        self, prefix: KvKey = b"", start: KvKey = b"", *, timeout: float | None = None
+    ) -> ItemsView[KvKey, bytes]:
         """Keys with their values, as `scan`; a page of values is fetched in parallel."""
-        return _Items(self, prefix, start)
+        return _Items(self, prefix, start, timeout=timeout)
 
     def values(self) -> ValuesView[bytes]:
         """Values in the order of `scan`; a page of them is fetched in parallel."""
@@ -122,16 +124,19 @@ class KeyValue(LeafFace[kv.KeyValue], MutableMapping[KvKey, bytes]):
 class _Items(ItemsView[KvKey, bytes]):
     """Pairs, a page at a time."""
 
-    def __init__(self, mapping: KeyValue, prefix: KvKey, start: KvKey) -> None:
+    def __init__(
+        self, mapping: KeyValue, prefix: KvKey, start: KvKey, *, timeout: float | None
+    ) -> None:
         super().__init__(mapping)
         self._face = mapping
         self._prefix = prefix
         self._start = start
+        self._timeout = timeout
 
     def __iter__(self) -> Iterator[tuple[KvKey, bytes]]:
-        pages = self._face.scan(self._prefix, self._start)
+        pages = self._face.scan(self._prefix, self._start, timeout=self._timeout)
         while keys := pages.page():
-            for key, value in self._face.get_many(keys).items():
+            for key, value in self._face.get_many(keys, timeout=self._timeout).items():
                 if value is not None:  # else it was removed since it was listed
                     yield key, value
 

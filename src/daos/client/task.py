@@ -70,20 +70,25 @@ class Task:
         self.result: object = None
         self.error: DaosError | None = None
         self._blockers = 0  # predecessors that are not DONE
-        self._followers: list[Task] = []
-        self._prepare: list[Callable[[Task], None]] = []
-        self._complete: list[Callable[[Task], None]] = []
+        # Most tasks have none of these: no list is made before it is needed.
+        self._followers: list[Task] | None = None
+        self._prepare: list[Callable[[Task], None]] | None = None
+        self._complete: list[Callable[[Task], None]] | None = None
 
     def on_prepare(self, call: Callable[[Task], None]) -> None:
         """Run `call(task)` just before the start; a DaosError from it fails the task."""
         if self.state is not TaskState.WAITING:
             raise InvalidError(f"preparation call-back on a task that is {self.state.value}")
+        if self._prepare is None:
+            self._prepare = []
         self._prepare.append(call)
 
     def on_complete(self, call: Callable[[Task], None]) -> None:
         """Run `call(task)` once when the task has ended, however it ended."""
         if self.state in _FINAL:
             raise InvalidError(f"completion call-back on a task that is {self.state.value}")
+        if self._complete is None:
+            self._complete = []
         self._complete.append(call)
 
 
@@ -114,6 +119,8 @@ class Batch:
             if earlier.state in (TaskState.FAILED, TaskState.CANCELED):
                 raise InvalidError(f"can't wait for a task that is {earlier.state.value}")
             if earlier.state is not TaskState.DONE:
+                if earlier._followers is None:
+                    earlier._followers = []
                 earlier._followers.append(task)
                 task._blockers += 1
         self.tasks.append(task)
@@ -137,7 +144,7 @@ class Batch:
             if task.state is not TaskState.WAITING:
                 continue  # canceled while it stood in line
             try:
-                for call in task._prepare:
+                for call in task._prepare or ():
                     call(task)
             except DaosError as error:
                 self._fail(task, error)
@@ -156,7 +163,7 @@ class Batch:
             return
         task.result = result
         self._end(task, TaskState.DONE)
-        for follower in task._followers:
+        for follower in task._followers or ():
             follower._blockers -= 1
             if not follower._blockers and follower.state is TaskState.WAITING:
                 self._startable.append(follower)

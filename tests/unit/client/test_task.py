@@ -6,10 +6,11 @@ import random
 from collections.abc import Callable
 
 import pytest
-from daos.base.errors import CanceledError, DaosError, InvalidError, NoSpaceError
-from daos.client.task import Batch, Report, Task, TaskState
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from daos.base.errors import CanceledError, DaosError, InvalidError, NoSpaceError
+from daos.client.task import Batch, Report, Task, TaskState
 
 
 def idle(_report: Report) -> Callable[[], None] | None:

@@ -1,0 +1,280 @@
+"""The hop into the loop's thread: results, errors, interrupts, ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Iterator
+
+import pytest
+
+from daos.base.errors import (
+    CanceledError,
+    InvalidError,
+    NotFoundError,
+    NotSupportedError,
+    ShutdownError,
+)
+from daos.client.portal import Portal
+
+
+@pytest.fixture
+def portal() -> Iterator[Portal]:
+    portal = Portal(name="test")
+    yield portal
+    portal.close()
+
+
+async def echo(value: object, *, twice: bool = False) -> object:
+    return (value, value) if twice else value
+
+
+async def fail() -> None:
+    await asyncio.sleep(0)
+    raise NotFoundError("nothing there")
+
+
+async def forever(started: threading.Event, ended: list[str] | None = None) -> None:
+    started.set()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        if ended is not None:
+            ended.append("unwound")
+
+
+def test_results_come_back(portal: Portal) -> None:
+    assert portal.call(echo, 7) == 7
+    assert portal.call(echo, 7, twice=True) == (7, 7)
+    assert portal.call(echo, None) is None
+
+
+def test_the_loop_runs_in_a_thread_of_its_own(portal: Portal) -> None:
+    async def where() -> int:
+        return threading.get_ident()
+
+    assert portal.call(where) == portal.call(where) != threading.get_ident()
+
+
+def test_errors_come_back_with_both_halves_of_their_story(portal: Portal) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        portal.call(fail)
+    story = "".join(traceback.format_tb(caught.value.__traceback__))
+    assert "in fail" in story
+    assert "in test_errors_come_back" in story
+
+
+def test_wrong_arguments_are_an_error_of_the_caller(portal: Portal) -> None:
+    with pytest.raises(TypeError, match="thrice"):
+        portal.call(echo, 7, thrice=True)  # type: ignore[call-arg]  # that is the point
+    assert portal.call(echo, 7) == 7
+
+
+def test_from_many_threads(portal: Portal) -> None:
+    failures: list[object] = []
+
+    def work(number: int) -> None:
+        sent = [(number, index) for index in range(200)]
+        failures.extend(pair for pair in sent if portal.call(echo, pair) != pair)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_a_thread_uses_one_slot_again_and_again(portal: Portal) -> None:
+    for index in range(10):
+        portal.call(echo, index)
+    assert len(portal._stock.slots) == 1
+
+
+def test_from_the_loop_itself_it_refuses_to_wait(portal: Portal) -> None:
+    async def inside() -> object:
+        return portal.call(echo, 7)
+
+    with pytest.raises(InvalidError, match="own thread"):
+        portal.call(inside)
+
+
+def test_an_interrupt_cancels_the_call(portal: Portal) -> None:
+    started, ended = threading.Event(), list[str]()
+    waiting = threading.get_ident()
+
+    def interrupt() -> None:
+        started.wait()
+        signal.pthread_kill(waiting, signal.SIGINT)
+
+    helper = threading.Thread(target=interrupt)
+    helper.start()
+    with pytest.raises(KeyboardInterrupt):
+        portal.call(forever, started, ended)
+    helper.join()
+    assert ended == ["unwound"]  # before the interrupt came out: nobody writes to our memory
+    assert portal.call(echo, 7) == 7
+
+
+def test_a_signal_handler_may_call_while_a_call_waits(portal: Portal) -> None:
+    started, seen = threading.Event(), list[object]()
+    release, waiting = asyncio.Event(), threading.get_ident()
+
+    async def wait() -> str:
+        started.set()
+        await release.wait()
+        return "waited"
+
+    async def let_go() -> str:
+        release.set()
+        return "inner"
+
+    def helper() -> None:
+        started.wait()
+        signal.pthread_kill(waiting, signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: seen.append(portal.call(let_go)))
+    thread = threading.Thread(target=helper)
+    thread.start()
+    assert portal.call(wait) == "waited"
+    thread.join()
+    signal.signal(signal.SIGUSR1, before)
+    assert seen == ["inner"]
+    assert len(portal._stock.slots) == 2
+
+
+def test_close_releases_those_who_wait(portal: Portal) -> None:
+    started, errors = threading.Event(), list[BaseException]()
+
+    def wait() -> None:
+        try:
+            portal.call(forever, started)
+        except CanceledError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=wait) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    started.wait()
+    portal.close()
+    portal.close()
+    for thread in threads:
+        thread.join(timeout=1)
+        assert not thread.is_alive()
+    assert errors
+    with pytest.raises(ShutdownError):
+        portal.call(echo, 7)
+
+
+def test_calls_that_race_with_close_end(portal: Portal) -> None:
+    go, ends = threading.Barrier(9), list[str]()
+
+    def work() -> None:
+        go.wait()
+        try:
+            while True:
+                portal.call(echo, 7)
+        except (ShutdownError, CanceledError) as error:
+            ends.append(error.code.name)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    go.wait()
+    portal.close()
+    for thread in threads:
+        thread.join(timeout=5)
+        assert not thread.is_alive()
+    assert len(ends) == 8
+
+
+def test_a_task_that_will_not_end_does_not_hold_its_caller() -> None:
+    portal = Portal(name="stubborn")
+    started, errors = threading.Event(), list[BaseException]()
+    stop = asyncio.Event()
+
+    async def stubborn() -> None:
+        started.set()
+        while not stop.is_set():
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                stop.set()
+                await asyncio.wait([asyncio.ensure_future(asyncio.sleep(0))])
+
+    def wait() -> None:
+        try:
+            portal.call(stubborn)
+        except CanceledError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    started.wait()
+    portal.close()
+    thread.join(timeout=2)
+    assert not thread.is_alive()
+
+
+def test_start_reports_in_the_loop_and_can_be_canceled(portal: Portal) -> None:
+    started, told = threading.Event(), threading.Event()
+    ends: list[tuple[object, BaseException | None, int]] = []
+
+    def done(result: object, error: BaseException | None) -> None:
+        ends.append((result, error, threading.get_ident()))
+        told.set()
+
+    job = portal.start(lambda: forever(started), done)
+    started.wait()
+    assert not job.ended
+    job.cancel()
+    told.wait()
+    job.cancel()
+    ((result, error, thread),) = ends
+    assert (result, thread) == (None, portal._thread.ident)
+    assert isinstance(error, CanceledError)
+    assert job.ended
+
+
+def test_a_job_canceled_before_it_began_never_begins(portal: Portal) -> None:
+    blocked, go = threading.Event(), threading.Event()
+    ran, told = list[str](), threading.Event()
+
+    async def block() -> None:
+        blocked.set()
+        go.wait()
+
+    async def run() -> None:
+        ran.append("ran")
+
+    portal.start(block, lambda *_: None)
+    blocked.wait()
+    job = portal.start(run, lambda *_: told.set())
+    job.cancel()
+    go.set()
+    told.wait()
+    assert ran == []
+
+
+def test_a_forked_child_is_told_what_to_do(portal: Portal) -> None:
+    portal.call(echo, 7)
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            portal.call(echo, 7)
+        except NotSupportedError as error:
+            os.write(writer, str(error).encode())
+        portal.close()  # only forgets: the thread is the parent's
+        os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as told:
+        text = told.read()
+    assert os.waitpid(pid, 0)[1] == 0
+    assert b"DER_NOTSUPPORTED" in text
+    assert b"spawn" in text
+    assert portal.call(echo, 7) == 7
+    assert not portal.forked
