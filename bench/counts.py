@@ -14,20 +14,20 @@ goes into the tree and into the log) are not counted: they are bytes of metadata
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 import lmdb
 
-from daos.base.iod import Iod, IodType, Recx
-from daos.bio.device import BLOCK
-from daos.bio.meta import MetaContext
-
 from bench.load import run_started
 from bench.report import Budget, Report, Row, exactly, no_more_than
 from bench.stand import Stand, get, put
+from daos.base.iod import Iod, IodType, Recx
+from daos.bio.device import BLOCK
+from daos.bio.meta import MetaContext
+from daos.bio.tree import WriteSet
 
 SUITE: Final = "counts"
 _FEW: Final = 4
@@ -49,15 +49,15 @@ def tree_counts(meta: MetaContext) -> Iterator[TreeCounts]:
     counts = TreeCounts()
     put_all, read, open_cursor = tree.put_all, tree.get, tree.cursor
 
-    def counted_put_all(pairs: Mapping[bytes, bytes | None]) -> None:
+    def counted_put_all(pairs: WriteSet, nbytes: int) -> None:
         counts.puts += len(pairs)
-        put_all(pairs)
+        put_all(pairs, nbytes)
 
     def counted_get(key: bytes) -> bytes | None:
         counts.gets += 1
         return read(key)
 
-    def counted_cursor() -> lmdb.Cursor:
+    def counted_cursor() -> lmdb.Cursor[bytes]:
         counts.cursors += 1
         return open_cursor()
 
@@ -98,6 +98,11 @@ class Shape:
             return (Iod(b"a", IodType.ARRAY, 1, (Recx(0, self.cells),)),)
         return (Iod(b"a", IodType.SINGLE, self.nbytes),)
 
+    @property
+    def number(self) -> int:
+        """Low part of the id of the object that holds such values: an akey keeps one type."""
+        return self.nbytes << 1 | bool(self.cells)
+
 
 def single(nbytes: int) -> Shape:
     """A single value."""
@@ -111,7 +116,7 @@ def extent(nbytes: int) -> Shape:
 
 async def count(stand: Stand, shape: Shape, keys: range, *, depth: int, update: bool) -> Counts:
     """Update, or fetch, these dkeys of the object that belongs to the shape."""
-    target, call = stand.object(lo=shape.nbytes << 1 | bool(shape.cells)), stand.call()
+    target, call = stand.object(shape.number), stand.call()
     value, iods = memoryview(bytearray(b"x" * shape.nbytes)), shape.iods
     operate = put if update else get
     wire, device = _wire(stand), stand.device.statistics()
@@ -196,14 +201,14 @@ async def check_counts(stand: Stand, report: Report, *, operations: int = 64) ->
         for depth in (16, 64):
             keys = range(1, 1 + operations)
             found = await count(stand, shape, keys, depth=depth, update=True)
-            what = f"{shape.name}, {depth} in flight: {operations} updates"
+            what = f"{shape.name}, {operations} updates, {depth} in flight:"
             flushes = math.ceil(operations / depth) + 1
-            _add(report, f"{what}, flushes", found.flushes, no_more_than(flushes))
+            _add(report, f"{what} flushes", found.flushes, no_more_than(flushes))
             writes = found.writes / found.flushes
-            _add(report, f"{what}, device writes per flush", writes, no_more_than(2))
-            _add(report, f"{what}, messages", found.messages, exactly(_MESSAGES * operations))
+            _add(report, f"{what} device writes per flush", writes, no_more_than(2))
+            _add(report, f"{what} messages", found.messages, exactly(_MESSAGES * operations))
             copied = found.copied / (shape.nbytes * operations)
-            _add(report, f"{what}, copies of a payload", copied, exactly(_COPIES))
+            _add(report, f"{what} copies of a payload", copied, exactly(_COPIES))
 
 
 def _judge(report: Report, cost: Cost, found: Counts, operations: int) -> None:

@@ -197,7 +197,9 @@ class _Caller(_Echo):
 
     def begin(self) -> None:
         """Put the first messages on their way."""
-        self.transport.write(b"".join([p for i in range(self._depth) for p in self.message(i, b"x")]))
+        self.transport.write(
+            b"".join([p for i in range(self._depth) for p in self.message(i, b"x")])
+        )
 
     def answer(self, number: int, text: bytes) -> Sequence[bytes]:
         self._left -= 1

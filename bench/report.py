@@ -6,9 +6,10 @@ ratio of value and limit, or the value itself where no limit of the machine is i
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Final, Literal, TextIO
 
@@ -141,12 +142,36 @@ def cells(row: Row) -> tuple[str, ...]:
     return (row.what, number(row.value, row.unit), limit, ratio, budget, verdict)
 
 
+def grouped(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    """The rows as text; counts of one operation ("operation: count") share a line."""
+    lines: list[tuple[str, ...]] = []
+    for operation, several in itertools.groupby(rows, _operation):
+        if not operation:
+            lines += map(cells, several)
+            continue
+        counts = list(several)
+        names = [row.what.removeprefix(f"{operation}: ") for row in counts]
+        found = ", ".join(f"{row.value:g} {name}" for row, name in zip(counts, names, strict=True))
+        wrong = [
+            f"{name} {row.budget}"
+            for row, name in zip(counts, names, strict=True)
+            if row.ok is False
+        ]
+        lines.append((operation, found, "", "", ", ".join(wrong), "MISS" if wrong else "ok"))
+    return lines
+
+
+def _operation(row: Row) -> str:
+    """What a count is of; "" for other rows."""
+    return row.what.partition(": ")[0] if row.budget is not None and row.budget.counted else ""
+
+
 def print_report(report: Report, out: TextIO = sys.stdout) -> None:
     """A table a suite; by rich where it is installed."""
     for name, value in report.machine.items():
         out.write(f"{name}: {value}\n")
     for suite in dict.fromkeys(row.suite for row in report.rows):
-        rows = [cells(row) for row in report.rows if row.suite == suite]
+        rows = grouped([row for row in report.rows if row.suite == suite])
         if not _print_rich(suite, rows, out):
             _print_plain(suite, rows, out)
 

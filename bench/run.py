@@ -7,12 +7,13 @@ import itertools
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from bench.limits import DeviceLimits
 from bench.machine import loop_factory, one_cpu
 from bench.report import Budget, Report, Row
 
+P = ParamSpec("P")
 ResultT = TypeVar("ResultT")
 
 Suite = Callable[["Run"], None]
@@ -51,10 +52,12 @@ class Run:
             self._device = DeviceLimits(self.directory / "limits", self.rounds)
         return self._device
 
-    def in_loop(self, work: Callable[[], Coroutine[Any, Any, ResultT]]) -> ResultT:
-        """Run in a new loop of the chosen kind, on one CPU."""
+    def in_loop(
+        self, work: Callable[P, Coroutine[Any, Any, ResultT]], *args: P.args, **kwargs: P.kwargs
+    ) -> ResultT:
+        """Run `work(...)` in a new loop of the chosen kind, on one CPU."""
         with one_cpu(), asyncio.Runner(loop_factory=loop_factory(self.loop)) as runner:
-            return runner.run(work())
+            return runner.run(work(*args, **kwargs))
 
     def row(
         self,

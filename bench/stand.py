@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from bench.load import Ended
 from daos.base.checksum import ChecksumType
 from daos.base.clock import SystemClock
 from daos.base.errors import DaosError
@@ -32,7 +33,7 @@ from daos.base.ids import (
     tag_of,
 )
 from daos.base.iod import Iod
-from daos.bio.device import BlockDevice, Done, DeviceDirectory, DeviceStatistics, Write
+from daos.bio.device import BlockDevice, DeviceDirectory, DeviceStatistics, Done, Write
 from daos.bio.meta import MetaConfig, MetaContext
 from daos.cart.context import Context, Endpoint
 from daos.cart.transport import Transport
@@ -46,8 +47,6 @@ from daos.object.wire import FetchReply
 from daos.placement.jump import JumpMap
 from daos.placement.pool_map import PoolMap
 from daos.vos.container import VosContainer
-
-from bench.load import Ended
 
 MiB: Final = 1 << 20
 _POOL: Final = PoolUuid(uuid.UUID(int=1))
@@ -171,13 +170,16 @@ async def open_stand(
 
 def object_id(lo: int) -> ObjectId:
     """Of class S1, with hashed keys."""
-    return ObjectId.encode(
-        user_hi=0, lo=lo, type=ObjectType.MULTI_HASHED, redundancy=1, groups=1
-    )
+    return ObjectId.encode(user_hi=0, lo=lo, type=ObjectType.MULTI_HASHED, redundancy=1, groups=1)
 
 
 def put(
-    target: ObjectClient, iods: Sequence[Iod], dkey: bytes, value: memoryview, call: Call, end: Ended
+    target: ObjectClient,
+    iods: Sequence[Iod],
+    dkey: bytes,
+    value: memoryview,
+    call: Call,
+    end: Ended,
 ) -> None:
     """Update one value; `end` hears of it."""
     target.update(dkey, iods, (value,), call=call, done=lambda _epoch, error: end(error))

@@ -1,5 +1,67 @@
+"""1 MiB writes and reads through the Array of `daos.aio`, one at a time and four at once.
+
+The limit is a plain loop over the same disk: O_DIRECT, the same size and depth, a flush behind each
+write; by fio where it is installed. Reads are cold: the blocks were just written past the page
+cache.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bench.limits import MiB, fio
+from bench.load import run_awaited
+from bench.public import open_container
+from bench.report import at_least
 from bench.run import Run
+from daos.client.array import Array
+
+_RATIO: Final = 0.7
+_DEPTHS: Final = (1, 4)
 
 
 def run(run: Run) -> None:
-    pass
+    """Budget of the design: 70 % of the disk."""
+    device = run.device()
+    count = run.scaled(512)
+    best: dict[tuple[str, int], float] = {}
+    limits: dict[tuple[str, int], float] = {}
+    for _ in range(run.rounds):
+        for (what, depth), rate in run.in_loop(_rates, run, count).items():
+            best[what, depth] = max(best.get((what, depth), 0), rate)
+        for depth in _DEPTHS:  # beside the store, so that a neighbour's load hits both
+            for what, write in (("write", True), ("read", False)):
+                rate = device.stream(write=write, depth=depth)
+                limits[what, depth] = max(limits.get((what, depth), 0), rate)
+    for (what, depth), rate in best.items():
+        limit, name = limits[what, depth], "plain O_DIRECT loop"
+        by_fio = fio(device.path, write=what == "write") if depth == 1 else None
+        if by_fio is not None:
+            limit, name = by_fio, "fio"
+        run.row(
+            f"1 MiB array {what}, {depth} in flight",
+            rate,
+            "MiB/s",
+            limit=(limit, name),
+            budget=at_least(_RATIO) if device.direct else None,
+        )
+
+
+async def _rates(run: Run, count: int) -> dict[tuple[str, int], float]:
+    """MiB a second by direction and depth."""
+    rates: dict[tuple[str, int], float] = {}
+    data = memoryview(bytearray(b"x" * MiB))
+    into = [bytearray(MiB) for _ in range(max(_DEPTHS))]
+    async with open_container(run.new_directory()) as container:
+        for depth in _DEPTHS:
+            async with container.array(oclass="S1") as array:
+
+                async def write(index: int, array: Array = array) -> None:
+                    await array.write(index * MiB, data)
+
+                async def read(index: int, array: Array = array) -> None:
+                    await array.read(index * MiB, MiB, into=into[index % len(into)])
+
+                rates["write", depth] = count / await run_awaited(count, depth, write)
+                rates["read", depth] = count / await run_awaited(count, depth, read)
+    return rates

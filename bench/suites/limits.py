@@ -23,5 +23,5 @@ def run(run: Run) -> None:
     if not device.direct:
         run.row("device: no O_DIRECT on this file system, reads come from memory", 0, "")
     for depth in (1, 16, 64):
-        rate = max(run.in_loop(lambda: echoes(depth, run.scaled(20_000))) for _ in range(run.rounds))
+        rate = max(run.in_loop(echoes, depth, run.scaled(20_000)) for _ in range(run.rounds))
         run.row(f"asyncio + msgspec echo over a Unix socket, {depth} in flight", rate, "1/s")

@@ -74,8 +74,8 @@ def run(run: Run) -> None:
     for depth in (1, 16, 64):
         bare = ours = 0.0
         for _ in range(run.rounds):
-            bare = max(bare, run.in_loop(lambda: echoes(depth, count)))
-            ours = max(ours, run.in_loop(lambda: echo_rate(depth, count)))
+            bare = max(bare, run.in_loop(echoes, depth, count))
+            ours = max(ours, run.in_loop(echo_rate, depth, count))
         run.row(
             f"echo over inproc, {depth} in flight",
             ours,

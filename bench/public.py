@@ -1,0 +1,23 @@
+"""A store as applications see it, for the suites that measure the public faces."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import daos.aio
+from daos.client.container import Container
+
+
+@asynccontextmanager
+async def open_container(path: Path, *, size: str = "4GiB") -> AsyncIterator[Container]:
+    """A new system with one pool and one container below `path`, in the running loop."""
+    async with daos.aio.local(path) as system:
+        await system.admin.pool_create("bench", size=size)
+        async with (
+            await system.connect() as client,
+            client.pool("bench") as pool,
+            pool.create_container("bench") as container,
+        ):
+            yield container

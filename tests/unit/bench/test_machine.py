@@ -1,0 +1,43 @@
+"""What a run says of its machine, and where it puts its data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bench.machine import describe, file_system, loop_factory, one_cpu, scratch
+from daos.base.errors import InvalidError
+
+
+def test_one_cpu_is_left_again() -> None:
+    before = os.sched_getaffinity(0)
+    with one_cpu() as cpu:
+        assert os.sched_getaffinity(0) == {cpu}
+    assert os.sched_getaffinity(0) == before
+
+
+def test_file_systems_are_known() -> None:
+    assert file_system(Path("/proc")) == "proc"
+
+
+def test_scratch_lies_where_it_was_asked_for(tmp_path: Path) -> None:
+    with scratch(tmp_path) as place:
+        assert place.parent == tmp_path
+    assert not place.exists()
+
+
+def test_scratch_avoids_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.machine.file_system", lambda _path: "tmpfs")
+    with pytest.raises(InvalidError, match="--dir"), scratch(None):
+        pass
+
+
+def test_unknown_loops_are_refused() -> None:
+    with pytest.raises(InvalidError, match="asyncio or uvloop"):
+        loop_factory("trio")
+
+
+def test_the_machine_is_described(tmp_path: Path) -> None:
+    assert describe("asyncio", tmp_path)["loop"] == "asyncio"
