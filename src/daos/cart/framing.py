@@ -51,7 +51,8 @@ class Limits:
     """Every bound of a connection. Both peers need equal size limits, or large frames end it."""
 
     # A message is for names and descriptors; data goes as payload.
-    body_size_max: int = 1 * MiB
+    # Two keys of 1 MiB, the longest there are, and what describes them.
+    body_size_max: int = 4 * MiB
     payload_size_max: int = 64 * MiB
     # Calls on their way at once; later ones wait their turn, and beyond that are refused.
     inflight_max: int = 256

@@ -93,7 +93,7 @@ def test_an_error_is_answered_by_status_and_text() -> None:
 @pytest.mark.parametrize(
     ("body", "payload", "deadline_ns", "trace_id"),
     [
-        (bytes((1 << 20) + 1), 0, 9, 0),
+        (bytes((4 << 20) + 1), 0, 9, 0),
         (b"", (64 << 20) + 1, 9, 0),
         (b"", 0, -1, 0),
         (b"", 0, 1 << 64, 0),
@@ -117,7 +117,7 @@ def test_replies_beyond_bounds_are_refused_and_another_answer_is_possible() -> N
     here, there = caller(), ServerSession(SMALL)
     here.request("a", 1 << 24, b"", deadline_ns=9)
     header = opened(there, sends(here))
-    for body, payload in ((bytes((1 << 20) + 1), 0), (b"", (64 << 20) + 1)):
+    for body, payload in ((bytes((4 << 20) + 1), 0), (b"", (64 << 20) + 1)):
         with pytest.raises(DaosError) as caught:
             there.reply(header, body, [memoryview(bytearray(payload))])
         assert caught.value.code is DER.OVERFLOW
