@@ -95,10 +95,7 @@ def readable(data: BufferLike) -> memoryview:
         raise InvalidError("the buffer is not C-contiguous; copy it into one that is")
     if not view.nbytes:
         return memoryview(b"")
-    try:
-        return view.cast("B")
-    except (TypeError, ValueError):
-        return _cast_by_force(view)
+    return view.cast("B")
 
 
 def writable(into: BufferLike) -> memoryview:
@@ -132,10 +129,3 @@ def check_fits(nbytes: int, view: memoryview, what: str) -> None:
     """Raises: RecordTooBigError, saying both sizes."""
     if nbytes > view.nbytes:
         raise RecordTooBigError(f"{what} has {nbytes} bytes; the buffer takes {view.nbytes}")
-
-
-def _cast_by_force(view: memoryview) -> memoryview:
-    """Formats that `cast` does not know: records, other byte orders."""
-    if view.readonly:
-        raise InvalidError(f"read-only buffer of format {view.format!r}; pass a view of its bytes")
-    return memoryview((ctypes.c_char * view.nbytes).from_buffer(view)).cast("B")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from daos.base.errors import InvalidError
 from daos.base.names import check_attribute, check_label, check_snapshot_name, maybe_uuid
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from daos.base.errors import AccessError, InvalidError, NotSupportedError
 from daos.base.props import Property, Settable, Table, integer, one_of
 
