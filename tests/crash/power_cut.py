@@ -481,7 +481,7 @@ class Judge:
             container = shard.pool.open_container(name)
             twin = Twin(shard, container, Model(container.modification_bound, ()))
             twin.model.history = [*model.history]
-            twin.may_be_full = self.recording.full > 0
+            twin.may_be_full = shard.device.size_bytes < DEVICE_BYTES
             for _ in range(20):
                 op, cond = choices.update(rng, twin.newest() + 1)
                 await twin.update(op, cond)
