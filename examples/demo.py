@@ -273,7 +273,7 @@ def summary(path: Path) -> None:
                 objects = sum(1 for _ in container.objects())
                 print(
                     f"   container '{listing.label}': {objects} objects, "
-                    f"{container.query().snapshots} snapshots"
+                    f"snapshots: {container.query().snapshots}"
                 )
 
 
