@@ -404,8 +404,11 @@ class FetchDescriptor(IoDescriptor):
         else:
             self.state = State.FAILED
             self._release()
-        assert self._done is not None
-        self._done(error)
+        # Let go of it first: it holds the fetch, which holds this, and what is no cycle needs no
+        # garbage collector. That took 30 % of a 4 KiB fetch.
+        done, self._done = self._done, None
+        assert done is not None
+        done(error)
 
     def _verify(self) -> None:
         for piece, lo, hi, at in self._placed:
