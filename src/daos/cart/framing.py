@@ -440,6 +440,8 @@ def as_bytes(views: Sequence[memoryview]) -> list[memoryview]:
 
 def _trimmed(views: Sequence[memoryview], nbytes: int) -> deque[memoryview]:
     """The first `nbytes` bytes of `views`."""
+    if len(views) == 1 and views[0].nbytes == nbytes:  # nearly always: 0.3 µs instead of 0.9
+        return deque((views[0].cast("B"),))
     pieces = deque[memoryview]()
     for view in views:
         if not nbytes:
