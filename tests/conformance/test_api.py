@@ -117,7 +117,7 @@ class TestPool:
     def test_attributes(self, client: daos.Client, pool: daos.Pool) -> None:
         pool.attrs["owner"] = b"lab"
         pool.attrs["empty"] = b""
-        pool.attrs["view"] = memoryview(b"bytes")  # type: ignore[assignment]  # any buffer
+        pool.attrs["view"] = memoryview(b"bytes")
         assert dict(pool.attrs) == {"owner": b"lab", "empty": b"", "view": b"bytes"}
         assert "owner" in pool.attrs
         with client.pool("tank", "r") as other:

@@ -243,7 +243,7 @@ class TestFiles:
 
     def test_lines(self, cont: daos.Container) -> None:
         made = cont.array()
-        with io.TextIOWrapper(made.open("wb"), encoding="utf-8") as text:  # type: ignore[type-var]
+        with io.TextIOWrapper(made.open("wb"), encoding="utf-8") as text:
             text.writelines(f"line {number}\n" for number in range(1000))
         with made.open() as file:
             assert [int(line.split()[1]) for line in file] == list(range(1000))

@@ -33,6 +33,7 @@ from daos.client.sync import Client
 
 P = ParamSpec("P")
 ResultT = TypeVar("ResultT")
+ChildT = TypeVar("ChildT")
 
 
 class EventState(Enum):
@@ -65,9 +66,7 @@ class Event(Generic[ResultT]):
         """The calls launched under this event."""
         return tuple(self._children)
 
-    def launch(
-        self, call: Callable[P, ResultT], *args: P.args, **kwargs: P.kwargs
-    ) -> Event[ResultT]:
+    def launch(self, call: Callable[P, ChildT], *args: P.args, **kwargs: P.kwargs) -> Event[ChildT]:
         """Start a call as a child of this event.
 
         Raises: InvalidError (no call of a handle; this event is itself a call, or behind its

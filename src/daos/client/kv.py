@@ -10,7 +10,7 @@ Source: DAOS src/client/kv/dc_kv.c; internals §5.13. Ours: order across shards,
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from daos.base.errors import InvalidError, KeyNotFoundError, NotFoundError, RecordTooBigError
 from daos.base.ids import GroupIndex, KeyKind
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer as BufferLike
 
 KvKey: TypeAlias = str | bytes | int  # int: for integer-key types
+
+# A Mapping's key type is invariant: a dict[str, bytes] is no Mapping[str | bytes | int, bytes].
+KvKeyT = TypeVar("KvKeyT", bound=KvKey)
 
 AKEY: Final = b"0"
 
@@ -138,7 +141,7 @@ class KeyValue(Handle):
 
     async def put_many(
         self,
-        items: Mapping[KvKey, BufferLike] | Iterable[tuple[KvKey, BufferLike]],
+        items: Mapping[KvKeyT, BufferLike] | Iterable[tuple[KvKeyT, BufferLike]],
         *,
         cond: int = 0,
         timeout: float | None = None,
@@ -158,14 +161,14 @@ class KeyValue(Handle):
                 await execute(batch)
 
     async def get_many(
-        self, keys: Iterable[KvKey], *, timeout: float | None = None
-    ) -> dict[KvKey, bytes | None]:
+        self, keys: Iterable[KvKeyT], *, timeout: float | None = None
+    ) -> dict[KvKeyT, bytes | None]:
         """The values of several keys, in parallel; None for those that are missing.
 
         Raises: as get
         """
         wanted = [(key, self._key(key)) for key in keys]
-        found: dict[KvKey, bytes | None] = {}
+        found: dict[KvKeyT, bytes | None] = {}
         with self._operation(timeout) as call:
             for lo in range(0, len(wanted), BATCH_KEYS):
                 batch = Batch(running_max=RUNNING_MAX)

@@ -41,6 +41,7 @@ from daos.client.values import (
     Extent,
     Extents,
     Key,
+    KeyT,
     Range,
     Value,
     check_count,
@@ -195,10 +196,10 @@ class Object(Handle):
     async def update_many(
         self,
         dkey: Key,
-        values: Mapping[Key, Value],
+        values: Mapping[KeyT, Value],
         *,
         cond: int = 0,
-        akey_conds: Mapping[Key, int] | None = None,
+        akey_conds: Mapping[KeyT, int] | None = None,
         timeout: float | None = None,
     ) -> None:
         """Single values and `Extents` of several akeys, one atomic update. Durable on return.
@@ -207,7 +208,10 @@ class Object(Handle):
 
         Raises: as update and write
         """
-        conds = {self._akey(akey): flags for akey, flags in (akey_conds or {}).items()}
+        conds: dict[bytes, int] = {}
+        if akey_conds:
+            conds = {self._akey(akey): flags for akey, flags in akey_conds.items()}
+            cond |= Cond.PER_AKEY
         iods: list[Iod] = []
         views: list[memoryview] = []
         for akey, value in values.items():
@@ -223,8 +227,6 @@ class Object(Handle):
             iods.append(iod)
         if conds:
             raise InvalidError(f"conditions on akeys that are not updated: {list(conds)}")
-        if akey_conds:
-            cond |= Cond.PER_AKEY
         await self._update(dkey, iods, views, cond, timeout)
 
     async def fetch_many(

@@ -83,8 +83,22 @@ class KeyValue(LeafFace[kv.KeyValue], MutableMapping[KvKey, bytes]):
     get_many = blocking(kv.KeyValue.get_many)
     scan = listing(kv.KeyValue.scan)
     count = blocking(kv.KeyValue.count)
-    get = blocking(kv.KeyValue.get)  # type: ignore[assignment]  # `default` is bytes or None here
-    clear = blocking(kv.KeyValue.clear)
+    if TYPE_CHECKING:  # a checker would take the types of MutableMapping for these two
+
+        def get(  # type: ignore[override]  # narrower: a default is bytes or None
+            self,
+            key: KvKey,
+            default: bytes | None = None,
+            *,
+            cond: int = 0,
+            timeout: float | None = None,
+        ) -> bytes | None: ...
+
+        def clear(self, *, timeout: float | None = None) -> None: ...
+
+    else:
+        get = blocking(kv.KeyValue.get)
+        clear = blocking(kv.KeyValue.clear)
 
     def __getitem__(self, key: KvKey) -> bytes:
         value = self._portal.call(self._core.get, key, cond=Cond.KEY_GET)

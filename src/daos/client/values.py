@@ -8,9 +8,9 @@ Source: DAOS src/include/daos_types.h daos_pool_info_t, daos_cont_info_t; featur
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 
 from daos.base.errors import InvalidError
@@ -128,7 +128,9 @@ class Extent:
 
 
 Value: TypeAlias = BufferLike | Extents
-Values: TypeAlias = Mapping[Key, Value]
+# For mappings by key: a Mapping's key type is invariant, a dict[bytes, bytes] is no
+# Mapping[bytes | int, bytes].
+KeyT = TypeVar("KeyT", bound=Key)
 
 
 def encode_key(key: Key, kind: KeyKind, what: str) -> bytes:

@@ -15,7 +15,7 @@ sizes = st.integers(1, 40)
 @given(sizes, st.integers(0, 1000), st.integers(0, 300), sizes)
 def test_pieces_cover_the_range_once(chunk: int, offset: int, count: int, piece_max: int) -> None:
     geometry = Geometry(1, chunk)
-    covered = []
+    covered: list[int] = []
     for piece in pieces(geometry, offset, count, piece_max=piece_max):
         number = int.from_bytes(piece.dkey, "little") - 1
         assert 0 < piece.count <= piece_max

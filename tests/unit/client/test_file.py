@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 import random
+from typing import TYPE_CHECKING
 
 import pytest
 
 from daos.base.errors import InvalidError
 from daos.client.file import ArrayFile, open_file
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 
 class Bytes:
@@ -21,14 +25,14 @@ class Bytes:
     def size(self) -> int:
         return len(self.content)
 
-    def read(self, offset: int, count: int, into: bytearray | None = None) -> int:
+    def read(self, offset: int, count: int, into: Buffer | None = None) -> int:
         part = self.content[offset : offset + count]
         assert into is not None
         memoryview(into)[: len(part)] = part
         return len(part)
 
-    def write(self, offset: int, data: bytes) -> int:
-        data = bytes(data)
+    def write(self, offset: int, buffer: Buffer) -> int:
+        data = bytes(buffer)
         self.content += bytes(max(0, offset - self.size))
         self.content[offset : offset + len(data)] = data
         return len(data)

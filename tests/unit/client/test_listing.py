@@ -59,7 +59,7 @@ def listing(
 
 
 async def collect(found: Listing[int, int], count: int = 1 << 30) -> list[int]:
-    items = []
+    items: list[int] = []
     while len(items) < count and (found.ready or await found.turn()):
         items.append(found.pop())
     return items
