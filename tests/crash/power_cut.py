@@ -2,16 +2,13 @@
 
     record    clients write, read and list; every device event goes into a journal
     cut       the devices as a power cut behind event n may leave them (daos.testing.recording)
-    judge     recover, then compare with the model
+    judge     recover, then compare with the model (judge.py)
 
 What was promised, each with the number of events at the moment when it was given:
 
     Ack       a commit, and all before it, are durable
     Seen      what a reader was told: values, misses, listings, the state behind a failed condition
     Bound     nothing will be written at or below this epoch (a snapshot stands there)
-
-A cut keeps a promise when the recovered shard is the model of some beginning of the commits, whole
-groups of them, no shorter than the last Ack, and every earlier Seen is answered the same way again.
 """
 
 from __future__ import annotations
@@ -20,25 +17,25 @@ import asyncio
 import hashlib
 import random
 import uuid
-from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from daos.base.errors import DaosError, NoSpaceError, NotFoundError, StaleHandleError
 from daos.base.hlc import Hlc
-from daos.base.ids import EPOCH_MAX, ContainerUuid, Epoch, UnitOid
-from daos.base.iod import Iod
+from daos.base.ids import ContainerUuid, Epoch, KeyKind, UnitOid
+from daos.base.iod import Iod, QueryFlag
 from daos.bio.checkpoint import InlineCopy
 from daos.bio.device import BLOCK
 from daos.bio.meta import MetaConfig, MetaContext
-from daos.testing.devices import Image, MemoryDirectory
+from daos.testing.devices import MemoryDirectory
 from daos.testing.recording import Journal, RecordingDirectory
 from daos.vos.container import VosContainer
+from daos.vos.iterate import ExtentEntry, Page
 from daos.vos.pool import VosPool
-from tests.model.model_workload import Choices
-from tests.model.twin import FrozenClock, Shard, Twin, iod_all, iod_of
-from tests.model.vos_model import Model, Op, View
+from tests.model.model_workload import KEYS, Choices
+from tests.model.twin import FrozenClock, iod_all, iod_of
+from tests.model.vos_model import Model, Op
 
 DEVICE: Final = "shard"
 DEVICE_BYTES: Final = 16 << 20
@@ -47,8 +44,6 @@ WAL_BYTES: Final = 32 * BLOCK
 CONFIG: Final = MetaConfig(wal_bytes=WAL_BYTES, batch_sets=8, start_copy=InlineCopy)
 POOL: Final = uuid.UUID(int=1)
 CONTAINERS_MAX: Final = 3
-SEEN_CHECKED: Final = 12
-DIFFERENCE_MAX: Final = 1000
 
 
 class Commit(NamedTuple):
@@ -72,13 +67,16 @@ class Bound(NamedTuple):
 
 
 class Question(NamedTuple):
-    """No object: its listing; no dkey: the object's dkeys; no iods: the dkey's akeys."""
+    """By what is given: values (iods), a key query (flags), extents (akey), akeys (dkey), dkeys
+    (obj), or else the objects."""
 
     container: ContainerUuid
     epoch: int
     obj: UnitOid | None = None
     dkey: bytes = b""
     iods: tuple[Iod, ...] = ()
+    akey: bytes = b""
+    flags: int = 0
 
 
 class Seen(NamedTuple):
@@ -103,36 +101,62 @@ class Recording:
 
 async def answer(meta: MetaContext, container: VosContainer, asked: Question) -> list[object]:
     """Ask, and wait until no power cut can take the answer back."""
-    epoch, obj = Epoch(asked.epoch), asked.obj
-    if obj is not None and asked.iods:
-        fetch = container.fetch_begin(obj, asked.dkey, asked.iods, epoch)
-        try:
-            await meta.durable(fetch.lsn)
-            read = asyncio.get_running_loop().create_future()
-            container.fetch_read(fetch, read.set_result)
-            if (error := await read) is not None:
-                raise error
-            pieces = zip(fetch.pieces, [_short(view) for view in fetch.views], strict=True)
-            return [tuple(fetch.sizes), *pieces]
-        finally:
-            container.fetch_end(fetch)
+    if asked.iods:
+        return await _values(meta, container, asked)
+    if asked.flags:
+        return await _query(meta, container, asked)
     found: list[object] = []
-    anchor, eof, lsn = b"", False, 0
+    anchor, eof = b"", False
     while not eof:
-        if obj is None:
-            objects = container.list_objects(epoch, anchor=anchor, limit=2)
-            found += objects.entries
-            anchor, eof, lsn = objects.anchor, objects.eof, objects.lsn
-        else:
-            keys = (
-                container.list_akeys(obj, asked.dkey, epoch, anchor=anchor, limit=2)
-                if asked.dkey
-                else container.list_dkeys(obj, epoch, anchor=anchor, limit=2)
-            )
-            found += keys.entries
-            anchor, eof, lsn = keys.anchor, keys.eof, keys.lsn
-        await meta.durable(lsn)
+        page = _page(container, asked, anchor)
+        found += page.entries
+        anchor, eof = page.anchor, page.eof
+        await meta.durable(page.lsn)
     return found
+
+
+async def _values(meta: MetaContext, container: VosContainer, asked: Question) -> list[object]:
+    assert asked.obj is not None
+    fetch = container.fetch_begin(asked.obj, asked.dkey, asked.iods, Epoch(asked.epoch))
+    try:
+        # Before the bytes are read: those of a group in flight are not on the device yet.
+        await meta.durable(fetch.lsn)
+        read = asyncio.get_running_loop().create_future()
+        container.fetch_read(fetch, read.set_result)
+        if (error := await read) is not None:
+            raise error
+        pieces = zip(fetch.pieces, [_short(view) for view in fetch.views], strict=True)
+        return [tuple(fetch.sizes), *pieces]
+    finally:
+        container.fetch_end(fetch)
+
+
+async def _query(meta: MetaContext, container: VosContainer, asked: Question) -> list[object]:
+    assert asked.obj is not None
+    try:
+        found = container.query_key(
+            asked.obj, asked.flags, Epoch(asked.epoch), dkey=asked.dkey, akey=asked.akey
+        )
+    except NotFoundError as error:
+        await meta.durable(error.lsn)
+        return ["nothing"]
+    await meta.durable(found.lsn)
+    return [found.dkey, found.akey, found.recx]
+
+
+def _page(
+    container: VosContainer, asked: Question, anchor: bytes, limit: int = 2
+) -> Page[UnitOid] | Page[bytes] | Page[ExtentEntry]:
+    epoch, obj = Epoch(asked.epoch), asked.obj
+    if obj is None:
+        return container.list_objects(epoch, anchor=anchor, limit=limit)
+    if asked.akey:
+        return container.list_extents(
+            obj, asked.dkey, asked.akey, epoch, anchor=anchor, limit=limit
+        )
+    if asked.dkey:
+        return container.list_akeys(obj, asked.dkey, epoch, anchor=anchor, limit=limit)
+    return container.list_dkeys(obj, epoch, anchor=anchor, limit=limit)
 
 
 def _short(view: memoryview) -> bytes:
@@ -234,7 +258,9 @@ class Recorder:
             raise StaleHandleError("destroyed") from error
         assert isinstance(op.obj, UnitOid)
         asked = Question(container.uuid, op.epoch, op.obj, op.dkey or b"")
-        told = _glance(container, asked)  # now, but shown when the error may be shown
+        told = [
+            *_page(container, asked, b"", 1000).entries
+        ]  # now, but shown when the error may be shown
         await self.meta.durable(error.lsn)
         if not container.destroyed:
             self.recording.seen.append(Seen(len(self.recording.journal), asked, told))
@@ -261,11 +287,16 @@ class Recorder:
             await self._see(container, asked)
 
     async def list(self, rng: random.Random, container: VosContainer) -> None:
-        obj, dkey, _ = self.choices.keys(rng)
+        obj, dkey, places = self.choices.keys(rng)
+        akey = KEYS[obj.oid.type.akey_kind][places[0]]
         asked = Question(container.uuid, self._epoch(rng))
-        level = rng.choice((0, 1, 2))
-        if level:
-            asked = asked._replace(obj=obj, dkey=dkey if level == 2 else b"")
+        kind = rng.choice(("objects", "dkeys", "akeys", "extents", "query"))
+        if kind != "objects":
+            asked = asked._replace(obj=obj)
+        if kind in ("akeys", "extents"):
+            asked = asked._replace(dkey=dkey, akey=akey if kind == "extents" else b"")
+        if kind == "query":
+            asked = asked._replace(dkey=dkey, akey=akey, flags=_flags(obj, rng))
         await self._see(container, asked)
 
     async def _see(self, container: VosContainer, asked: Question) -> None:
@@ -318,13 +349,14 @@ class Recorder:
                         await asyncio.sleep(0)
 
 
-def _glance(container: VosContainer, asked: Question) -> list[object]:
-    """The keys below the object or the dkey, at once and whole."""
-    epoch = Epoch(asked.epoch)
-    assert asked.obj is not None
-    if not asked.dkey:
-        return [*container.list_dkeys(asked.obj, epoch, limit=1000).entries]
-    return [*container.list_akeys(asked.obj, asked.dkey, epoch, limit=1000).entries]
+def _flags(obj: UnitOid, rng: random.Random) -> int:
+    """Of a key query that the object can answer."""
+    flags = QueryFlag.RECX | rng.choice((QueryFlag.MAX, QueryFlag.MIN))
+    if obj.oid.type.dkey_kind is KeyKind.UINT64:
+        flags |= rng.choice((QueryFlag.DKEY, QueryFlag(0)))
+    if obj.oid.type.akey_kind is KeyKind.UINT64:
+        flags |= rng.choice((QueryFlag.AKEY, QueryFlag(0)))
+    return int(flags)
 
 
 async def record(
@@ -353,151 +385,3 @@ async def record(
     recording.groups = meta.statistics().wal.groups
     await meta.close(checkpoint=False)
     return recording
-
-
-class _Past(Model):
-    """A model that does not change any more: what was computed once is kept."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._views: dict[tuple[Hashable, int], View] = {}
-
-    def view(self, obj: Hashable, epoch: int) -> View:
-        view = self._views.get((obj, epoch))
-        if view is None:
-            view = self._views[obj, epoch] = super().view(obj, epoch)
-        return view
-
-
-class Judge:
-    """Recovers images of a recording, and holds them against its promises."""
-
-    def __init__(self, recording: Recording, live_path: Path) -> None:
-        self.recording = recording
-        self.live_path = live_path
-        self._models: dict[int, dict[ContainerUuid, Model]] = {}
-
-    async def judge(self, cut: int, images: dict[str, Image], rng: random.Random) -> None:
-        """Raises AssertionError, or the store's own error, if a promise is broken."""
-        directory = MemoryDirectory(images)
-        device = await directory.open(DEVICE)
-        shard = Shard(device, self.live_path, FrozenClock(), CONFIG)
-        await shard.open()
-        try:
-            length = await self._length(cut, shard, rng)
-            await self._check_seen(cut, shard, rng)
-            for position, name, epoch in self.recording.bounds:
-                if position <= cut and name in shard.pool.containers():
-                    bound = shard.pool.open_container(name).modification_bound
-                    assert bound >= epoch, "a snapshot's epoch is open for writes again"
-            if rng.random() < 0.02:
-                await self._go_on(shard, length, rng)
-        finally:
-            await shard.meta.close(checkpoint=False)
-            await device.close()
-
-    async def _length(self, cut: int, shard: Shard, rng: random.Random) -> int:
-        """How many commits the shard shows; it must be exactly these."""
-        commits = self.recording.commits
-        acks = self.recording.acks
-        at_least = max((length for position, length in acks if position <= cut), default=0)
-        lengths = [at_least]
-        for index in range(at_least, len(commits)):
-            if index + 1 == len(commits) or commits[index + 1].lsn != commits[index].lsn:
-                lengths.append(index + 1)
-            if len(lengths) > 4:
-                break  # at most one group is in flight; the others are not on the device
-        differences = []
-        for length in lengths:
-            try:
-                await self._check_is(shard, self.models(length), rng)
-            except AssertionError as error:
-                differences.append(
-                    f"not the first {length} commits: {str(error)[-DIFFERENCE_MAX:]}"
-                )
-                continue
-            return length
-        raise AssertionError("\n".join(differences))
-
-    def models(self, length: int) -> dict[ContainerUuid, Model]:
-        """Every container after the first commits."""
-        known = self._models.get(length)
-        if known is not None:
-            return known
-        models: dict[ContainerUuid, Model] = {}
-        for commit in self.recording.commits[:length]:
-            if commit.op is not None:
-                if commit.container in models:
-                    models[commit.container].history.append(commit.op)
-            elif commit.created:
-                models[commit.container] = _Past()
-            else:
-                del models[commit.container]
-        self._models[length] = models
-        return models
-
-    async def _check_is(
-        self, shard: Shard, models: dict[ContainerUuid, Model], rng: random.Random
-    ) -> None:
-        names = set(shard.pool.containers())
-        assert names == set(models), f"containers {names}, expected {set(models)}"
-        for name, model in models.items():
-            twin = Twin(shard, shard.pool.open_container(name), model)
-            assert twin.container.modification_bound >= twin.newest()
-            epochs: set[int] = {EPOCH_MAX}  # so that nothing more than the model is there
-            if model.history:
-                epochs.add(rng.choice(model.history[-4:]).epoch)
-            await twin.check_all(epochs, rng)
-
-    async def _check_seen(self, cut: int, shard: Shard, rng: random.Random) -> None:
-        """The answers given last before the cut are the ones in danger; some older ones as well."""
-        seen = [told for told in self.recording.seen if told.position <= cut]
-        chosen = seen[-SEEN_CHECKED:] + rng.sample(seen, min(4, len(seen)))
-        for position, asked, told in chosen:
-            try:
-                container = shard.pool.open_container(asked.container)
-            except NotFoundError:
-                continue  # destroyed since, as the model says too
-            again = await answer(shard.meta, container, asked)
-            assert again == told, f"told at event {position}: {asked}\n{told}\nnow {again}"
-
-    async def judge_twice(self, cut: int, images: dict[str, Image], rng: random.Random) -> int:
-        """Cut the recovery off as well, at each of its events; returns the number of images."""
-        directory = RecordingDirectory(images)
-        device = await directory.open(DEVICE)
-        shard = Shard(device, self.live_path, FrozenClock(), CONFIG)
-        await shard.open()
-        await shard.meta.close(checkpoint=rng.random() < 0.5)
-        journal = directory.journal
-        for again in range(len(journal) + 1):
-            await self.judge(cut, journal.image(again, rng), rng)
-        return len(journal) + 1
-
-    async def _go_on(self, shard: Shard, length: int, rng: random.Random) -> None:
-        """The recovered shard takes writes, and nothing that was there suffers."""
-        models = self.models(length)
-        choices = Choices(rng)
-        for name, model in models.items():
-            container = shard.pool.open_container(name)
-            twin = Twin(shard, container, Model(container.modification_bound, ()))
-            twin.model.history = [*model.history]
-            twin.may_be_full = shard.device.size_bytes < DEVICE_BYTES
-            for _ in range(20):
-                op, cond = choices.update(rng, twin.newest() + 1)
-                await twin.update(op, cond)
-        await shard.reopen(clean=rng.random() < 0.5)
-        for name, model in models.items():
-            twin = Twin(shard, shard.pool.open_container(name), model)
-            if model.history:
-                await twin.check_all({model.history[-1].epoch}, rng)
-        await self._empty(shard)
-
-    async def _empty(self, shard: Shard) -> None:
-        """Every block that anything had comes back, so none was lost or had twice."""
-        for name in list(shard.pool.containers()):
-            shard.lsn = shard.pool.destroy_container(name)
-        while shard.pool.gc_step(100):
-            await shard.make_room()
-        await shard.settle(shard.meta.lsn_last)
-        assert shard.meta.space.blocks_allocated == 0
-        assert shard.meta.statistics().tree_entries == 1, "something is left beside the root record"

@@ -1,6 +1,6 @@
 """The power fails behind every single device event of a mixed workload.
 
-One shard, against the model (power_cut.py); and a whole system, as seen by its clients
+One shard, against the model (power_cut.py, judge.py); and a whole system, as seen by its clients
 (system_cut.py).
 
 For every event: nothing of what was not flushed survived, all of it did, and random subsets with
@@ -19,7 +19,8 @@ import pytest
 
 from daos.testing.recording import FlushEvent, Journal
 from tests.crash import system_cut
-from tests.crash.power_cut import DEVICE_BYTES, Judge, Recording, record
+from tests.crash.judge import Judge
+from tests.crash.power_cut import DEVICE_BYTES, Recording, record
 
 Keep = Literal["none", "all", "some"]
 

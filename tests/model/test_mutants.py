@@ -34,7 +34,9 @@ from daos.vos.extent_record import ExtentRecord
 from daos.vos.lsn import LsnTable
 from daos.vos.nodes import Node, Nodes
 from daos.vos.single import SingleRecord
-from tests.crash.power_cut import Judge, record
+from tests.crash import system_cut
+from tests.crash.judge import Judge
+from tests.crash.power_cut import record
 from tests.model.model_workload import OBJECTS, Workload
 from tests.model.twin import Shard, Twin, iod_all
 from tests.model.vos_model import ARRAY, SINGLE, Op, Write
@@ -182,6 +184,15 @@ def reply_before_durable(patch: Patch) -> None:
     patch.setattr(VosContainer, "update_end", hasty)
 
 
+def server_replies_before_durable(patch: Patch) -> None:
+    """The same, one layer up: clients of a whole system are told at once."""
+
+    def hasty(_rpc: Passed, _handle: Passed, _lsn: Lsn, reply: Callable[[], None]) -> None:
+        reply()
+
+    patch.setattr("daos.object.server._answer", hasty)
+
+
 def flush_is_left_out(patch: Patch) -> None:
     """The device takes every group into its cache, and nobody asks for more."""
     submit = MemoryDevice.submit_write
@@ -238,7 +249,11 @@ def payload_is_not_verified(patch: Patch) -> None:
 
 MUTANTS: Final = tuple(
     pytest.param(mutant, caught_by, id=mutant.__name__)
-    for mutants, caught_by in ((ANSWERS, "model"), (PROMISES, "power cut"))
+    for mutants, caught_by in (
+        (ANSWERS, "model"),
+        (PROMISES, "power cut"),
+        ((server_replies_before_durable,), "power cut of a system"),
+    )
     for mutant in mutants
 )
 
@@ -265,9 +280,26 @@ async def cut_power(seed: int) -> None:
             await judge.judge(cut, recording.journal.image(cut, rng), rng)
 
 
+async def cut_power_of_system(seed: int) -> None:
+    with tempfile.TemporaryDirectory(dir=LIVE_ROOT) as live:
+        recording = await system_cut.record(Path(live) / "recorded", seed, calls=10)
+        judge = system_cut.SystemJudge(recording, Path(live) / "recovered")
+        rng = random.Random(seed)
+        events = len(recording.journal)
+        for cut in range(events // 3, events + 1, 2):
+            await judge.judge(cut, recording.journal.image(cut, keep="none"), rng)
+
+
+HUNTS: Final = {
+    "model": compare_with_model,
+    "power cut": cut_power,
+    "power cut of a system": cut_power_of_system,
+}
+
+
 def hunt(caught_by: str, seeds: int) -> None:
     for seed in range(seeds):
-        asyncio.run(compare_with_model(seed) if caught_by == "model" else cut_power(seed))
+        asyncio.run(HUNTS[caught_by](seed))
 
 
 @pytest.mark.parametrize(("mutant", "caught_by"), MUTANTS)
