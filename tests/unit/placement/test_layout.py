@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +30,14 @@ def test_hash_of_a_dkey() -> None:
     assert dkey_hash((77).to_bytes(8, "little"), KeyKind.UINT64) == 77
     with pytest.raises(InvalidError, match="must be 8 bytes, got 3"):
         dkey_hash(b"key", KeyKind.UINT64)
+
+
+def test_long_keys_are_cut_before_they_are_hashed() -> None:
+    """256 bytes are hashed as they stand; more would keep an event loop from its work."""
+    at_limit, beyond = bytes(256), bytes(257)
+    assert dkey_hash(at_limit) == murmur64a(at_limit, 5731)
+    assert dkey_hash(beyond) == murmur64a(xxhash.xxh3_128(beyond).digest(), 5731)
+    assert len({dkey_hash(bytes(size)) for size in range(250, 270)}) == 20
 
 
 @given(st.integers(0, (1 << 64) - 1), st.integers(1, 0xFFFF))
