@@ -17,6 +17,7 @@ import asyncio
 import hashlib
 import random
 import uuid
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -240,7 +241,8 @@ class Recorder:
         else:
             await self._commit(Commit(lsn, container.uuid, op))
 
-    async def _commit(self, commit: Commit) -> None:
+    def _commit(self, commit: Commit) -> Coroutine[None, None, None]:
+        """Note it in order, at once; what is returned waits for its answer."""
         if commit.op is None:
             self.models[commit.container] = Model()
         else:
@@ -248,8 +250,10 @@ class Recorder:
             model.add(commit.op)
             commit = commit._replace(op=model.history[-1])
         self.recording.commits.append(commit)
-        length = len(self.recording.commits)
-        await self.meta.durable(commit.lsn)
+        return self._answered(commit.lsn, len(self.recording.commits))
+
+    async def _answered(self, lsn: int, length: int) -> None:
+        await self.meta.durable(lsn)
         self.recording.acks.append(Ack(len(self.recording.journal), length))
 
     async def _refused(self, container: VosContainer, op: Op, error: DaosError) -> None:
