@@ -75,11 +75,19 @@ class DeviceLimits:
 
         return min(one_round() for _ in range(self._rounds))
 
-    def stream(self, *, write: bool, depth: int = 1, count: int = 200) -> float:
-        """1 MiB blocks a second in a row, `depth` at once; a flush behind each write."""
+    def stream(
+        self, *, write: bool, depth: int = 1, count: int = 200, fresh: bool = False
+    ) -> float:
+        """1 MiB blocks a second in a row, `depth` at once; a flush behind each write.
+
+        With `fresh` the blocks were allocated, and never written: then each flush brings metadata
+        of the file system to disk as well. A store that overwrites nothing writes such blocks.
+        """
         work = [range(thread, count, depth) for thread in range(depth)]
 
         def one_round() -> float:
+            if fresh:
+                self._allocate_anew()
             return count / _in_threads(lambda indices: self._stream(indices, write=write), work)
 
         return max(one_round() for _ in range(self._rounds))
@@ -94,6 +102,14 @@ class DeviceLimits:
             return count // depth * depth / _in_threads(self._read_blocks, places)
 
         return max(one_round() for _ in range(self._rounds))
+
+    def _allocate_anew(self) -> None:
+        descriptor = os.open(self.path, os.O_RDWR | os.O_TRUNC)
+        try:
+            os.posix_fallocate(descriptor, 0, _FILE_BYTES)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def _stream(self, indices: Sequence[int], *, write: bool) -> None:
         buffer = mmap.mmap(-1, MiB)

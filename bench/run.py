@@ -30,6 +30,7 @@ class Run:
     suite: str = ""
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
     _device: DeviceLimits | None = None
+    _fresh: DeviceLimits | None = None
 
     @property
     def rounds(self) -> int:
@@ -51,6 +52,12 @@ class Run:
         if self._device is None:
             self._device = DeviceLimits(self.directory / "limits", self.rounds)
         return self._device
+
+    def fresh_writes(self, depth: int) -> float:
+        """1 MiB a second, each flushed, to blocks that were never written."""
+        if self._fresh is None:
+            self._fresh = DeviceLimits(self.directory / "fresh", self.rounds)
+        return self._fresh.stream(write=True, depth=depth, fresh=True)
 
     def in_loop(
         self, work: Callable[P, Coroutine[Any, Any, ResultT]], *args: P.args, **kwargs: P.kwargs

@@ -13,6 +13,8 @@ def run(run: Run) -> None:
         seconds = device.write_flush_s(nbytes)
         run.row(f"device: write {nbytes // KiB} KiB + flush", seconds * 1e6, "µs")
     run.row("device: 1 MiB writes, each flushed", device.stream(write=True), "MiB/s")
+    what = "device: 1 MiB writes to blocks never written, each flushed"
+    run.row(what, run.fresh_writes(1), "MiB/s")
     run.row("device: 1 MiB reads", device.stream(write=False), "MiB/s")
     for depth in (1, 16, 64):
         run.row(f"device: random 4 KiB reads, {depth} threads", device.random_reads(depth), "1/s")
