@@ -34,6 +34,7 @@ from daos.testing.recording import Journal, RecordingDirectory
 from daos.vos.container import VosContainer
 from daos.vos.iterate import ExtentEntry, Page
 from daos.vos.pool import VosPool
+from daos.vos.update import Update
 from tests.model.model_workload import KEYS, Choices
 from tests.model.twin import FrozenClock, iod_all, iod_of
 from tests.model.vos_model import Model, Op
@@ -164,6 +165,10 @@ def _short(view: memoryview) -> bytes:
     return bytes(view) if len(view) <= 16 else hashlib.sha256(view).digest()
 
 
+# Waits for what the caller is told, and notes it.
+Answer = Coroutine[None, None, None]
+
+
 class Recorder:
     """Clients of one shard, side by side in one loop, each with its own seed."""
 
@@ -200,7 +205,8 @@ class Recorder:
         for _ in range(calls):
             for _ in range(rng.randint(1, 120)):
                 await asyncio.sleep(0)
-            call = rng.choice((self.checkpoint, self.create, self.create, self.destroy))
+            mix = (self.checkpoint, self.create, self.create, self.destroy, self.replace)
+            call = rng.choice(mix)
             await call(rng)
 
     async def room(self) -> None:
@@ -212,6 +218,11 @@ class Recorder:
 
     async def write(self, rng: random.Random, container: VosContainer) -> None:
         op, cond = self.choices.update(rng, 0)
+        update = self._begin(container, op, cond)
+        await self.room()
+        await self._end(container, update, op)
+
+    def _begin(self, container: VosContainer, op: Op, cond: int) -> Update:
         assert isinstance(op.obj, UnitOid)
         assert op.dkey is not None
         iods = [iod_of(write, cond) for write in op.writes]
@@ -219,15 +230,16 @@ class Recorder:
         parts = [data for write in op.writes for _, _, data in write.parts if data]
         for destination, data in zip(update.destinations, parts, strict=True):
             destination[:] = data
-        await self.room()
+        return update
+
+    def _end(self, container: VosContainer, update: Update, op: Op) -> Answer:
         op = op._replace(epoch=self.hlc.now())
         try:
             lsn = container.update_end(update, Epoch(op.epoch))
         except DaosError as error:
             container.update_cancel(update)
-            await self._refused(container, op, error)
-        else:
-            await self._commit(Commit(lsn, container.uuid, op))
+            return self._refused(container, op, error)
+        return self._commit(Commit(lsn, container.uuid, op))
 
     async def punch(self, rng: random.Random, container: VosContainer) -> None:
         op, cond = self.choices.punch(rng, 0)
@@ -241,7 +253,7 @@ class Recorder:
         else:
             await self._commit(Commit(lsn, container.uuid, op))
 
-    def _commit(self, commit: Commit) -> Coroutine[None, None, None]:
+    def _commit(self, commit: Commit) -> Answer:
         """Note it in order, at once; what is returned waits for its answer."""
         if commit.op is None:
             self.models[commit.container] = Model()
@@ -351,6 +363,35 @@ class Recorder:
                     await self.room()
                     if rng.random() < 0.2:
                         await asyncio.sleep(0)
+
+    async def replace(self, rng: random.Random) -> None:
+        """In one turn: destroy a container, free all it had, and write as much elsewhere.
+
+        What was freed must not be overwritten: a power cut may bring the container back.
+        """
+        names = sorted(self.pool.containers())
+        if len(names) < 2:
+            return
+        await self.room()
+        gone = rng.choice(names)
+        answers = [self._commit(Commit(self.pool.destroy_container(gone), gone, None))]
+        while self.meta.log_has_room and self.pool.gc_step(1000):
+            pass
+        name = ContainerUuid(uuid.UUID(int=rng.getrandbits(128)))
+        try:
+            lsn = self.pool.create_container(name)
+            answers.append(self._commit(Commit(lsn, name, None, created=True)))
+            container = self.pool.open_container(name)
+            while self.meta.log_has_room and len(answers) < 10:
+                op, _ = self.choices.update(rng, 0)
+                writes = tuple(write._replace(cond="") for write in op.writes)
+                op = op._replace(writes=writes)
+                answers.append(self._end(container, self._begin(container, op, 0), op))
+        except NoSpaceError:
+            self.recording.full += 1
+        async with asyncio.TaskGroup() as group:
+            for answer_ in answers:
+                group.create_task(answer_)
 
 
 def _flags(obj: UnitOid, rng: random.Random) -> int:

@@ -25,6 +25,7 @@ from daos.base.ids import EPOCH_MAX, ContainerUuid, Epoch, Lsn
 from daos.bio import device as block_device
 from daos.bio import replay
 from daos.bio.descriptor import FetchDescriptor
+from daos.bio.space import Extent, Space
 from daos.testing.devices import MemoryDevice
 from daos.testing.recording import RecordingDevice
 from daos.vos import extents, ilog_view, iterate, pool, punch
@@ -227,6 +228,17 @@ def recovery_forgets_the_last_group(patch: Patch) -> None:
     patch.setattr(replay._Log, "data_intact", suspicious)
 
 
+def freed_blocks_are_reused_at_once(patch: Patch) -> None:
+    """Blocks are written again before the group that freed them is durable."""
+    free = Space.free
+
+    def hasty(space: Space, extent: Extent, *, lsn: int) -> None:
+        free(space, extent, lsn=0)
+        space.reclaim(durable_lsn=1)
+
+    patch.setattr(Space, "free", hasty)
+
+
 PROMISES: Final[Sequence[Mutant]] = (
     misses_depend_on_nothing,
     listings_depend_on_nothing,
@@ -234,6 +246,7 @@ PROMISES: Final[Sequence[Mutant]] = (
     flush_is_left_out,
     recovery_trusts_data,
     recovery_forgets_the_last_group,
+    freed_blocks_are_reused_at_once,
 )
 
 
