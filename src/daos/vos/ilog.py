@@ -131,10 +131,13 @@ class Ilog(NamedTuple):
     flags: int = 0
 
     def emit(self) -> bytes:
+        entries = self.entries
+        if len(entries) == 1:  # nearly always: 0.3 µs instead of 1.6
+            return _ONE.pack(VERSION, self.flags, 1, self.revision, *entries[0])
         return b"".join(
             (
-                _HEAD.pack(VERSION, self.flags, len(self.entries), self.revision),
-                *(_ENTRY.pack(*entry) for entry in self.entries),
+                _HEAD.pack(VERSION, self.flags, len(entries), self.revision),
+                *(_ENTRY.pack(*entry) for entry in entries),
             )
         )
 
@@ -369,6 +372,14 @@ def created_at(raw: bytes, epoch: Epoch | int) -> int:
     if version != VERSION or flags or tx or punch_minor or created > epoch:
         return 0
     return int(created)
+
+
+def emit_created(epoch: Epoch | int, minor: int) -> bytes:
+    """The bytes of `EMPTY.update(epoch, minor, punch=False)`: an entity that did not exist does.
+
+    Cost:       0.2 µs, against 5 µs for a view of nothing, its update and `emit`
+    """
+    return _ONE.pack(VERSION, 0, 1, 1, epoch, 0, 0, minor)
 
 
 def _aggregate_entry(kept: list[IlogEntry], entry: IlogEntry, lo: int, parent: Punch) -> None:

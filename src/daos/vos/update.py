@@ -36,7 +36,7 @@ from daos.vos import extents, ilog_view, keys
 from daos.vos.arguments import AKEY_COND, DKEY_INSERT, PER_AKEY, SINGLE, check_update, plan_values
 from daos.vos.edit import Edit, Place, PlaceFields, changed
 from daos.vos.extents import ExtentRecord
-from daos.vos.ilog import EMPTY
+from daos.vos.ilog import EMPTY, emit_created
 from daos.vos.ilog_view import ROOT, Condition, IlogView
 from daos.vos.nodes import Node, view
 from daos.vos.records import NodeRecord
@@ -49,6 +49,7 @@ CSUM_CHUNK_MAX: Final = 1 << 30
 
 # Members of enums are looked up by name each time; these are not.
 _NONE: Final = Condition.NONE
+_UPDATE: Final = Condition.UPDATE
 _XXH3: Final = ChecksumType.XXH3
 _OFF: Final = ChecksumType.OFF
 _MUST_EXIST: Final = int(Cond.DKEY_UPDATE | Cond.AKEY_UPDATE)
@@ -252,11 +253,14 @@ class _End:
     ) -> tuple[int, IlogView]:
         """Make sure the object or dkey exists; its node id, and the view of those below."""
         if node is None:
+            node_id = self.edit.new_id()
+            if parent is ROOT and condition is not _UPDATE:
+                self.edit.create(Place(*place), emit_created(self.epoch, self.minor), node_id)
+                return node_id, ROOT
             seen = view(None, self.epoch, parent)
             log = ilog_view.update(
                 EMPTY, seen, self.minor, condition=condition, what=_WHAT[place[1]]
             )
-            node_id = self.edit.new_id()
             self.edit.create(Place(*place), log.emit(), node_id)
             return node_id, seen
         if condition is _NONE and parent is ROOT and 0 < node.created <= self.epoch:
@@ -279,9 +283,13 @@ class _End:
     ) -> None:
         """Make sure the akey exists, and write its values."""
         if node is None:
-            seen = view(None, self.epoch, parent)
-            log = ilog_view.update(EMPTY, seen, self.minor, condition=condition, what="akey")
-            tree_key, record = self.edit.draft(Place(*place), log.emit(), self.edit.new_id())
+            if parent is ROOT and condition is not _UPDATE:
+                raw = emit_created(self.epoch, self.minor)
+            else:
+                seen = view(None, self.epoch, parent)
+                log = ilog_view.update(EMPTY, seen, self.minor, condition=condition, what="akey")
+                raw = log.emit()
+            tree_key, record = self.edit.draft(Place(*place), raw, self.edit.new_id())
             before = None
         else:
             tree_key, record = node.key, node.record

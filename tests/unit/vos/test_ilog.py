@@ -30,6 +30,7 @@ from daos.vos.ilog import (
     Punch,
     Status,
     created_at,
+    emit_created,
 )
 
 MINOR = 1
@@ -465,3 +466,10 @@ class TestCreatedAt:
         for epoch in range(1, 20):
             quiet = log.update(epoch, 1, punch=False) is log
             assert quiet == bool(created_at(log.emit(), epoch))
+
+
+@pytest.mark.parametrize(("epoch", "minor"), [(1, 1), (10, MINOR_MAX), ((1 << 64) - 2, 0xFFFF)])
+def test_the_short_way_to_a_create_gives_the_same_bytes(epoch: int, minor: int) -> None:
+    raw = emit_created(epoch, minor)
+    assert raw == EMPTY.update(epoch, minor, punch=False).emit()
+    assert created_at(raw, epoch) == epoch
