@@ -52,6 +52,7 @@ from daos.base.errors import (
     NvmeIoError,
 )
 from daos.bio.device import BLOCK, BlockDevice, Write, read, round_up, write
+from daos.bio.direct_io import error_from_os
 from daos.bio.layout import (
     Chunk,
     Manifest,
@@ -88,7 +89,10 @@ StartCopy = Callable[[lmdb.Environment, lmdb.Transaction], TreeCopy]
 
 
 class ThreadedCopy:
-    """LMDB writes into a pipe in one thread, another reads it; chunks arrive by the loop."""
+    """LMDB writes into a pipe in one thread, another reads it; chunks arrive by the loop.
+
+    Raises:     NvmeIoError   no pipe, no memory or no thread is left
+    """
 
     def __init__(self, env: lmdb.Environment, txn: lmdb.Transaction) -> None:
         self._loop = asyncio.get_running_loop()
@@ -97,16 +101,37 @@ class ThreadedCopy:
         self._stop = False
         self._lent = False
         self._ended = False
-        self._read_fd, self._write_fd = os.pipe()
-        with contextlib.suppress(PermissionError):  # over the user's pipe quota: 64 KiB do as well
-            fcntl.fcntl(self._write_fd, fcntl.F_SETPIPE_SZ, CHUNK_BLOCKS * BLOCK)
         self._error: str | None = None
         self._copier = threading.Thread(
             target=self._copy, args=(env, txn), name="checkpoint-copy", daemon=True
         )
         self._reader = threading.Thread(target=self._read, name="checkpoint-read", daemon=True)
-        self._copier.start()
-        self._reader.start()
+        try:
+            self._buffers = [
+                memoryview(mmap.mmap(-1, CHUNK_BLOCKS * BLOCK)) for _ in range(_CHUNKS_AHEAD)
+            ]
+            self._read_fd, self._write_fd = os.pipe()
+        except OSError as error:
+            raise NvmeIoError(f"copy of the live tree: {error}") from error
+        with contextlib.suppress(PermissionError):  # over the user's pipe quota: 64 KiB do as well
+            fcntl.fcntl(self._write_fd, fcntl.F_SETPIPE_SZ, CHUNK_BLOCKS * BLOCK)
+        self._start()
+
+    def _start(self) -> None:
+        """Both threads, or none and nothing left open."""
+        try:
+            self._reader.start()  # waits in the pipe
+        except RuntimeError as error:
+            os.close(self._read_fd)
+            os.close(self._write_fd)
+            raise NvmeIoError(f"copy of the live tree: {error}") from error
+        try:
+            self._copier.start()
+        except RuntimeError as error:
+            self._stop = True
+            os.close(self._write_fd)  # the end of the pipe, so that the reader ends
+            self._reader.join()
+            raise NvmeIoError(f"copy of the live tree: {error}") from error
 
     async def next_chunk(self) -> memoryview | None:
         if self._lent:
@@ -140,13 +165,12 @@ class ThreadedCopy:
 
     def _read(self) -> None:
         """Every path ends with one None or error in the queue, after the copier has ended."""
-        buffers = [memoryview(mmap.mmap(-1, CHUNK_BLOCKS * BLOCK)) for _ in range(_CHUNKS_AHEAD)]
         turn = 0
         while True:
             self._slots.acquire()
             if self._stop:
                 break
-            chunk = buffers[turn % _CHUNKS_AHEAD]
+            chunk = self._buffers[turn % _CHUNKS_AHEAD]
             filled = 0
             while filled < len(chunk) and (n := os.readv(self._read_fd, [chunk[filled:]])):
                 filled += n
@@ -156,7 +180,8 @@ class ThreadedCopy:
                 break
             turn += 1
         os.close(self._read_fd)  # a copier that is not through gets EPIPE and ends
-        self._copier.join()
+        if self._copier.ident is not None:
+            self._copier.join()
         failed = self._error is not None and not self._stop
         self._tell(NvmeIoError(f"copy of the live tree: {self._error}") if failed else None)
 
@@ -286,7 +311,8 @@ async def load_checkpoint(
     """Verify the checkpoint that `superblock` names, and write its tree to `live_file`.
 
     Raises:     CorruptError   names the damaged part; `live_file` must not be opened then
-                NvmeIoError    the device failed a read
+                NvmeIoError    the device failed a read, or `live_file` cannot be made
+                NoSpaceError   the file system of `live_file` is full
     """
     lo, count = superblock.data_first, superblock.data_count
     if not superblock.manifest.count:
@@ -307,9 +333,13 @@ async def load_checkpoint(
             want=superblock.checkpoint_lsn,
             got=manifest.lsn,
         )
-    with live_file.open("wb", buffering=0) as file:
+    descriptor = _create_live(live_file)
+    try:
         for chunk in manifest.tree_chunks():
-            file.write(await _read_chunk(device, superblock, chunk, "checkpoint tree chunk"))
+            data = await _read_chunk(device, superblock, chunk, "checkpoint tree chunk")
+            _append_live(descriptor, data)
+    finally:
+        os.close(descriptor)
     if manifest.map_size > SpaceMap(lo, count).size_max():
         raise CorruptError("manifest map size", offset=40, want=count, got=manifest.map_size)
     parts = [
@@ -324,6 +354,22 @@ async def load_checkpoint(
     _check_disjoint(extents, lo, count)
     checkpoint = Checkpoint(manifest.lsn, superblock.manifest, superblock.manifest_sum, extents)
     return checkpoint, space_map
+
+
+def _create_live(live_file: Path) -> int:
+    try:
+        return os.open(live_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise NvmeIoError(f"live tree {live_file}: {error}") from error
+
+
+def _append_live(descriptor: int, data: memoryview) -> None:
+    """All of `data`: LMDB would end the process on a page that is missing."""
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    except OSError as error:
+        raise error_from_os(error, "write the live tree") from error
 
 
 async def _read_chunk(

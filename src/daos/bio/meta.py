@@ -41,11 +41,13 @@ from uuid import UUID
 import lmdb
 
 from daos.base.errors import (
+    DER,
     AgainError,
     CorruptError,
     DaosError,
     InvalidError,
     NoSpaceError,
+    NvmeIoError,
     ShutdownError,
 )
 from daos.base.ids import Epoch, Lsn
@@ -56,16 +58,11 @@ from daos.bio.checkpoint import (
     load_checkpoint,
 )
 from daos.bio.device import BLOCK, BlockDevice, Done, Write, write
-from daos.bio.layout import (
-    Record,
-    Superblock,
-    emit_record,
-)
+from daos.bio.layout import Superblock, emit_record
 from daos.bio.memory import AlignedPool
 from daos.bio.meta_config import MetaConfig
-from daos.bio.replay import ReplayEnd, replay
+from daos.bio.replay import Applier, ReplayEnd, replay
 from daos.bio.space import Extent, Hint, Space, SpaceStatistics
-from daos.bio.space_map import SpaceMap
 from daos.bio.superblock import format_device, read_superblock, slot_write
 from daos.bio.tree import Tree, clear_live
 from daos.bio.tx import Tx
@@ -170,6 +167,7 @@ class MetaContext:
 
         Raises:     CorruptError        names the damaged structure; nothing was changed
                     NotSupportedError   made by another version
+                    NoSpaceError        the file system of `live_path` is full
                     NvmeIoError
         """
         superblock = await read_superblock(device)
@@ -178,7 +176,7 @@ class MetaContext:
         map_bytes = config.map_bytes or 4 * device.size_bytes + (1 << 30)
         tree = Tree(live_path, map_bytes=map_bytes, batch_sets=config.batch_sets)
         try:
-            end = await replay(device, superblock, _Applier(tree, space_map).apply)
+            end = await replay(device, superblock, Applier(tree, space_map).apply)
             tree.commit_batch()
             if tree.failure is not None:
                 raise tree.failure
@@ -200,12 +198,12 @@ class MetaContext:
             first = superblock.wal_first
             wipes = [Write((first + block) * BLOCK, [zeros]) for block in end.debris]
             await write(device, [slot_write(superblock), *wipes], flush=True)
+            return cls(
+                device, config, superblock, tree=tree, space=space, checkpoint=checkpoint, end=end
+            )
         except BaseException:
             tree.close()
             raise
-        return cls(
-            device, config, superblock, tree=tree, space=space, checkpoint=checkpoint, end=end
-        )
 
     @property
     def uuid(self) -> UUID:
@@ -264,9 +262,11 @@ class MetaContext:
             self._recount()
         if not self._fits(pages, data_blocks):
             self._recount()
-            aging = self.space.statistics().fragments_aging
-            self.space.reclaim(durable_lsn=self.durable_lsn, extents_max=aging)
+            while not self._fits(pages, data_blocks) and self._reclaim():
+                pass
             if not self._fits(pages, data_blocks):
+                if self.space.blocks_aging and self._wal.idle and not self._closed:
+                    self._wal.seal(empty=True)  # what was freed last is there for the next try
                 raise NoSpaceError(
                     f"{data_blocks} blocks and {pages} tree pages wanted, "
                     f"{self._blocks_left(0)} blocks left beside the next checkpoint"
@@ -281,6 +281,9 @@ class MetaContext:
         self._pages_held -= hold.tree_pages
         self._pages_since += hold.tree_pages
         hold.data_blocks = hold.tree_pages = 0
+
+    def _reclaim(self) -> int:
+        return self.space.reclaim(durable_lsn=self.durable_lsn)
 
     def _recount(self) -> None:
         """What was held was a worst case; see what the tree really takes. Cost: 1 us."""
@@ -341,8 +344,12 @@ class MetaContext:
     def when_room(self, done: Done) -> None:
         """Call `done` once `log_has_room`, inline if it has.
 
-        With NoSpaceError if the checkpoint that should make room cannot be written.
+        With NoSpaceError if the checkpoint that should make room cannot be written, with
+        ShutdownError if there will be none.
         """
+        if self._closed and not self._wal.has_room:
+            done(ShutdownError("the shard is closed"))
+            return
         self._wal.when_room(done)
         if not self._wal.has_room and self._wal.failure is None:
             self._start_checkpoint()
@@ -379,16 +386,20 @@ class MetaContext:
 
         A cancelled caller changes nothing: the checkpoint goes on.
 
-        Raises:     NoSpaceError   it does not fit; the previous one stays in force
+        Raises:     NoSpaceError    it does not fit; the previous one stays in force
                     NvmeIoError
+                    ShutdownError   the context is closed
         """
+        if self._closed:
+            raise ShutdownError("the shard is closed")
         lsn = self._wal.lsn_last
         while True:
             behind = self._checkpoint_lsn >= 0 and self._checkpoint_lsn < lsn
-            task = self._start_checkpoint()
-            await asyncio.shield(task)
+            await asyncio.shield(self._start_checkpoint())
             if not behind:
                 return
+            if self._closed:
+                raise ShutdownError("the shard is closed")
 
     async def close(self, *, checkpoint: bool = True) -> None:
         """End of service; with a checkpoint, the next open replays nothing and proves all intact.
@@ -419,6 +430,7 @@ class MetaContext:
                 await asyncio.wait([self._checkpoint_task])
             self._wal.fail(ShutdownError("the shard is closed"))
             self._tree.close()
+            await self._wal.drained()
 
     def statistics(self) -> MetaStatistics:
         self._recount()
@@ -463,11 +475,13 @@ class MetaContext:
             self._checkpoint_again_at = 0
             if not self._wal.has_room and not self._closed:
                 self._start_checkpoint()  # the log filled up meanwhile
-        elif isinstance(error, DaosError):
+            return
+        self._checkpoint_again_at = self._wal.blocks_used + self._superblock.wal_count // 16
+        if isinstance(error, DaosError):
             log.warning("checkpoint failed shard=%s error=%s", self.uuid, error)
-            self._checkpoint_again_at = self._wal.blocks_used + self._superblock.wal_count // 16
             self._wal.refuse_room(error)
         else:
+            self._wal.refuse_room(DaosError(f"checkpoint failed: {error!r}", code=DER.MISC))
             raise error  # our bug: the loop's handler tells it
 
     def _check_tree(self) -> None:
@@ -519,7 +533,10 @@ class MetaContext:
             hold_blocks=checkpoint_blocks(self._pages, self.space.map_bytes_max),
         )
         try:
-            txn = self._tree.env.begin()
+            try:
+                txn = self._tree.env.begin()
+            except lmdb.Error as error:
+                raise NvmeIoError(f"live tree: {error}") from error
             try:
                 copy = self._config.start_copy(self._tree.env, txn)
                 try:
@@ -557,26 +574,8 @@ class MetaContext:
         except DaosError as error:
             self._wal.fail(error)
             raise
+        except asyncio.CancelledError:  # the loop ends; which superblock is in force is not known
+            self._wal.fail(ShutdownError("interrupted while a superblock was written"))
+            raise
         self._superblock = superblock
         self._wal.generation = superblock.generation
-
-
-class _Applier:
-    """Replays records into a fresh tree and the space map of its checkpoint."""
-
-    def __init__(self, tree: Tree, space_map: SpaceMap) -> None:
-        self._tree = tree
-        self._space_map = space_map
-
-    def apply(self, records: list[Record]) -> None:
-        try:
-            for pairs, writes, frees in records:
-                for extent in frees:
-                    self._space_map.remove(extent)
-                for extent, _ in writes:
-                    self._space_map.add(extent)
-                nbytes = sum(len(value) for _, value in pairs if value)
-                self._tree.put_all(dict(pairs), nbytes)
-        except InvalidError as error:
-            what = "log record against the space map"
-            raise CorruptError(what, offset=0, want="consistent", got=error.message) from error

@@ -9,6 +9,7 @@ from daos.base.errors import InvalidError
 from daos.bio.checkpoint import StartCopy, ThreadedCopy
 from daos.bio.device import BLOCK
 from daos.bio.layout import SUPERBLOCK_SLOTS
+from daos.bio.memory import class_of
 
 _MiB: Final = 1 << 20
 WAL_BYTES_MIN: Final = 4 * _MiB
@@ -53,6 +54,8 @@ class MetaConfig:
     def __post_init__(self) -> None:
         if self.wal_bytes < 0 or self.wal_bytes % BLOCK:
             raise InvalidError(f"wal_bytes {self.wal_bytes}: expected a multiple of {BLOCK}")
+        if self.memory_bytes < 1 or class_of(self.memory_bytes) != self.memory_bytes:
+            raise InvalidError(f"memory_bytes {self.memory_bytes}: expected whole MiB")
         if self.batch_sets < 1 or self.group_bytes < 1 or self.group_data_bytes < 1:
             raise InvalidError("batch_sets, group_bytes, group_data_bytes: at least 1 each")
         if not 10 <= self.checkpoint_percent <= 75:

@@ -36,7 +36,7 @@ from typing import Final
 import xxhash
 
 from daos.base.checksum import xxh3
-from daos.base.errors import CorruptError
+from daos.base.errors import CorruptError, InvalidError
 from daos.bio.device import BLOCK, BlockDevice, read
 from daos.bio.layout import (
     GROUP_HEADER_SIZE,
@@ -46,6 +46,8 @@ from daos.bio.layout import (
     Superblock,
     parse_records,
 )
+from daos.bio.space_map import SpaceMap
+from daos.bio.tree import Tree
 from daos.bio.wal import Ring, group_blocks_max
 
 _WINDOW_BLOCKS: Final = 256
@@ -61,6 +63,27 @@ class ReplayEnd:
     ring: Ring
     epoch: int
     debris: tuple[int, ...]  # blocks of the ring where a group that does not count may begin
+
+
+class Applier:
+    """Replays records into a fresh tree and the space map of its checkpoint."""
+
+    def __init__(self, tree: Tree, space_map: SpaceMap) -> None:
+        self._tree = tree
+        self._space_map = space_map
+
+    def apply(self, records: list[Record]) -> None:
+        try:
+            for pairs, writes, frees in records:
+                for extent in frees:
+                    self._space_map.remove(extent)
+                for extent, _ in writes:
+                    self._space_map.add(extent)
+                nbytes = sum(len(value) for _, value in pairs if value)
+                self._tree.put_all(dict(pairs), nbytes)
+        except InvalidError as error:
+            what = "log record against the space map"
+            raise CorruptError(what, offset=0, want="consistent", got=error.message) from error
 
 
 async def replay(device: BlockDevice, superblock: Superblock, apply: Apply) -> ReplayEnd:

@@ -174,8 +174,7 @@ class Space:
         if count < 1:
             raise InvalidError(f"reservation of {count} blocks")
         extent = self._find(count, hint)
-        if extent is None and self._aging:
-            self.reclaim(durable_lsn=self._durable_lsn, extents_max=len(self._aging))
+        while extent is None and self.reclaim(durable_lsn=self._durable_lsn):
             extent = self._find(count, hint)
         if extent is None:
             longest = self._counts[-1] if self._counts else 0

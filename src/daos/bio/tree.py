@@ -7,8 +7,10 @@ of them, and before a copy.
 Invariants:
     I1  a write set is in the tree as a whole or not at all. If LMDB fails a put, the batch is
         aborted, the other write sets are put again, and the caller of the failing one is told
-    I2  a failure to put sets again or to commit leaves the tree as it is, `failure` says why, and
-        nothing is put any more: the log still has what the tree may lack
+    I2  a failure to put sets again or to commit sets `failure`, and nothing is put any more: the
+        log still has what the tree may lack
+    I3  a tree that lacks a set it had taken answers nothing: every read raises. What was
+        acknowledged never reads as missing
 
 Not synced, not locked against other processes: the file is thrown away when the shard is opened.
 
@@ -35,11 +37,36 @@ WriteSet = Mapping[bytes, bytes | None]  # None deletes
 
 
 def clear_live(live_path: Path) -> Path:
-    """Throw the live tree away; returns where a copy of one may be put before it is opened."""
-    live_path.mkdir(parents=True, exist_ok=True)
-    for name in (LIVE_FILE, _LOCK_FILE):
-        (live_path / name).unlink(missing_ok=True)
+    """Throw the live tree away; returns where a copy of one may be put before it is opened.
+
+    Raises:     NvmeIoError   the file system does not let us
+    """
+    try:
+        live_path.mkdir(parents=True, exist_ok=True)
+        for name in (LIVE_FILE, _LOCK_FILE):
+            (live_path / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise NvmeIoError(f"live tree in {live_path}: {error}") from error
     return live_path / LIVE_FILE
+
+
+class _Lost:
+    """In place of a batch that lacks write sets it had taken: refuses to answer (I3)."""
+
+    def __init__(self, failure: NvmeIoError) -> None:
+        self._failure = failure
+
+    def get(self, key: bytes) -> bytes | None:
+        raise self._failure
+
+    def cursor(self) -> lmdb.Cursor[bytes]:
+        raise self._failure
+
+    def stat(self, db: None) -> dict[str, int]:
+        raise self._failure
+
+    def abort(self) -> None:
+        """There is nothing left to abort."""
 
 
 class Tree:
@@ -60,8 +87,13 @@ class Tree:
         self._batch_sets = batch_sets
         self._sets: list[WriteSet] = []
         self._bytes = 0
-        self._txn = self._begin()
         self.failure: NvmeIoError | None = None
+        self._txn: lmdb.Transaction[bytes] | _Lost
+        try:
+            self._txn = self._begin()
+        except lmdb.Error as error:
+            self.env.close()
+            raise NvmeIoError(f"live tree in {live_path}: {error}") from error
 
     def get(self, key: bytes) -> bytes | None:
         return self._txn.get(key)
@@ -86,10 +118,13 @@ class Tree:
         """
         if self.failure is not None:
             raise self.failure
+        txn = self._txn
+        assert not isinstance(txn, _Lost)
         try:
-            self._put(pairs)
+            self._put(txn, pairs)
         except lmdb.Error as error:
-            self._restart()
+            txn.abort()
+            self._put_again()
             raise _translated(error) from error
         self._sets.append(pairs)
         self._bytes += nbytes
@@ -98,15 +133,20 @@ class Tree:
 
     def commit_batch(self) -> None:
         """Let a read transaction see everything. If it fails, `failure` is set (I2)."""
+        txn = self._txn
+        if isinstance(txn, _Lost):
+            return
         try:
-            self._txn.commit()
+            txn.commit()
         except lmdb.Error as error:
             self.failure = NvmeIoError(f"live tree: {error}")
-            self._txn = self._begin()
-            self._restart()
+            self._put_again()
             return
         self._sets, self._bytes = [], 0
-        self._txn = self._begin()
+        try:
+            self._txn = self._begin()
+        except lmdb.Error as error:
+            self._lose(error)
 
     def close(self) -> None:
         self._txn.abort()
@@ -115,23 +155,27 @@ class Tree:
     def _begin(self) -> lmdb.Transaction[bytes]:
         return self.env.begin(write=True)
 
-    def _put(self, pairs: WriteSet) -> None:
-        put, delete = self._txn.put, self._txn.delete
+    def _put(self, txn: lmdb.Transaction[bytes], pairs: WriteSet) -> None:
+        put, delete = txn.put, txn.delete
         for key, value in pairs.items():
             if value is None:
                 delete(key)
             else:
                 put(key, value)
 
-    def _restart(self) -> None:
-        """Begin the batch again from the write sets it had taken."""
-        self._txn.abort()
-        self._txn = self._begin()
+    def _put_again(self) -> None:
+        """Begin the batch, which is aborted, again from the write sets it had taken."""
         try:
+            self._txn = txn = self._begin()
             for pairs in self._sets:
-                self._put(pairs)
+                self._put(txn, pairs)
         except lmdb.Error as error:
-            self.failure = NvmeIoError(f"live tree: {error}")
+            self._txn.abort()
+            self._lose(error)
+
+    def _lose(self, error: lmdb.Error) -> None:
+        self.failure = NvmeIoError(f"live tree: {error}")
+        self._txn = _Lost(self.failure)
 
 
 def _translated(error: lmdb.Error) -> DaosError:

@@ -20,8 +20,11 @@ Invariants:
     I4  blocks behind `tail` are needed by nobody: a durable superblock says that replay starts at
         or after `tail`
     I5  after a failed write or flush nothing is written any more
+    I6  a call-back that raises delays the others by a turn of the loop, and no more
+    I7  who waits for the group in flight is told when the device is through with its buffers, not
+        earlier, whatever failed
 
-Concurrency: everything runs in the loop of the shard's owner, nothing awaits except `drained`.
+Concurrency: everything runs in the loop of the shard's owner; nothing awaits except `drained`.
 
 Crash table (G = group in flight; earlier groups are durable):
     cut before the flush of G   any subset of G's blocks, data and log, is on the medium. Recovery
@@ -45,7 +48,14 @@ from typing import Final
 from uuid import UUID
 
 from daos.base.checksum import xxh3
-from daos.base.errors import AgainError, DaosError, InvalidError, RecordTooBigError
+from daos.base.errors import (
+    AgainError,
+    DaosError,
+    InvalidError,
+    NvmeIoError,
+    RecordTooBigError,
+    ShutdownError,
+)
 from daos.base.ids import Lsn
 from daos.bio.device import BLOCK, BlockDevice, Done, Write
 from daos.bio.layout import GROUP_HEADER_SIZE, GroupHeader, group_blocks
@@ -161,6 +171,7 @@ class Wal:
         self._open = _Group(lsn + 1)
         self._sealed: deque[_Group] = deque()
         self._in_flight: _Group | None = None
+        self._drained: list[asyncio.Future[None]] = []
         self._kick_due = False
         self._buffer = memoryview(mmap.mmap(-1, 16 * BLOCK))
         self._room_waiters: list[Done] = []
@@ -294,13 +305,12 @@ class Wal:
             return
         if lsn > self.lsn_last:
             raise InvalidError(f"group {lsn} has no transaction, the last is {self.lsn_last}")
-        if self._failure is not None:
-            done(self._failure)
-            return
-        if lsn == self._open.lsn:
-            self._open.waiters.append(done)
-        elif self._in_flight is not None and lsn == self._in_flight.lsn:
+        if self._in_flight is not None and lsn == self._in_flight.lsn:
             self._in_flight.waiters.append(done)
+        elif self._failure is not None and self._in_flight is None:
+            done(self._failure)
+        elif lsn == self._open.lsn:
+            self._open.waiters.append(done)
         else:
             self._sealed[lsn - self._sealed[0].lsn].waiters.append(done)
 
@@ -316,8 +326,7 @@ class Wal:
     def refuse_room(self, error: DaosError) -> None:
         """Room cannot be made for now: everyone who waits for it gets `error`."""
         waiters, self._room_waiters = self._room_waiters, []
-        for done in waiters:
-            done(error)
+        self._tell(deque(waiters), error)
 
     def trim(self, tail: int) -> None:
         """A durable superblock says that replay starts at position `tail`."""
@@ -326,20 +335,43 @@ class Wal:
         self._refused = False
         if self.has_room:
             waiters, self._room_waiters = self._room_waiters, []
-            for done in waiters:
-                done(None)
+            self._tell(deque(waiters), None)
 
     def fail(self, error: DaosError) -> None:
-        """Nothing more becomes durable: everyone who waits gets `error`, in order of LSN."""
+        """Nothing more becomes durable: everyone who waits gets `error`, in order of LSN.
+
+        But for the group in flight, whose outcome is told when it is known; then the others are.
+        """
         if self._failure is not None:
             return
         self._failure = error
-        groups = [*([self._in_flight] if self._in_flight else []), *self._sealed, self._open]
-        for group in groups:
-            waiters, group.waiters = group.waiters, []
-            for done in waiters:
-                done(error)
-        self.refuse_room(error)
+        if self._in_flight is None:
+            self._tell_failure(deque())
+
+    async def drained(self) -> None:
+        """Wait until nothing is in flight. A cancelled caller changes nothing."""
+        if self._in_flight is not None:
+            future: asyncio.Future[None] = self._loop.create_future()
+            self._drained.append(future)
+            await future
+
+    def _tell_failure(self, waiters: deque[Done]) -> None:
+        """Tell `waiters`, then all groups that will not be sent, then who waits for room."""
+        for group in (*self._sealed, self._open):
+            waiters += group.waiters
+            group.waiters = []
+        waiters += self._room_waiters
+        self._room_waiters = []
+        self._tell(waiters, self._failure)
+
+    def _tell(self, waiters: deque[Done], error: DaosError | None) -> None:
+        """Call everyone; behind one who raises, the others in the next turn (I6)."""
+        try:
+            while waiters:
+                waiters.popleft()(error)
+        finally:
+            if waiters:
+                self._loop.call_soon(self._tell, waiters, error)
 
     def statistics(self) -> WalStatistics:
         return WalStatistics(
@@ -360,12 +392,12 @@ class Wal:
         if self._in_flight is not None or self._failure is not None or not self._sealed:
             return
         group = self._sealed.popleft()
+        writes = [*group.writes, self._assemble(group)]
         self._in_flight = group
-        self._device.submit_write(
-            [*group.writes, self._assemble(group)],
-            flush=True,
-            done=partial(self._complete, group),
-        )
+        try:
+            self._device.submit_write(writes, flush=True, done=partial(self._complete, group))
+        except DaosError as error:  # the writes make no sense: a bug, but nobody waits for ever
+            self._complete(group, error)
 
     def _assemble(self, group: _Group) -> Write:
         """The group as one run. One buffer serves all, since one group is in flight (I1)."""
@@ -392,17 +424,35 @@ class Wal:
         return Write((self._first_block + header.block) * BLOCK, [run])
 
     def _complete(self, group: _Group, error: DaosError | None) -> None:
-        if error is not None:
-            self.fail(error)
-            return
         assert self._in_flight is group
         assert group.lsn == self.durable_lsn + 1
         self._in_flight = None
+        for future in self._drained:
+            if not future.done():
+                future.set_result(None)
+        self._drained = []
+        waiters = deque(group.waiters)
+        if error is not None:
+            self._failure = self._failure or _device_failure(error)
+            self._tell_failure(waiters)
+            return
         self.durable_lsn = Lsn(group.lsn)
         self._groups += 1
         self._data_total += group.data_bytes
-        if self._failure is None:
-            self._on_durable(group.lsn)
-            self._kick()  # before the call-backs: the device works while they run
-        for done in group.waiters:
-            done(None)
+        try:
+            if self._failure is None:
+                self._on_durable(group.lsn)
+                self._kick()  # before the call-backs: the device works while they run
+        finally:
+            try:
+                self._tell(waiters, None)
+            finally:
+                if self._failure is not None and self._in_flight is None:
+                    self._tell_failure(deque())
+
+
+def _device_failure(error: DaosError) -> DaosError:
+    """What became of a group is not known: never NoSpaceError, which says that nothing changed."""
+    if isinstance(error, NvmeIoError | ShutdownError):
+        return error
+    return NvmeIoError(f"log group not written: {error}")
