@@ -6,8 +6,8 @@
         async with client.pool("tank") as pool, pool.create_container("c1") as cont:
             kv = await cont.kv()
             await kv.put("key", b"value")
-            async for key in kv.scan():
-                print(key, await kv.get(key))
+            async for key, value in kv.items():
+                print(key, value)
 
 Classes, methods and arguments are those of `daos`, where these are blocking. What differs in form:
 
@@ -16,7 +16,7 @@ Classes, methods and arguments are those of `daos`, where these are blocking. Wh
     attrs, props                      await attrs.get(name), .set(name, value), .delete(name),
                                       .items(), .update({...})
     KeyValue                          await kv.get(key), .put, .remove(key), .contains(key),
-                                      .count(), .clear(); `async for` over .items()
+                                      .count(), .clear(); `async for` over it and .items()
     array.size                        `await array.size`
     array.open(), EventQueue          synchronous face only
 

@@ -5,8 +5,10 @@ Source: DAOS src/tests/suite/daos_pool.c, daos_container.c, daos_oid_alloc.c, da
 
 from __future__ import annotations
 
+import os
 import threading
 import uuid
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -416,6 +418,27 @@ class TestHandles:
         assert set(ends) <= {daos.DER.CANCELED, daos.DER.SHUTDOWN, daos.DER.NO_HDL}
         with system.connect() as again, again.pool("tank") as pool:
             pool.destroy_container("busy")
+
+    def test_in_a_forked_child(self, client: daos.Client, cont: daos.Container) -> None:
+        """The system's thread stayed in the parent: calls say so, closing is quiet."""
+        kv = cont.kv()
+        kv["a"] = b"1"
+        reader, writer = os.pipe()
+        with warnings.catch_warnings():  # from Python 3.12 on: threads and fork don't mix
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+        if pid == 0:
+            try:
+                with client, cont, pytest.raises(daos.NotSupportedError) as caught:
+                    kv["a"]
+                os.write(writer, str(caught.value).encode())
+            finally:
+                os._exit(0)
+        os.close(writer)
+        with open(reader, "rb") as told:
+            assert b"forked" in told.read()
+        assert os.waitpid(pid, 0)[1] == 0
+        assert kv["a"] == b"1"
 
     def test_timeouts(self, cont: daos.Container) -> None:
         kv = cont.kv()

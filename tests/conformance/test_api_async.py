@@ -84,6 +84,7 @@ def test_enumerations_are_async_iterators() -> None:
             await kv.put_many({f"{n:03}": b"%d" % n for n in range(300)})
             keys = [key async for key in kv.scan()]
             assert keys == [f"{n:03}" for n in range(300)]
+            assert [key async for key in kv] == keys
             assert [pair async for pair in kv.items("29")] == [
                 (f"{n}", b"%d" % n) for n in range(290, 300)
             ]

@@ -16,7 +16,7 @@ Source: DAOS src/client/array/dc_array.c; internals §5.13. Ours: holes are zero
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, overload
 
 from daos.base.errors import ExistsError, InvalidError, NotFoundError
 from daos.base.ids import U64_MAX, GroupIndex, ObjectType
@@ -25,7 +25,7 @@ from daos.client import chunks
 from daos.client.chunks import AKEY, METADATA_DKEY, Geometry, Piece
 from daos.client.execute import execute
 from daos.client.landing import RecordsLanding, ValueLanding
-from daos.client.memory import new_bytes, readable, writable
+from daos.client.memory import BufferLike, new_bytes, readable, writable
 from daos.client.objectio import RUNNING_MAX, ObjectIo, settle_epoch, settle_fetch
 from daos.client.session import Call, Handle
 from daos.client.shardlist import dkey_sources
@@ -34,8 +34,6 @@ from daos.client.values import check_count
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable
-
-    from typing_extensions import Buffer as BufferLike
 
 CHUNK_DEFAULT: Final = 1 << 20  # records
 
@@ -98,6 +96,16 @@ class Array(Handle):
                 batch.add(self._io.update(piece.dkey, (iod,), [payload], call=call))
             await execute(batch)
         return count
+
+    @overload
+    async def read(
+        self, offset: int, count: int, into: None = None, *, timeout: float | None = None
+    ) -> bytes: ...
+
+    @overload
+    async def read(
+        self, offset: int, count: int, into: BufferLike, *, timeout: float | None = None
+    ) -> int: ...
 
     async def read(
         self,

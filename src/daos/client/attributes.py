@@ -10,14 +10,11 @@ Source: DAOS src/include/daos_pool.h daos_pool_list_attr and the like; ours: one
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from daos.base.errors import KeyNotFoundError, NotFoundError
-from daos.client.memory import readable
+from daos.client.memory import BufferLike, readable
 from daos.client.session import Call, Handle
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer as BufferLike
 
 
 class Keeper(Protocol):

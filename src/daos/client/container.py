@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 from uuid import UUID
 
 import msgspec
@@ -133,6 +133,26 @@ class Container(Handle):
 
         return Opening(open)
 
+    @overload
+    def kv(
+        self,
+        oid: ObjectId | None = None,
+        oclass: str | int | None = None,
+        *,
+        text: Literal[False] = False,
+        timeout: float | None = None,
+    ) -> Opening[KeyValue[bytes]]: ...
+
+    @overload
+    def kv(
+        self,
+        oid: ObjectId | None = None,
+        oclass: str | int | None = None,
+        *,
+        text: Literal[True],
+        timeout: float | None = None,
+    ) -> Opening[KeyValue[str]]: ...
+
     def kv(
         self,
         oid: ObjectId | None = None,
@@ -140,18 +160,18 @@ class Container(Handle):
         *,
         text: bool = False,
         timeout: float | None = None,
-    ) -> Opening[KeyValue]:
+    ) -> Opening[Any]:
         """Open a flat key-value object; without an id a new one, see `kv.oid`.
 
         A new one has lexical keys, so that it can be scanned in order; `text`: keys are given out
         as str. Raises: InvalidError (the id is of another type)
         """
 
-        async def open() -> KeyValue:
+        async def open() -> KeyValue[Any]:  # of bytes, str or int: the overloads say
             new = oid
             if new is None:
                 new = await self.new_oid(ObjectType.KV_LEXICAL, oclass, timeout=timeout)
-            return self._kv(new, text=text)
+            return KeyValue(self, self._io(new), text=text)
 
         return Opening(open)
 
@@ -242,9 +262,6 @@ class Container(Handle):
         if mode not in ("r", "rw"):
             raise InvalidError(f'mode must be "r" or "rw", not {mode!r}')
         return Object(self, self._io(oid), writable=mode == "rw" and self._writable)
-
-    def _kv(self, oid: ObjectId, *, text: bool) -> KeyValue:
-        return KeyValue(self, self._io(oid), text=text)
 
     def _io(self, oid: ObjectId) -> ObjectIo:
         if self.closed:

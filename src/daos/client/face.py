@@ -15,16 +15,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, Self, TypeVar
+from typing import Concatenate, Generic, ParamSpec, Self, TypeVar
 
 from daos.base.errors import InvalidError, ShutdownError
 from daos.client import attributes
 from daos.client.listing import Listing
+from daos.client.memory import BufferLike
 from daos.client.portal import Portal
 from daos.client.session import Handle, Opening
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer as BufferLike
 
 P = ParamSpec("P")
 CoreT = TypeVar("CoreT", bound=Handle)

@@ -16,12 +16,10 @@ from __future__ import annotations
 
 import io
 import os
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from daos.base.errors import InvalidError
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer as BufferLike
+from daos.client.memory import BufferLike, readable
 
 MODES = frozenset({"rb", "r+b", "rb+", "wb", "w+b", "wb+", "ab", "a+b", "ab+"})
 
@@ -32,7 +30,7 @@ class ByteArray(Protocol):
     @property
     def size(self) -> int: ...
 
-    def read(self, offset: int, count: int, into: BufferLike | None = None, /) -> bytes | int: ...
+    def read(self, offset: int, count: int, into: BufferLike, /) -> int: ...
 
     def write(self, offset: int, data: BufferLike, /) -> int: ...
 
@@ -61,8 +59,7 @@ class ArrayFile(io.RawIOBase):
     def readinto(self, into: BufferLike) -> int:
         """Read at the position; 0 at the end."""
         self._check(self.readable(), "reading")
-        count = self._array.read(self._position, memoryview(into).nbytes, into)
-        assert isinstance(count, int)  # with `into` the number of bytes is given
+        count = self._array.read(self._position, readable(into).nbytes, into)
         self._position += count
         return count
 

@@ -10,7 +10,7 @@ Source: DAOS src/client/kv/dc_kv.c; internals §5.13. Ours: order across shards,
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar, cast, overload
 
 from daos.base.errors import InvalidError, KeyNotFoundError, NotFoundError, RecordTooBigError
 from daos.base.ids import GroupIndex, KeyKind
@@ -18,7 +18,7 @@ from daos.base.iod import Cond, Iod, IodType
 from daos.client.execute import execute
 from daos.client.landing import REQUEST_BYTES_MAX, ValueLanding
 from daos.client.listing import Listing
-from daos.client.memory import readable, writable
+from daos.client.memory import BufferLike, readable, writable
 from daos.client.objectio import RUNNING_MAX, ObjectIo, or_missing, settle_epoch, settle_fetch
 from daos.client.session import Handle
 from daos.client.shardlist import dkey_sources, key_anchor
@@ -26,13 +26,13 @@ from daos.client.task import Batch
 from daos.client.values import Key, encode_key
 from daos.object.core import check_key
 
-if TYPE_CHECKING:
-    from typing_extensions import Buffer as BufferLike
-
 KvKey: TypeAlias = str | bytes | int  # int: for integer-key types
 
 # A Mapping's key type is invariant: a dict[str, bytes] is no Mapping[str | bytes | int, bytes].
 KvKeyT = TypeVar("KvKeyT", bound=KvKey)
+# What listings give: bytes; str with `text`; int where keys are integers.
+GivenT = TypeVar("GivenT", bound=KvKey)
+DefaultT = TypeVar("DefaultT")
 
 AKEY: Final = b"0"
 
@@ -41,7 +41,7 @@ AKEY: Final = b"0"
 BATCH_KEYS: Final = 256
 
 
-class KeyValue(Handle):
+class KeyValue(Handle, Generic[GivenT]):
     """A flat key-value object. Its synchronous face is a MutableMapping as well.
 
     Keys are bytes, or str (UTF-8); listings give bytes, or str with `text`.
@@ -72,14 +72,24 @@ class KeyValue(Handle):
             request = self._io.update(self._key(key), iods, views, cond=cond, call=call)
             await settle_epoch(request)
 
+    @overload
+    async def get(
+        self, key: KvKey, default: None = None, *, cond: int = 0, timeout: float | None = None
+    ) -> bytes | None: ...
+
+    @overload
+    async def get(
+        self, key: KvKey, default: DefaultT, *, cond: int = 0, timeout: float | None = None
+    ) -> bytes | DefaultT: ...
+
     async def get(
         self,
         key: KvKey,
-        default: bytes | None = None,
+        default: DefaultT | None = None,
         *,
         cond: int = 0,
         timeout: float | None = None,
-    ) -> bytes | None:
+    ) -> bytes | DefaultT | None:
         """The value of `key`, or `default`. With cond KEY_GET a missing key is an error.
 
         Raises: KeyNotFoundError (cond), InvalidError (empty key), ChecksumError
@@ -192,7 +202,7 @@ class KeyValue(Handle):
         *,
         anchor: bytes = b"",
         timeout: float | None = None,
-    ) -> Listing[Key, KvKey]:
+    ) -> Listing[Key, GivenT]:
         """The keys that begin with `prefix`, from `start` on; in order unless they are hashed.
 
         Raises: InvalidError (no order to start in, a prefix of integers)
@@ -213,9 +223,13 @@ class KeyValue(Handle):
             timeout=timeout,
         )
 
+    def __aiter__(self) -> Listing[Key, GivenT]:
+        """All keys, as `scan`."""
+        return self.scan()
+
     async def items(
         self, prefix: KvKey = b"", start: KvKey = b"", *, timeout: float | None = None
-    ) -> AsyncGenerator[tuple[KvKey, bytes]]:
+    ) -> AsyncGenerator[tuple[GivenT, bytes]]:
         """Keys with their values, as `scan`; a page of values is fetched in parallel."""
         listing = self.scan(prefix, start, timeout=timeout)
         while await listing.turn():
@@ -237,7 +251,7 @@ class KeyValue(Handle):
                 batch.add(self._io.punch_shard(GroupIndex(group), call=call))
             await execute(batch)
 
-    async def _present(self, keys: Sequence[KvKey], timeout: float | None) -> dict[KvKey, bytes]:
+    async def _present(self, keys: Sequence[GivenT], timeout: float | None) -> dict[GivenT, bytes]:
         """What is there of some keys; those removed since they were listed are left out."""
         values = await self.get_many(keys, timeout=timeout)
         return {key: value for key, value in values.items() if value is not None}
@@ -249,10 +263,11 @@ class KeyValue(Handle):
         check_key(encoded, self._kind, "key")
         return encoded
 
-    def _given(self, key: Key) -> KvKey:
+    def _given(self, key: Key) -> GivenT:
+        given: KvKey = key
         if self.text and isinstance(key, bytes):
-            return key.decode("utf-8", "surrogateescape")
-        return key
+            given = key.decode("utf-8", "surrogateescape")
+        return cast("GivenT", given)  # as `text` and the object's type have it
 
     def __repr__(self) -> str:
         return f"<KeyValue {self.oid}>"

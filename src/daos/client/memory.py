@@ -18,12 +18,22 @@ from __future__ import annotations
 import ctypes
 import mmap
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
 from daos.base.errors import InvalidError, RecordTooBigError
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer as BufferLike
+    from typing_extensions import Buffer as _Buffer
+
+    class _Array(Protocol):
+        """Arrays of numpy: under Python 3.11 its stubs don't tell that they are buffers."""
+
+        @property
+        def __array_interface__(self) -> dict[str, Any]: ...  # numpy's own type for it
+
+    BufferLike: TypeAlias = _Buffer | _Array
+else:
+    BufferLike = object  # for type checkers only
 
 _ZEROS: Final = bytes(64 << 10)
 _READ_WRITE: Final = 0x200  # PyBUF_WRITE
@@ -84,7 +94,7 @@ def readable(data: BufferLike) -> memoryview:
     Raises: InvalidError  no buffer, not C-contiguous
     """
     try:
-        view = memoryview(data)
+        view = memoryview(cast("bytes", data))  # or any other buffer
     except (TypeError, ValueError) as error:
         raise InvalidError(
             f"expected bytes, an array or another buffer, got {type(data).__name__}"

@@ -17,7 +17,7 @@ Source: DAOS src/include/daos_obj.h, src/object/cli_obj.c; features §5.2
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final, overload
 
 import msgspec
 
@@ -32,7 +32,7 @@ from daos.client.landing import (
     ValueLanding,
 )
 from daos.client.listing import PAGE_ENTRIES, Fetch, Listing, Page
-from daos.client.memory import check_fits, new_bytes, readable, writable
+from daos.client.memory import BufferLike, check_fits, new_bytes, readable, writable
 from daos.client.objectio import RUNNING_MAX, ObjectIo, settle_epoch, settle_fetch
 from daos.client.session import Call, Handle
 from daos.client.shardlist import dkey_sources, key_anchor
@@ -40,6 +40,7 @@ from daos.client.task import Batch
 from daos.client.values import (
     Extent,
     Extents,
+    GivenKey,
     Key,
     KeyT,
     Range,
@@ -50,9 +51,6 @@ from daos.client.values import (
 )
 from daos.object.core import IODS_MAX
 from daos.placement.layout import Layout
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer as BufferLike
 
 _EXISTS: Final = Cond.DKEY_FETCH | Cond.AKEY_FETCH
 
@@ -87,6 +85,28 @@ class Object(Handle):
         view = readable(value)
         iod = Iod(self._akey(akey), IodType.SINGLE, view.nbytes)
         await self._update(dkey, (iod,), [view] if view.nbytes else [], cond, timeout)
+
+    @overload
+    async def fetch(
+        self,
+        dkey: Key,
+        akey: Key,
+        *,
+        into: None = None,
+        cond: int = 0,
+        timeout: float | None = None,
+    ) -> bytes | None: ...
+
+    @overload
+    async def fetch(
+        self,
+        dkey: Key,
+        akey: Key,
+        *,
+        into: BufferLike,
+        cond: int = 0,
+        timeout: float | None = None,
+    ) -> int | None: ...
 
     async def fetch(
         self,
@@ -152,6 +172,32 @@ class Object(Handle):
             with self._operation(timeout, write=True):
                 return
         await self._update(dkey, (iod,), views, cond, timeout)
+
+    @overload
+    async def read(
+        self,
+        dkey: Key,
+        akey: Key,
+        offset: int,
+        count: int,
+        *,
+        record_size: int = 1,
+        into: None = None,
+        timeout: float | None = None,
+    ) -> bytes: ...
+
+    @overload
+    async def read(
+        self,
+        dkey: Key,
+        akey: Key,
+        offset: int,
+        count: int,
+        *,
+        record_size: int = 1,
+        into: BufferLike,
+        timeout: float | None = None,
+    ) -> int: ...
 
     async def read(
         self,
@@ -302,7 +348,7 @@ class Object(Handle):
         *,
         anchor: bytes = b"",
         timeout: float | None = None,
-    ) -> Listing[Key, Key]:
+    ) -> Listing[Key, GivenKey]:
         """Every dkey; ascending where the type has an order. Resumes at `listing.anchor`.
 
         Raises: InvalidError (a prefix of integers, an anchor of another enumeration)
@@ -322,7 +368,7 @@ class Object(Handle):
 
     def akeys(
         self, dkey: Key, *, anchor: bytes = b"", timeout: float | None = None
-    ) -> Listing[Key, Key]:
+    ) -> Listing[Key, GivenKey]:
         """Every akey of one dkey; as dkeys."""
         key, kind = self._dkey(dkey), self._akey_kind
 
@@ -464,5 +510,5 @@ def _array_iod(akey: bytes, extents: Extents, *, cond: int = 0) -> tuple[Iod, li
     return Iod(akey, IodType.ARRAY, size, tuple(recxs), cond), views
 
 
-def _itself(key: Key) -> Key:
+def _itself(key: Key) -> GivenKey:
     return key

@@ -10,6 +10,7 @@ Source: ours
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, Literal, overload
 from uuid import UUID
 
 from daos.base.ids import Epoch, ObjectId
@@ -59,7 +60,33 @@ class Container(Face[container.Container]):
 
     query = blocking(container.Container.query)
     new_oid = blocking(container.Container.new_oid)
-    kv = opening(container.Container.kv, KeyValue)
+    if TYPE_CHECKING:  # overloads do not pass through a wrapper
+
+        @overload
+        def kv(
+            self,
+            oid: ObjectId | None = None,
+            oclass: str | int | None = None,
+            *,
+            text: Literal[False] = False,
+            timeout: float | None = None,
+        ) -> KeyValue[bytes]: ...
+
+        @overload
+        def kv(
+            self,
+            oid: ObjectId | None = None,
+            oclass: str | int | None = None,
+            *,
+            text: Literal[True],
+            timeout: float | None = None,
+        ) -> KeyValue[str]: ...
+
+        def kv(self, *args: Any, **kwargs: Any) -> Any: ...  # the overloads say
+
+    else:
+        kv = opening(container.Container.kv, KeyValue)
+
     array = opening(container.Container.array, Array)
     snapshot = blocking(container.Container.snapshot)
     snapshots = blocking(container.Container.snapshots)

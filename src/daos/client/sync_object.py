@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import ItemsView, Iterator, MutableMapping, ValuesView
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast, overload
 
 from daos.base.errors import AccessError, InvalidError
 from daos.base.ids import ObjectId
@@ -16,11 +16,10 @@ from daos.client import array, kv
 from daos.client import object as multi
 from daos.client.face import LeafFace, blocking, listing
 from daos.client.file import ArrayFile, open_file
-from daos.client.kv import KvKey
+from daos.client.kv import DefaultT, GivenT, KvKey
+from daos.client.memory import BufferLike
+from daos.client.values import Key
 from daos.placement.layout import Layout
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer as BufferLike
 
 
 class Object(LeafFace[multi.Object]):
@@ -32,10 +31,8 @@ class Object(LeafFace[multi.Object]):
         return self._core.oid
 
     update = blocking(multi.Object.update)
-    fetch = blocking(multi.Object.fetch)
     size = blocking(multi.Object.size)
     write = blocking(multi.Object.write)
-    read = blocking(multi.Object.read)
     update_many = blocking(multi.Object.update_many)
     fetch_many = blocking(multi.Object.fetch_many)
     punch = blocking(multi.Object.punch)
@@ -52,12 +49,70 @@ class Object(LeafFace[multi.Object]):
     max_record = blocking(multi.Object.max_record)
     min_record = blocking(multi.Object.min_record)
 
+    if TYPE_CHECKING:  # overloads do not pass through a wrapper
+
+        @overload
+        def fetch(
+            self,
+            dkey: Key,
+            akey: Key,
+            *,
+            into: None = None,
+            cond: int = 0,
+            timeout: float | None = None,
+        ) -> bytes | None: ...
+
+        @overload
+        def fetch(
+            self,
+            dkey: Key,
+            akey: Key,
+            *,
+            into: BufferLike,
+            cond: int = 0,
+            timeout: float | None = None,
+        ) -> int | None: ...
+
+        def fetch(self, *args: Any, **kwargs: Any) -> Any: ...  # the overloads say
+
+        @overload
+        def read(
+            self,
+            dkey: Key,
+            akey: Key,
+            offset: int,
+            count: int,
+            *,
+            record_size: int = 1,
+            into: None = None,
+            timeout: float | None = None,
+        ) -> bytes: ...
+
+        @overload
+        def read(
+            self,
+            dkey: Key,
+            akey: Key,
+            offset: int,
+            count: int,
+            *,
+            record_size: int = 1,
+            into: BufferLike,
+            timeout: float | None = None,
+        ) -> int: ...
+
+        def read(self, *args: Any, **kwargs: Any) -> Any: ...  # as above
+
+    else:
+        fetch = blocking(multi.Object.fetch)
+        read = blocking(multi.Object.read)
+
     def layout(self) -> Layout:
         """Redundancy groups and their shards: rank, target, state."""
         return self._core.layout()
 
 
-class KeyValue(LeafFace[kv.KeyValue], MutableMapping[KvKey, bytes]):
+class KeyValue(LeafFace[kv.KeyValue[GivenT]], MutableMapping[GivenT, bytes]):
     """A flat key-value object as a mapping from bytes, or str, to bytes.
 
     Keys are bytes, or str (UTF-8); iteration gives bytes, or str with `text`. `len()`, `==` and
@@ -83,16 +138,19 @@ class KeyValue(LeafFace[kv.KeyValue], MutableMapping[KvKey, bytes]):
     get_many = blocking(kv.KeyValue.get_many)
     scan = listing(kv.KeyValue.scan)
     count = blocking(kv.KeyValue.count)
-    if TYPE_CHECKING:  # a checker would take the types of MutableMapping for these two
+    if TYPE_CHECKING:  # a checker would take the types of MutableMapping for these
 
-        def get(  # type: ignore[override]  # narrower: a default is bytes or None
-            self,
-            key: KvKey,
-            default: bytes | None = None,
-            *,
-            cond: int = 0,
-            timeout: float | None = None,
+        @overload
+        def get(
+            self, key: KvKey, default: None = None, *, cond: int = 0, timeout: float | None = None
         ) -> bytes | None: ...
+
+        @overload
+        def get(
+            self, key: KvKey, default: DefaultT, *, cond: int = 0, timeout: float | None = None
+        ) -> bytes | DefaultT: ...
+
+        def get(self, *args: Any, **kwargs: Any) -> Any: ...  # the overloads say
 
         def clear(self, *, timeout: float | None = None) -> None: ...
 
@@ -115,7 +173,7 @@ class KeyValue(LeafFace[kv.KeyValue], MutableMapping[KvKey, bytes]):
         wanted = cast("KvKey", key)  # anything else is refused there
         return self._portal.call(self._core.contains, wanted)
 
-    def __iter__(self) -> Iterator[KvKey]:
+    def __iter__(self) -> Iterator[GivenT]:
         return iter(self.scan())
 
     def __len__(self) -> int:
@@ -126,7 +184,7 @@ class KeyValue(LeafFace[kv.KeyValue], MutableMapping[KvKey, bytes]):
 
     def items(
         self, prefix: KvKey = b"", start: KvKey = b"", *, timeout: float | None = None
-    ) -> ItemsView[KvKey, bytes]:
+    ) -> ItemsView[GivenT, bytes]:
         """Keys with their values, as `scan`; a page of values is fetched in parallel."""
         return _Items(self, prefix, start, timeout=timeout)
 
@@ -135,11 +193,11 @@ class KeyValue(LeafFace[kv.KeyValue], MutableMapping[KvKey, bytes]):
         return _Values(self)
 
 
-class _Items(ItemsView[KvKey, bytes]):
+class _Items(ItemsView[GivenT, bytes]):
     """Pairs, a page at a time."""
 
     def __init__(
-        self, mapping: KeyValue, prefix: KvKey, start: KvKey, *, timeout: float | None
+        self, mapping: KeyValue[GivenT], prefix: KvKey, start: KvKey, *, timeout: float | None
     ) -> None:
         super().__init__(mapping)
         self._face = mapping
@@ -147,7 +205,7 @@ class _Items(ItemsView[KvKey, bytes]):
         self._start = start
         self._timeout = timeout
 
-    def __iter__(self) -> Iterator[tuple[KvKey, bytes]]:
+    def __iter__(self) -> Iterator[tuple[GivenT, bytes]]:
         pages = self._face.scan(self._prefix, self._start, timeout=self._timeout)
         while keys := pages.page():
             for key, value in self._face.get_many(keys, timeout=self._timeout).items():
@@ -161,7 +219,7 @@ class _Items(ItemsView[KvKey, bytes]):
 class _Values(ValuesView[bytes]):
     """Values, a page at a time."""
 
-    def __init__(self, mapping: KeyValue) -> None:
+    def __init__(self, mapping: KeyValue[Any]) -> None:  # of whatever keys
         super().__init__(mapping)
         self._face = mapping
 
@@ -197,7 +255,23 @@ class Array(LeafFace[array.Array]):
 
     get_size = blocking(array.Array.get_size)
     write = blocking(array.Array.write)
-    read = blocking(array.Array.read)
+    if TYPE_CHECKING:
+
+        @overload
+        def read(
+            self, offset: int, count: int, into: None = None, *, timeout: float | None = None
+        ) -> bytes: ...
+
+        @overload
+        def read(
+            self, offset: int, count: int, into: BufferLike, *, timeout: float | None = None
+        ) -> int: ...
+
+        def read(self, *args: Any, **kwargs: Any) -> Any: ...  # the overloads say
+
+    else:
+        read = blocking(array.Array.read)
+
     resize = blocking(array.Array.resize)
     punch = blocking(array.Array.punch)
     destroy = blocking(array.Array.destroy)
