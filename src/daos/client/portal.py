@@ -5,8 +5,8 @@
       job into the queue, wake the loop ---> task made, run
       waits on the slot's lock          <--- result or error into the slot, lock released
 
-A slot is a lock that is used again and again: a hop costs about 20 µs, half of what a concurrent
-future costs. Several jobs queued in one turn wake the loop once.
+A slot is a lock that is used again and again: a hop costs 25 to 30 µs, most of it two switches of
+threads, against 30 to 40 µs with a concurrent future. Jobs queued in one turn wake the loop once.
 
 Invariants:
     H1  each job ends: with what the coroutine gave or raised, or, given up, with CanceledError
@@ -150,7 +150,7 @@ class Portal:
 
         Raises:  what the coroutine raises; CanceledError (closed meanwhile), ShutdownError,
                  NotSupportedError (in a forked child), InvalidError (from the loop's own thread)
-        Cost:    about 20 µs
+        Cost:    25 µs
         """
         self._check()
         slots = self._stock.slots
