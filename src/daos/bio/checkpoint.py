@@ -237,12 +237,70 @@ def checkpoint_blocks(tree_pages: int, map_bytes: int) -> int:
     return blocks + manifest_blocks(2 * (blocks // CHUNK_BLOCKS + 2))
 
 
+class ManifestRoom:
+    """A run of blocks put by for the next manifest, which lies in one piece.
+
+    Chunks find room wherever blocks are free, a manifest does not: where all that is free is single
+    blocks, a tree of some hundred pages could not be copied, and the log never be cut. So the run
+    is there before the tree grows to need it: one for a chunk a block, with room to grow.
+
+    Invariant:  once it `suits` so many blocks, a manifest of that many chunks finds room
+    """
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        self._run = Extent(0, 0)
+        self._given = False
+
+    def suits(self, blocks: int) -> bool:
+        """Whether a checkpoint of `blocks` will find room for its manifest, come what may."""
+        # One block is found wherever any is.
+        return self._given or manifest_blocks(blocks) <= max(1, self._run.count)
+
+    def grow(self, blocks: int) -> bool:
+        """Look for a run that suits; whether there is one."""
+        if self.suits(blocks):
+            return True
+        want = manifest_blocks(blocks)
+        for count in (2 * want, want):
+            if count <= min(self._space.blocks_longest, self._space.blocks_available):
+                run = self._space.reserve(count)
+                self._space.keep(run)
+                self._drop()
+                self._run = run
+                return True
+        return False
+
+    def give(self) -> None:
+        """A manifest is about to be reserved: here is the run, if there is no other."""
+        self._drop()
+        self._given = True
+
+    def settle(self) -> None:
+        """The manifest is in force, or given up; from here on `grow` looks for another run."""
+        self._given = False
+
+    def _drop(self) -> None:
+        if self._run.count:
+            self._space.drop(self._run)
+            self._run = Extent(0, 0)
+
+
 class CheckpointWriter:
     """Writes one checkpoint. Either `finish` succeeds, or `abandon` gives all blocks back."""
 
-    def __init__(self, device: BlockDevice, space: Space, hint: Hint, *, hold_blocks: int) -> None:
+    def __init__(
+        self,
+        device: BlockDevice,
+        space: Space,
+        hint: Hint,
+        *,
+        hold_blocks: int,
+        room: ManifestRoom | None = None,
+    ) -> None:
         """Raises: NoSpaceError if `hold_blocks`, what the checkpoint may take, cannot be held."""
         space.hold(hold_blocks)
+        self._room = room
         self._held = hold_blocks
         self._device = device
         self._space = space
@@ -278,6 +336,8 @@ class CheckpointWriter:
             chunks=tuple(self._chunks),
         )
         data = memoryview(manifest.emit())
+        if self._room is not None and len(data) > BLOCK:
+            self._room.give()
         extent = self._reserve(len(data) // BLOCK)
         if extent.count * BLOCK != len(data):
             raise NoSpaceError(f"no {len(data) // BLOCK} blocks in a row for a manifest")

@@ -54,6 +54,7 @@ from daos.base.ids import Epoch, Lsn
 from daos.bio.checkpoint import (
     Checkpoint,
     CheckpointWriter,
+    ManifestRoom,
     checkpoint_blocks,
     load_checkpoint,
 )
@@ -123,6 +124,7 @@ class MetaContext:
         self._tree = tree
         self._checkpoint = checkpoint
         self._checkpoint_hint = Hint()
+        self._manifest_room = ManifestRoom(space)
         self._checkpoint_task: asyncio.Task[None] | None = None
         self._checkpoint_lsn = -1  # boundary of the one that runs; -1: none runs
         self._checkpoint_again_at = 0  # blocks used; after a failure, the next try waits for more
@@ -147,6 +149,7 @@ class MetaContext:
             on_durable=self._on_durable,
         )
         self._checkpoint_at = ring_count * config.checkpoint_percent // 100
+        self._manifest_room.grow(self._checkpoint_need(0))  # before anybody takes it
 
     @staticmethod
     async def format(device: BlockDevice, *, uuid: UUID, config: MetaConfig) -> None:
@@ -262,6 +265,9 @@ class MetaContext:
             self._recount()
         if not self._fits(pages, data_blocks):
             self._recount()
+            room = self._manifest_room
+            while not room.grow(self._checkpoint_need(pages)) and self._reclaim():
+                pass
             while not self._fits(pages, data_blocks) and self._reclaim():
                 pass
             if not self._fits(pages, data_blocks):
@@ -269,7 +275,8 @@ class MetaContext:
                     self._wal.seal(empty=True)  # what was freed last is there for the next try
                 raise NoSpaceError(
                     f"{data_blocks} blocks and {pages} tree pages wanted, "
-                    f"{self._blocks_left(0)} blocks left beside the next checkpoint"
+                    f"{self._blocks_left(self._checkpoint_need(0))} blocks left beside the next "
+                    "checkpoint"
                 )
         self.space.hold(data_blocks)
         self._pages_held += pages
@@ -290,11 +297,17 @@ class MetaContext:
         self._pages, self._pages_since = self._tree.pages(), 0
 
     def _fits(self, pages: int, data_blocks: int) -> bool:
-        return data_blocks <= min(self._blocks_left(pages), self.space.blocks_available)
+        need = self._checkpoint_need(pages)
+        if not self._manifest_room.suits(need):
+            return False
+        return data_blocks <= min(self._blocks_left(need), self.space.blocks_available)
 
-    def _blocks_left(self, pages: int) -> int:
+    def _checkpoint_need(self, pages: int) -> int:
+        """Blocks of the next checkpoint, with `pages` more than there may be by now."""
         pages += self._pages + self._pages_since + self._pages_held
-        need = checkpoint_blocks(pages + pages // 16, self.space.map_bytes_max)
+        return checkpoint_blocks(pages + pages // 16, self.space.map_bytes_max)
+
+    def _blocks_left(self, need: int) -> int:
         left = self.space.blocks_available - need
         if self._checkpoint_lsn >= 0:
             # What the one that runs will take is held; then the one before it goes away.
@@ -439,7 +452,7 @@ class MetaContext:
             space=self.space.statistics(),
             tree_entries=self._tree.entries(),
             tree_pages=self._pages,
-            blocks_left=max(0, self._blocks_left(0)),
+            blocks_left=max(0, self._blocks_left(self._checkpoint_need(0))),
             checkpoints=self._checkpoints,
             checkpoints_failed=self._checkpoints_failed,
             durable_lsn=self.durable_lsn,
@@ -511,12 +524,15 @@ class MetaContext:
         except BaseException:
             self._checkpoints_failed += 1
             raise
+        else:
+            old, self._checkpoint = self._checkpoint, fresh
+            if old is not fresh:
+                for extent in old.extents:
+                    self.space.drop(extent)
         finally:
             self._checkpoint_lsn = -1
-        old, self._checkpoint = self._checkpoint, fresh
-        if old is not fresh:
-            for extent in old.extents:
-                self.space.drop(extent)
+            self._manifest_room.settle()
+            self._manifest_room.grow(self._checkpoint_need(0))  # before anybody takes it
         self._checkpoints += 1
         wal.trim(position)
 
@@ -531,6 +547,7 @@ class MetaContext:
             self.space,
             self._checkpoint_hint,
             hold_blocks=checkpoint_blocks(self._pages, self.space.map_bytes_max),
+            room=self._manifest_room,
         )
         try:
             try:

@@ -256,6 +256,59 @@ def test_holds_keep_room_for_the_next_checkpoint(tmp_path: Path) -> None:
     run(story())
 
 
+@pytest.mark.parametrize("restart", [False, True])
+def test_single_free_blocks_take_a_checkpoint(tmp_path: Path, restart: bool) -> None:
+    """Thousands of blocks free, no two in a row: the log is cut all the same, and space used up."""
+
+    async def story() -> None:
+        config = MetaConfig(wal_bytes=256 * BLOCK, start_copy=InlineCopy)
+        meta = await opened(tmp_path, config=config, device=MemoryDevice(4096 * BLOCK))
+        where: dict[bytes, Extent] = {}
+        fragments = 0
+
+        async def fill() -> None:
+            while True:
+                try:
+                    hold = meta.hold(tree_bytes=700, data_blocks=1)
+                except NoSpaceError:
+                    return
+                key = b"%08d" % (len(where) + meta.lsn_next * 10_000)
+                extent = where[key] = meta.space.reserve(1)
+                data = memoryview(bytes(BLOCK))
+                tx = meta.begin()
+                tx.put(key, bytes(600))
+                tx.write(extent, [data], checksum_of([data]))
+                tx.commit()
+                meta.release(hold)
+                if not meta.log_has_room:
+                    await meta.checkpoint()
+
+        await fill()
+        for parity in (0, 1, 1):
+            for key in sorted(where, key=lambda key: where[key].block)[parity::2]:
+                tx = meta.begin()
+                tx.delete(key)
+                tx.free(where.pop(key))
+                tx.commit()
+                if not meta.log_has_room:
+                    await meta.checkpoint()
+            await meta.durable(put(meta, turn="1"))
+            fragments = max(fragments, meta.space.statistics().fragments_free)
+            if restart:
+                await meta.checkpoint()
+                await meta.close(checkpoint=False)
+                meta = await MetaContext.open(meta.device, config=config, live_path=tmp_path)
+            await fill()
+            await meta.checkpoint()
+            meta.space.check()
+        assert meta.statistics().checkpoints_failed == 0
+        assert meta.statistics().tree_pages > 300
+        assert fragments > 500
+        await meta.close()
+
+    run(story())
+
+
 def test_released_holds_do_not_count_for_ever(tmp_path: Path) -> None:
     async def story() -> None:
         meta = await opened(tmp_path)
