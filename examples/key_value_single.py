@@ -34,12 +34,16 @@ def key_value_single(container: daos.Container) -> None:
             assert dict(zip(akeys, values, strict=True)) == PLANETS[name]
         print("read them back: equal")
 
-        print("radius of saturn:", planets.fetch(b"saturn", b"radius").decode())
+        radius = planets.fetch(b"saturn", b"radius")
+        assert radius is not None  # it would be None where nothing is
+        print("radius of saturn:", radius.decode())
         print("bytes of that value:", planets.size(b"saturn", b"radius"))
-        print("note on mercury:", planets.fetch(b"mercury", b"note"))  # None: nothing is there
+        print("note on mercury:", planets.fetch(b"mercury", b"note"))
 
         planets.update(b"saturn", b"moons", b"274")  # the newest count
-        print("moons of saturn:", planets.fetch(b"saturn", b"moons").decode())
+        moons = planets.fetch(b"saturn", b"moons")
+        assert moons is not None
+        print("moons of saturn:", moons.decode())
 
         # Conditions are checked where the data is, in the same step that writes.
         try:

@@ -85,12 +85,15 @@ class Hlc:
     def observe(self, remote: Epoch) -> Epoch:
         """A new epoch, later than `remote` as well. Call it with every epoch a message carries.
 
+        What this clock has itself given out, or recovered, is never too far ahead: a host whose
+        clock was set back goes on talking to itself.
+
         Raises:     HlcSyncError   `remote` is ahead by more than epsilon; nothing changed
         Source:     DAOS src/cart/crt_hlc.c d_hlc_get_msg
         """
         physical = self._physical()
         ahead = (remote & ~LOGICAL_MASK) - physical
-        if ahead > self._epsilon:
+        if ahead > self._epsilon and remote > self._last:
             raise HlcSyncError(
                 f"epoch {remote:#x} is {ahead // UNITS_PER_NS} ns ahead of this host, "
                 f"more than the {self._epsilon // UNITS_PER_NS} ns tolerated"

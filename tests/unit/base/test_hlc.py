@@ -180,3 +180,24 @@ def test_time_round_trip(unix_ns: int) -> None:
 def test_time_outside_the_range(unix_ns: int) -> None:
     with pytest.raises(InvalidError, match="2021 to 2057"):
         epoch_from_unix_ns(unix_ns)
+
+
+def test_a_clock_set_back_keeps_talking_to_itself() -> None:
+    """After recovery the clock may stand above the host's: what it gave out comes back to it."""
+
+    class Host:
+        def now_ns(self) -> int:
+            return 1_700_000_000_000_000_000
+
+        def monotonic_ns(self) -> int:
+            return 0
+
+    hlc = Hlc(Host())
+    hour_ahead = Epoch(hlc.now() + 3600 * 10**9 * 16)
+    with pytest.raises(HlcSyncError):
+        hlc.observe(hour_ahead)
+    hlc.raise_to(hour_ahead)
+    ours = hlc.now()
+    assert hlc.observe(ours) > ours
+    with pytest.raises(HlcSyncError):
+        hlc.observe(Epoch(hour_ahead + 10**9 * 16))
