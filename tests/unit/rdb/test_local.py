@@ -195,7 +195,6 @@ def test_transactions_of_one_turn_share_a_flush() -> None:
     run(test, device)
 
 
-@pytest.mark.expects_warning("checkpoint failed")
 def test_a_failed_flush_is_told_to_everyone_and_for_good() -> None:
     device = FaultyDevice(MemoryDevice(64 * MIB), random.Random(1))
 
