@@ -276,9 +276,12 @@ class ManifestRoom:
         self._drop()
         self._given = True
 
-    def settle(self) -> None:
-        """The manifest is in force, or given up; from here on `grow` looks for another run."""
+    def settle(self, blocks: int) -> None:
+        """The manifest is in force, or given up: put by what the next one of `blocks` may need."""
         self._given = False
+        if self._run.count > 4 * manifest_blocks(blocks):
+            self._drop()
+        self.grow(blocks)
 
     def _drop(self) -> None:
         if self._run.count:

@@ -149,7 +149,7 @@ class MetaContext:
             on_durable=self._on_durable,
         )
         self._checkpoint_at = ring_count * config.checkpoint_percent // 100
-        self._manifest_room.grow(self._checkpoint_need(0))  # before anybody takes it
+        self._manifest_room.settle(self._checkpoint_need(0))
 
     @staticmethod
     async def format(device: BlockDevice, *, uuid: UUID, config: MetaConfig) -> None:
@@ -531,8 +531,7 @@ class MetaContext:
                     self.space.drop(extent)
         finally:
             self._checkpoint_lsn = -1
-            self._manifest_room.settle()
-            self._manifest_room.grow(self._checkpoint_need(0))  # before anybody takes it
+            self._manifest_room.settle(self._checkpoint_need(0))  # before anybody takes it
         self._checkpoints += 1
         wal.trim(position)
 
