@@ -186,7 +186,7 @@ class Recorder:
     async def client(self, rng: random.Random, calls: int) -> None:
         mix = (self.write, self.punch, self.read, self.read_all, self.list, self.snapshot)
         for _ in range(calls):
-            call = rng.choices(mix, (30, 10, 12, 8, 10, 1))[0]
+            call = rng.choices(mix, (30, 10, 12, 8, 10, 3))[0]
             for _ in range(rng.choice((0, 0, 1, 3))):
                 await asyncio.sleep(0)
             self.clock.now += rng.choice((0, 1000, 50_000))
@@ -321,16 +321,17 @@ class Recorder:
             return
         self.recording.seen.append(Seen(len(self.recording.journal), asked, told))
 
-    def _epoch(self, rng: random.Random) -> int:
+    def _epoch(self, rng: random.Random) -> Epoch:
         """Mostly now, sometimes some way back."""
         if rng.random() < 0.7 or not self.recording.commits:
             return self.hlc.now()
         op = rng.choice(self.recording.commits[-20:]).op
-        return self.hlc.now() if op is None else op.epoch
+        return self.hlc.now() if op is None else Epoch(op.epoch)
 
     async def snapshot(self, rng: random.Random, container: VosContainer) -> None:
         await self.room()
-        epoch = self.hlc.now()
+        # Sometimes one that the shard is past already, with writes that are not durable yet.
+        epoch = rng.choice((self.hlc.now(), self._epoch(rng), container.modification_bound))
         lsn = container.raise_bound(epoch)
         await self.meta.durable(lsn)
         self.recording.bounds.append(Bound(len(self.recording.journal), container.uuid, epoch))
