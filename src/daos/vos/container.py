@@ -189,16 +189,15 @@ class VosContainer(ContainerState):
         return _query.query_key(self, _iterate.Where(oid, dkey, akey), flags, epoch)
 
     def raise_bound(self, epoch: Epoch) -> Lsn:
-        """Refuse writes at or below `epoch` from now on, also after a restart.
+        """Refuse writes at or below `epoch` from now on; once durable, also after a restart.
 
-        Returns the LSN to wait for, 0 when the tree knew already.
+        Returns the LSN to wait for.
         """
         self.check_alive()
-        if epoch <= self.modification_bound:
-            return Lsn(0)
-        self.modification_bound = epoch
+        self.modification_bound = max(self.modification_bound, epoch)
         if epoch <= self.meta.epoch_highest:
-            return Lsn(0)
+            return self.meta.lsn_last  # whoever raised that may not be durable yet
+        # The bound may be above it already, by a clock that the next run need not have.
         edit = Edit(self.meta, self.root)
         edit.tx.put(keys.ROOT_KEY, self.root.record.emit())  # a transaction puts something
         return edit.commit(epoch)

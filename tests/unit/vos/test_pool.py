@@ -6,7 +6,8 @@ import pytest
 
 from daos.base.errors import CorruptError, ExistsError, InvalidError, NotFoundError
 from daos.base.hlc import Hlc
-from daos.base.ids import ContainerUuid
+from daos.base.ids import ContainerUuid, Epoch
+from daos.base.iod import Iod, IodType
 from daos.testing.shard import POOL, MemoryShard, StoppedClock, on_shard, unit
 from daos.vos import keys
 from daos.vos.container import VosContainer
@@ -46,15 +47,30 @@ async def test_the_clock_never_goes_back(shard: MemoryShard, c: VosContainer) ->
 
 @on_shard
 async def test_raised_bounds_survive(shard: MemoryShard, c: VosContainer) -> None:
-    assert c.raise_bound(c.modification_bound) == 0
-    lsn = c.raise_bound(type(c.modification_bound)(500))
-    assert lsn > 0
+    lsn = c.raise_bound(Epoch(500))
+    assert lsn > shard.meta.durable_lsn
+    assert c.raise_bound(Epoch(400)) == lsn  # what it stands on is not durable yet
     await shard.meta.durable(lsn)
-    await shard.put(c, unit(1), b"d", {b"a": b"x"}, epoch=900)
-    assert c.raise_bound(type(c.modification_bound)(600)) == 0
+    update = c.update_begin(unit(1), b"d", [Iod(b"a", IodType.SINGLE, 1)])
+    lsn = c.update_end(update, Epoch(900))
+    assert c.raise_bound(Epoch(600)) == lsn
     assert c.modification_bound == 600
+    await shard.meta.durable(lsn)
     await shard.reopen()
     assert shard.container().modification_bound >= 900
+
+
+@on_shard
+async def test_a_bound_that_only_the_clock_knew(shard: MemoryShard, c: VosContainer) -> None:
+    """The bound of an open is what the clock said; the clock of the next run may say less."""
+    bound = c.modification_bound
+    assert shard.meta.epoch_highest < bound
+    lsn = c.raise_bound(bound)
+    await shard.meta.durable(lsn)
+    assert c.modification_bound == bound
+    assert shard.meta.epoch_highest == bound
+    await shard.reopen()
+    assert shard.meta.epoch_highest == bound
 
 
 @on_shard
