@@ -3,8 +3,9 @@
     directory --lock--> Lock          one process at a time, by flock: gone when the process is
               --devices/, live/--> System, in the loop of a Portal's thread
 
-The thread starts at the first call. `close` ends the system; leaving the `with` block does. A
-process that forks keeps its system; the child's handles refuse to work.
+`close` ends the system; leaving the `with` block does. A process that forks keeps its system: the
+child's handles refuse to work, and nothing that the child does on its way out touches the parent's
+directory.
 
 Source: ours. SQLite's manners: a path is all it takes.
 """
@@ -20,12 +21,20 @@ import random
 import shutil
 import tempfile
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from daos.base.clock import SystemClock
-from daos.base.errors import BusyError, InvalidError, NoSpaceError, ShutdownError
+from daos.base.errors import (
+    AccessError,
+    BusyError,
+    InvalidError,
+    NoSpaceError,
+    ShutdownError,
+)
 from daos.bio.file_directory import FileDirectory
 from daos.client.admin import Admin as AsyncAdmin
 from daos.client.client import Client as AsyncClient
@@ -41,11 +50,13 @@ _LIVE: Final = "live"
 class Lock:
     """The right to use a directory, held until `release` or the end of the process.
 
-    Raises: BusyError  another process, or another system of this one, holds it
+    Raises: BusyError    another process, or another system of this one, holds it
+            AccessError  the directory can't be written to
     """
 
     def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        with _told_by(path):
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -54,8 +65,7 @@ class Lock:
             raise BusyError(
                 f"{path.parent} is in use by process {holder}; close it there first"
             ) from None
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode("ascii"), 0)
+        os.pwrite(self._fd, f"{os.getpid():<31}\n".encode("ascii"), 0)
         # A forked child shares the lock as long as it has the descriptor: it must not keep the
         # directory locked when we are gone.
         reference = weakref.ref(self)
@@ -83,9 +93,7 @@ class LocalSystem:
         self._system: System | None = None
         self._admin: Admin | None = None
         self._lock: Lock | None = Lock(root / _LOCK)
-        self._remove = (
-            weakref.finalize(self, shutil.rmtree, root, ignore_errors=True) if temporary else None
-        )
+        self._remove = _remove_at_end(self, root) if temporary else None
         try:
             portal = self._portal = Portal(name="daos-local")
             self._system = portal.call(self._start)
@@ -109,14 +117,17 @@ class LocalSystem:
     def close(self) -> None:
         """End every call, write checkpoints, release the directory. Idempotent.
 
-        Calls in flight in other threads finish or raise CanceledError, within a second.
+        Calls in flight in other threads finish or raise CanceledError, within a second. In a forked
+        child nothing is done: the system is the parent's.
+
+        Raises: NvmeIoError, NoSpaceError  as `System.stop`; all is closed
         """
         portal, self._portal = self._portal, None
         system, self._system = self._system, None
         try:
             if portal is not None:
                 try:
-                    if system is not None:
+                    if system is not None and not portal.forked:
                         portal.call(system.stop)
                 finally:
                     portal.close()
@@ -157,7 +168,7 @@ class AsyncLocalSystem:
     def __init__(self, root: Path, config: SystemConfig, *, temporary: bool) -> None:
         self.path = root
         self._config = config
-        self._temporary = temporary
+        self._remove = _remove_at_end(self, root) if temporary else None
         self._lock: Lock | None = None
         self._system: System | None = None
 
@@ -180,8 +191,8 @@ class AsyncLocalSystem:
             lock, self._lock = self._lock, None
             if lock is not None:
                 lock.release()
-                if self._temporary:
-                    shutil.rmtree(self.path, ignore_errors=True)
+                if self._remove is not None:
+                    self._remove()
 
     async def __aenter__(self) -> Self:
         self._lock = Lock(self.path / _LOCK)
@@ -209,9 +220,10 @@ class AsyncLocalSystem:
 async def start_in(root: Path, config: SystemConfig) -> System:
     """Start a system over the files below `root`, in the running loop. The caller has the lock."""
     devices, live = root / _DEVICES, root / _LIVE
-    devices.mkdir(exist_ok=True)
-    shutil.rmtree(live, ignore_errors=True)
-    live.mkdir()
+    with _told_by(root):
+        devices.mkdir(exist_ok=True)
+        shutil.rmtree(live, ignore_errors=True)
+        live.mkdir()
     return await System.start(
         config,
         directory=FileDirectory(devices),
@@ -234,6 +246,7 @@ def local(
     Units:      timeout in seconds, for calls that name none
     Raises:     BusyError         another process has it open; the text names its pid
                 InvalidError      `path` is no directory; another number of targets than it has
+                AccessError       the directory can't be made or written to
                 CorruptError      what is stored there fails its checksums; nothing was changed
                 NoSpaceError      the disk is full
     """
@@ -260,13 +273,33 @@ def prepare(path: str | os.PathLike[str] | None) -> Path:
     root = Path(path).absolute()
     if root.exists() and not root.is_dir():
         raise InvalidError(f"{root} is not a directory; a local system keeps its files in one")
-    try:
+    with _told_by(root):
         root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise NoSpaceError(f"no space to make {root}") from error
-        raise InvalidError(f"can't make {root}: {error.strerror}") from error
     return root
+
+
+@contextmanager
+def _told_by(path: Path) -> Iterator[None]:
+    """What the file system refuses, in our words."""
+    try:
+        yield
+    except OSError as error:
+        text = f"can't use {path}: {error.strerror}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpaceError(text) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise AccessError(text) from error
+        raise InvalidError(text) from error
+
+
+def _remove_at_end(system: object, root: Path) -> weakref.finalize[[int, Path], object]:
+    """What removes a temporary directory: called, forgotten, or at the end of this process."""
+    return weakref.finalize(system, _remove_tree, os.getpid(), root)
+
+
+def _remove_tree(pid: int, root: Path) -> None:
+    if os.getpid() == pid:  # not in a forked child: the parent goes on using it
+        shutil.rmtree(root, ignore_errors=True)
 
 
 def make_config(*, targets: int | None, timeout: float) -> SystemConfig:

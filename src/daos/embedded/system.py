@@ -120,7 +120,7 @@ class System:
         self._admin: Admin | None = None
         # Everybody who may still have calls on the way: a stopped system answers nobody.
         self._clients: list[Admin | Client] = []
-        self._stopped = False
+        self._stopping: asyncio.Task[None] | None = None
 
     @classmethod
     async def start(
@@ -148,8 +148,8 @@ class System:
     @property
     def admin(self) -> Admin:
         """The administrator's calls: making and removing pools."""
+        self._check_running()
         if self._admin is None or self._admin.closed:
-            self._check_running()
             self._admin = Admin(
                 self._client_context(),
                 clock=self._clock,
@@ -184,21 +184,23 @@ class System:
 
         Raises: NvmeIoError, NoSpaceError  a shard took no checkpoint; nothing acknowledged is lost
         """
-        self._stopped = True
-        clients, self._clients = self._clients, []
-        contexts, self._contexts = self._contexts, []
-        targets, self._targets = self._targets, []
-        pools, self._pools = self._pools, None
+        if self._stopping is None:
+            self._stopping = self._loop.create_task(self._stop(checkpoint=checkpoint))
+        elif self._stopping.done():
+            return
+        await asyncio.shield(self._stopping)  # a cancelled caller leaves nothing half closed
+
+    async def _stop(self, *, checkpoint: bool) -> None:
         async with AsyncExitStack() as stack:  # from the last to the first
             stack.push_async_callback(self._directory.close)
             stack.push_async_callback(self._storage.close_all, checkpoint=checkpoint)
-            if pools is not None:
-                stack.callback(pools.close)
-            for target in targets:
+            if self._pools is not None:
+                stack.callback(self._pools.close)
+            for target in self._targets:
                 stack.push_async_callback(target.close, checkpoint=checkpoint)
             # Together, clients first: they hear CanceledError before a connection can break.
-            callers = [client.context for client in clients]
-            await asyncio.gather(*(context.close() for context in [*callers, *contexts]))
+            contexts = [*(client.context for client in self._clients), *self._contexts]
+            await asyncio.gather(*(context.close() for context in contexts))
 
     async def _start(self) -> None:
         rdb = LocalRdb(await self._open_mgmt(), self._clock)
@@ -301,7 +303,7 @@ class System:
         )
 
     def _check_running(self) -> None:
-        if self._stopped:
+        if self._stopping is not None:
             raise ShutdownError("the system has been stopped")
 
     def _new_xstream(self, tag: Tag, context: Context) -> Xstream:
