@@ -105,7 +105,7 @@ class LocalSystem:
     def admin(self) -> Admin:
         """The administrator's calls: making and removing pools."""
         portal, system = self._running()
-        if self._admin is None:
+        if self._admin is None or self._admin.closed:
             self._admin = Admin(portal.call(_admin_of, system), portal)
         return self._admin
 

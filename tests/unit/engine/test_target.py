@@ -1,0 +1,194 @@
+"""A target: shards, handles, garbage; over a system in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+import pytest
+
+from daos.base.checksum import ChecksumType
+from daos.base.errors import (
+    AccessError,
+    CorruptError,
+    NotFoundError,
+    ShutdownError,
+    StaleHandleError,
+)
+from daos.base.ids import ContainerUuid, Epoch, HandleUuid, PoolUuid
+from daos.engine.target import Target
+from tests.unit.embedded.cluster import MIB, Cluster, oid_of, on_cluster
+
+POOL = PoolUuid(UUID(int=1))
+CONTAINER = ContainerUuid(UUID(int=2))
+HANDLE = HandleUuid(UUID(int=3))
+
+
+async def open_handle(target: Target, *, writable: bool = True, bound: int = 0) -> None:
+    await target.open_handle(
+        POOL,
+        CONTAINER,
+        handle=HANDLE,
+        bound=Epoch(bound),
+        writable=writable,
+        checksum_type=ChecksumType.OFF,
+        checksum_chunk=32 << 10,
+    )
+
+
+@on_cluster
+async def test_a_shard(cluster: Cluster) -> None:
+    target = cluster.targets[0]
+    with pytest.raises(NotFoundError, match="target 0 has no shard"):
+        target.shard(POOL)
+    with pytest.raises(NotFoundError):
+        await target.open_shard(POOL)
+    await target.create_shard(POOL, size_bytes=16 * MIB)
+    shard = target.shard(POOL)
+    await target.open_shard(POOL)
+    assert target.shard(POOL) is shard
+    await asyncio.gather(target.destroy_shard(POOL), target.destroy_shard(POOL))
+    assert cluster.directory.names() == ["mgmt"]
+
+
+@on_cluster
+async def test_creating_and_destroying_at_the_same_time_take_turns(cluster: Cluster) -> None:
+    target = cluster.targets[0]
+    create = asyncio.ensure_future(target.create_shard(POOL, size_bytes=16 * MIB))
+    await asyncio.sleep(0)
+    await target.destroy_shard(POOL)
+    await create
+    assert cluster.directory.names() == ["mgmt"]
+    with pytest.raises(NotFoundError):
+        target.shard(POOL)
+
+
+@on_cluster
+async def test_handles_die_with_their_container_and_shard(cluster: Cluster) -> None:
+    """G1: a handle names a container of an open shard."""
+    target = cluster.targets[0]
+    await target.create_shard(POOL, size_bytes=16 * MIB)
+    await open_handle(target)
+    assert target.handle(HANDLE.bytes, write=True).writable
+    await target.destroy_container(POOL, CONTAINER)
+    with pytest.raises(StaleHandleError):
+        target.handle(HANDLE.bytes, write=False)
+    await target.destroy_container(POOL, CONTAINER)
+    await open_handle(target, writable=False)
+    with pytest.raises(AccessError):
+        target.handle(HANDLE.bytes, write=True)
+    await target.destroy_shard(POOL)
+    with pytest.raises(StaleHandleError):
+        target.handle(HANDLE.bytes, write=False)
+
+
+@pytest.mark.parametrize("what", ["close", "destroy container", "destroy shard"])
+@on_cluster
+async def test_an_open_that_is_overtaken_leaves_no_handle(cluster: Cluster, what: str) -> None:
+    target = cluster.targets[0]
+    await target.create_shard(POOL, size_bytes=16 * MIB)
+    opening = asyncio.ensure_future(open_handle(target))
+    await asyncio.sleep(0)  # it waits for the log
+    assert not opening.done()
+    if what == "close":
+        target.close_handle(HANDLE)
+    elif what == "destroy container":
+        await target.destroy_container(POOL, CONTAINER)
+    else:
+        await target.destroy_shard(POOL)
+    with pytest.raises((StaleHandleError, NotFoundError, ShutdownError)):
+        await opening
+    assert not target._handles
+    assert not target._opening
+
+
+@on_cluster
+async def test_two_opens_at_once_make_one_container(cluster: Cluster) -> None:
+    target = cluster.targets[0]
+    await target.create_shard(POOL, size_bytes=16 * MIB)
+    await asyncio.gather(open_handle(target), open_handle(target))
+    assert list(target.shard(POOL).vos.containers()) == [CONTAINER]
+    assert len(target._handles) == 1
+
+
+@on_cluster
+async def test_the_past_ends_where_it_is_told_to(cluster: Cluster) -> None:
+    target = cluster.targets[0]
+    await target.create_shard(POOL, size_bytes=16 * MIB)
+    with pytest.raises(NotFoundError):
+        await target.end_past(POOL, CONTAINER, Epoch(5))
+    bound = target.xstream.hlc.now() + (1 << 30)
+    await open_handle(target, bound=bound)
+    assert target.xstream.hlc.now() > bound
+    assert target.handle(HANDLE.bytes, write=True).container.modification_bound == bound
+    await target.end_past(POOL, CONTAINER, Epoch(bound + 100))
+    assert target.xstream.hlc.now() > bound + 100
+
+
+@pytest.mark.expects_warning("garbage collection ended")
+@on_cluster
+async def test_damage_found_while_collecting_ends_the_collecting_alone(cluster: Cluster) -> None:
+    pool = await cluster.pool()
+    container = await pool.container("c1")
+    await pool.container("c2")
+    await container.put(oid_of(), b"d", {b"a": b"1"})
+    shard = cluster.shard(pool.pool)
+
+    def broken(credits: int) -> bool:
+        raise CorruptError("a record", offset=0, want=1, got=credits)
+
+    shard.vos.gc_step = broken  # type: ignore[method-assign]
+    await pool.destroy("c1", force=True)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not shard.collecting
+    other = await pool.open("c2")
+    await other.put(oid_of(), b"d", {b"a": b"2"})
+    del shard.vos.gc_step
+    await pool.destroy("c2", force=True)  # the next destroy collects what was left
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not shard.vos.gc_step(1)
+
+
+@on_cluster
+async def test_collecting_waits_for_room_in_the_log(cluster: Cluster) -> None:
+    pool = await cluster.pool()
+    await pool.container("c1")
+    shard = cluster.shard(pool.pool)
+    waiting = []
+    shard.meta.when_room = waiting.append  # type: ignore[method-assign, assignment]
+    shard.meta._wal._refused = True
+    target = cluster.targets[0]
+    target._start_collecting(shard)
+    target._start_collecting(shard)  # one chain of steps, however many ask
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert len(waiting) == 1
+    shard.meta._wal._refused = False
+    waiting[0](None)
+    assert not shard.collecting
+
+
+@pytest.mark.expects_warning("target stopped target=0 bug=KeyError")
+@on_cluster
+async def test_a_stopped_target_refuses_all_and_closes(cluster: Cluster) -> None:
+    target = cluster.targets[0]
+    await target.create_shard(POOL, size_bytes=16 * MIB)
+    await open_handle(target)
+    target.fail(KeyError("bug"))
+    target.fail(ValueError("another, not told twice"))
+    for call in (
+        target.create_shard(PoolUuid(UUID(int=9)), size_bytes=16 * MIB),
+        target.open_shard(POOL),
+        open_handle(target),
+        target.end_past(POOL, CONTAINER, Epoch(1)),
+        target.destroy_container(POOL, CONTAINER),
+    ):
+        with pytest.raises(ShutdownError, match="internal error"):
+            await call
+    with pytest.raises(ShutdownError):
+        target.handle(HANDLE.bytes, write=False)
+    target.close_handle(HANDLE)
+    await target.destroy_shard(POOL)
+    assert cluster.directory.names() == ["mgmt"]
