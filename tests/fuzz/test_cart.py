@@ -10,7 +10,7 @@ import uuid
 from typing import Any
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from daos.base.clock import SystemClock
@@ -19,10 +19,10 @@ from daos.base.hlc import Hlc
 from daos.base.ids import Rank, Tag
 from daos.cart.context import Context, Endpoint, Rpc
 from daos.cart.framing import Broken, Head, Landed, Limits, Message
-from daos.cart.protocol import DECODE_ERRORS, Procedure, opcode
+from daos.cart.protocol import Procedure, opcode
 from daos.cart.session import CallerSession, ServerSession
 from daos.cart.transport.inproc import InprocNetwork
-from daos.cart.wire import HEADER_SIZE, REPLY, Header, checksum, parse_failure
+from daos.cart.wire import DECODE_ERRORS, HEADER_SIZE, REPLY, Header, checksum, parse_failure
 from daos.testing.kits.transport_peers import RawChannel
 
 SERVER = Endpoint(Rank(0), Tag(1))
@@ -81,6 +81,7 @@ def test_header(raw: bytes, offset: int) -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.binary(max_size=300))
+@example(0, b"\x91\xa7\x00\x00\x00\x00\x00\x00\x80")  # text that is no UTF-8
 def test_failure(status: int, body: bytes) -> None:
     assert isinstance(parse_failure(status, body), DaosError)
 

@@ -25,9 +25,9 @@ from daos.base.errors import (
 )
 from daos.base.ids import Epoch
 from daos.cart.framing import Event, Head, Landed, Message, unfit
-from daos.cart.protocol import DECODE_ERRORS, Procedure, ReplyT
+from daos.cart.protocol import Procedure, ReplyT
 from daos.cart.session import CallerSession
-from daos.cart.wire import Bytes, Endpoint, Header, parse_failure
+from daos.cart.wire import DECODE_ERRORS, Bytes, Endpoint, Header, parse_failure
 
 if TYPE_CHECKING:
     from daos.cart.station import Station

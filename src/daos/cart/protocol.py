@@ -39,7 +39,6 @@ VERSION_MAX: Final = 0xFF
 INDEX_MAX: Final = 0xFFFF
 
 # What a decoder raises for bytes that are no such message; the second for too deep a nesting.
-DECODE_ERRORS: Final = (msgspec.DecodeError, RecursionError)
 
 # One encoder for all messages: it keeps no state between calls.
 _encode: Final = msgspec.msgpack.Encoder(uuid_format="bytes").encode

@@ -22,7 +22,6 @@ from daos.base.errors import DER, DaosError, InvalidError
 from daos.base.ids import Epoch, Rank, Tag
 from daos.cart.framing import Event, Head, Landed, Message, Sent, unfit
 from daos.cart.protocol import (
-    DECODE_ERRORS,
     Procedure,
     ReplyT,
     RequestT,
@@ -30,7 +29,7 @@ from daos.cart.protocol import (
     version_of,
 )
 from daos.cart.session import ServerSession
-from daos.cart.wire import Bytes, Endpoint, Header
+from daos.cart.wire import DECODE_ERRORS, Bytes, Endpoint, Header
 
 if TYPE_CHECKING:
     from daos.cart.station import Station

@@ -137,6 +137,9 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
 TEXT_SIZE_MAX: Final = 1024  # bytes of UTF-8
 
 _encode_failure: Final = msgspec.msgpack.Encoder().encode
+# What a decoder of msgspec raises at bytes that are no such message: bad UTF-8 comes as it is.
+DECODE_ERRORS: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+
 _decode_failure: Final = msgspec.msgpack.Decoder(Failure).decode
 
 
@@ -150,6 +153,6 @@ def parse_failure(status: int, body: Bytes) -> DaosError:
     """The error a reply tells of; a body that cannot be read does not hide the code."""
     try:
         text = _decode_failure(body).text
-    except (msgspec.DecodeError, RecursionError):
+    except DECODE_ERRORS:
         text = "the peer gave no readable reason"
     return error_for(status, text)

@@ -10,7 +10,6 @@ import pytest
 
 from daos.base.errors import ExistsError, InvalidError
 from daos.cart.protocol import (
-    DECODE_ERRORS,
     Procedure,
     Protocol,
     Registry,
@@ -18,6 +17,7 @@ from daos.cart.protocol import (
     opcode,
     version_of,
 )
+from daos.cart.wire import DECODE_ERRORS
 
 
 class Ask(msgspec.Struct, array_like=True, frozen=True):
