@@ -273,10 +273,11 @@ class MetaContext:
             if not self._fits(pages, data_blocks):
                 if self.space.blocks_aging and self._wal.idle and not self._closed:
                     self._wal.seal(empty=True)  # what was freed last is there for the next try
+                left = self._blocks_left(self._checkpoint_need(0))
+                where = "" if room.suits(self._checkpoint_need(pages)) else ", too scattered for it"
                 raise NoSpaceError(
                     f"{data_blocks} blocks and {pages} tree pages wanted, "
-                    f"{self._blocks_left(self._checkpoint_need(0))} blocks left beside the next "
-                    "checkpoint"
+                    f"{left} blocks left beside the next checkpoint{where}"
                 )
         self.space.hold(data_blocks)
         self._pages_held += pages

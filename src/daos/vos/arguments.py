@@ -43,7 +43,7 @@ _NOT_FETCH: Final = ~int(Cond.DKEY_FETCH | Cond.AKEY_FETCH | Cond.PER_AKEY)
 # and a value; a further value. A node takes 1,024 with its share of a split page, a value 512.
 _UPDATE_BYTES: Final = 2560
 _AKEY_BYTES: Final = 1536
-_VALUE_BYTES: Final = 512
+VALUE_BYTES: Final = 512
 
 
 def check_update(
@@ -108,7 +108,7 @@ def plan_values(
             values.append(Value(size, 0, blocks))
             tree_bytes += 0 if blocks else size
             continue
-        tree_bytes += _VALUE_BYTES * len(iod.recxs)
+        tree_bytes += VALUE_BYTES * len(iod.recxs)
         if not size:
             continue
         for recx in iod.recxs:

@@ -44,6 +44,7 @@ from daos.base.errors import (
 )
 from daos.vos.ilog import (
     CORRUPTED,
+    ENTRIES_MAX,
     MINOR_MAX,
     NO_PUNCH,
     Ilog,
@@ -55,7 +56,7 @@ from daos.vos.ilog import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from daos.base.ids import Epoch
 
@@ -122,59 +123,67 @@ def view(
                 InProgressError   an entry that the caller has to wait for
                 DataLossError     the log is marked as damaged, unless `damaged_ok` (discard,
                                   mark, kill and check)
-    Cost:       O(entries)
+    Cost:       O(entries newer than `epoch`, and back to the punch before it)
     Source:     DAOS src/vos/vos_ilog.c vos_parse_ilog, vos_ilog_fetch_
     """
     if log.flags & CORRUPTED and not damaged_ok:
         raise DataLossError("ilog: marked as damaged")
     bound = max(bound, epoch)
-    live = [
-        (entry, state)
-        for entry in reversed(log.entries)
-        if (state := status(entry)) is not Status.REMOVED
-    ]
-    next_punch, uncertain_create = _ahead(live, epoch, bound)
+    newest_first = _live(log, status)
+    entry, next_punch, uncertain_create, empty = _ahead(newest_first, epoch, bound)
     create = create_minor = uncommitted = 0
     prior, prior_any = parent.prior_punch, parent.prior_any_punch
-    for entry, state in live:
-        at = entry.epoch
-        if at > epoch:
-            continue
-        if entry.punched_by(prior):
-            break
+    while entry is not None and not entry[0].punched_by(prior):
+        (at, tx, punch_minor, update_minor), state = entry
         if state is Status.IN_PROGRESS:
-            raise InProgressError(f"transaction {entry.tx} at {at} is undecided")
+            raise InProgressError(f"transaction {tx} at {at} is undecided")
         if state is Status.UNCOMMITTED:
             if not create:
                 uncommitted = max(uncommitted, at)
-            if entry.has_punch:
-                prior_any = max(prior_any, Punch(at, entry.punch_minor))
-            continue
-        if not entry.is_punch:
-            create, create_minor = at, entry.update_minor
-        if entry.has_punch:
-            prior = max(prior, Punch(at, entry.punch_minor))
-            break
+            if punch_minor:
+                prior_any = max(prior_any, Punch(at, punch_minor))
+        else:
+            if update_minor > punch_minor:
+                create, create_minor = at, update_minor
+            if punch_minor:
+                prior = max(prior, Punch(at, punch_minor))
+                break
+        entry = next(newest_first, None)
     entries = log.entries
     full_scan = not entries or (lo <= entries[0].epoch and entries[-1].epoch <= epoch)
     seen = (int(epoch), int(bound), create, create_minor, prior, max(prior, prior_any))
-    return IlogView(*seen, uncommitted, next_punch, uncertain_create, not live, full_scan)
+    return IlogView(*seen, uncommitted, next_punch, uncertain_create, empty, full_scan)
 
 
-def _ahead(live: Sequence[tuple[IlogEntry, Status]], epoch: int, bound: int) -> tuple[int, int]:
-    """`next_punch` and `uncertain_create`: what newer entries tell, newest first."""
+_Live = tuple[IlogEntry, Status]
+
+
+def _live(log: Ilog, status: StatusOf) -> Iterator[_Live]:
+    """The entries that count, newest first."""
+    for entry in reversed(log.entries):
+        state = status(entry)
+        if state is not Status.REMOVED:
+            yield entry, state
+
+
+def _ahead(
+    newest_first: Iterator[_Live], epoch: int, bound: int
+) -> tuple[_Live | None, int, int, bool]:
+    """The newest entry up to `epoch`; what newer ones tell; whether there are none at all."""
     next_punch = uncertain_create = 0
-    for entry, state in live:
+    empty = True
+    for entry, state in newest_first:
+        empty = False
         at = entry.epoch
         if at <= epoch:
-            break
+            return (entry, state), next_punch, uncertain_create, empty
         if entry.has_punch and at <= bound:
             raise TxRestartError(f"punched at {at}, within the uncertainty of {epoch}")
         if entry.has_punch and state is Status.COMMITTED:
             next_punch = at
         elif not entry.has_punch and at <= bound:
             uncertain_create = at
-    return next_punch, uncertain_create
+    return None, next_punch, uncertain_create, empty
 
 
 def epoch_lo(seen: IlogView, lo: int = 0, *, punched: bool = False, what: str = "entity") -> int:
@@ -229,7 +238,7 @@ def update(
         raise TxRestartError(f"{what}: created at {seen.uncertain_create}, in doubt")
     if condition is Condition.UPDATE:
         raise NotFoundError(f"{what} not found at epoch {seen.epoch}")
-    return _log(log, seen, minor, punch=False, tx=tx, status=status)
+    return _log(log, seen, minor, punch=False, tx=tx, status=status, what=what)
 
 
 def punch(
@@ -262,10 +271,12 @@ def punch(
         raise NotFoundError(f"{what} not found at epoch {seen.epoch}")
     if not leaf:
         return log
-    return _log(log, seen, minor, punch=True, tx=tx, status=status)
+    return _log(log, seen, minor, punch=True, tx=tx, status=status, what=what)
 
 
-def _log(log: Ilog, seen: IlogView, minor: int, *, punch: bool, tx: int, status: StatusOf) -> Ilog:
+def _log(
+    log: Ilog, seen: IlogView, minor: int, *, punch: bool, tx: int, status: StatusOf, what: str
+) -> Ilog:
     try:
         return log.update(
             seen.epoch,
@@ -278,6 +289,12 @@ def _log(log: Ilog, seen: IlogView, minor: int, *, punch: bool, tx: int, status:
             status=status,
         )
     except DaosError as error:
+        if error.code == DER.OVERFLOW:
+            raise DaosError(
+                f"this {what} was created and punched {ENTRIES_MAX // 2:,} times, and no more of "
+                "that can be recorded; it can still be read, and written where it exists",
+                code=DER.OVERFLOW,
+            ) from error
         if error.code != DER.ALREADY:
             raise
         return log

@@ -21,6 +21,7 @@ from daos.bio.descriptor import UpdateDescriptor
 from daos.bio.device import BLOCK
 from daos.bio.memory import AlignedPool
 from daos.bio.space import Extent, Hint, Space
+from daos.vos.single import RUNS_MAX
 
 
 class Value(NamedTuple):
@@ -123,6 +124,9 @@ def _reserve_each(space: Space, values: list[Value], hint: Hint) -> _Runs:
         runs.append(mine)
         left = want = value.nbytes
         while left:
+            if len(mine) == RUNS_MAX:
+                _cancel(space, runs, hint)
+                raise NoSpaceError(f"free blocks stand so scattered that a value takes {RUNS_MAX}")
             try:
                 run = space.reserve(-(-want // BLOCK), hint)
             except NoSpaceError:

@@ -27,13 +27,27 @@ from enum import Enum
 from typing import Final
 
 from daos.base.checksum import ChecksumType, compute, compute_chunks, xxh3
-from daos.base.errors import AccessError, DaosError, InvalidError, TxRestartError
+from daos.base.errors import (
+    AccessError,
+    DaosError,
+    InvalidError,
+    RecordTooBigError,
+    TxRestartError,
+)
 from daos.base.ids import Epoch, KeyKind, Lsn, UnitOid
 from daos.base.iod import Cond, Iod, IodType
 from daos.bio.meta import Hold
 from daos.bio.space import Extent
 from daos.vos import extents, ilog_view, keys
-from daos.vos.arguments import AKEY_COND, DKEY_INSERT, PER_AKEY, SINGLE, check_update, plan_values
+from daos.vos.arguments import (
+    AKEY_COND,
+    DKEY_INSERT,
+    PER_AKEY,
+    SINGLE,
+    VALUE_BYTES,
+    check_update,
+    plan_values,
+)
 from daos.vos.edit import Edit, Place, PlaceFields, changed
 from daos.vos.extents import ExtentRecord
 from daos.vos.ilog import EMPTY, emit_created
@@ -137,18 +151,36 @@ def begin(
         csum=(update.csum_type.size, update.csum_chunk),
     )
     meta = state.meta
-    blocks = 0
+    blocks = inline = 0
     for value in values:
         blocks += value.blocks
         update.nbytes += value.nbytes
+        if not value.blocks:
+            inline += value.nbytes
+    if inline > meta.record_size_max:  # before memory is taken for it
+        limit = meta.record_size_max
+        raise RecordTooBigError(f"{inline} bytes of small values in one update; at most {limit}")
     update.hold = meta.hold(tree_bytes=tree_bytes, data_blocks=blocks)
     try:
         update.taken = take(meta.space, meta.memory, values, state.hint)
+        runs = len(update.taken.runs)
+        if runs > 1 and (runs := runs - sum([value.blocks > 0 for value in values])):
+            _hold_more(state, update, runs)
     except DaosError:
         meta.release(update.hold)
         raise
     update.destinations = update.taken.destinations
     return update
+
+
+def _hold_more(state: ContainerState, update: Update, runs: int) -> None:
+    """Space is fragmented: further runs take room in the tree, too. Raises: NoSpaceError."""
+    try:
+        more = state.meta.hold(tree_bytes=VALUE_BYTES * runs, data_blocks=0)
+    except DaosError:
+        give_back(state.meta.space, update.taken, state.hint)
+        raise
+    update.hold.tree_pages += more.tree_pages
 
 
 def end(state: ContainerState, update: Update, epoch: Epoch, minor: int) -> Lsn:
