@@ -1,0 +1,105 @@
+"""Records of the services, version 1: what today's code writes, and reads.
+
+`records_v1.hex` has one line a record: store, key and value in hex. `python -m
+tests.golden.services.test_golden_records` prints it anew; a change of it is a new version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from daos.container.service import ContainerMeta
+from daos.rdb.interface import UNBOUNDED, Delete, Put
+from daos.rdb.local import LocalRdb
+from tests.unit.embedded.cluster import Cluster, new_id
+
+FILE = Path(__file__).parent / "records_v1.hex"
+POOL, CONTAINER, POOL_HANDLE, HANDLE = (new_id(n) for n in (0xA1, 0xB2, 1, 2))
+EPOCH = 0x1501D7988E900000  # in place of every epoch: they depend on the order of calls
+Record = tuple[str, bytes, bytes]
+
+
+def stores(cluster: Cluster) -> dict[str, LocalRdb]:
+    system = cluster.system
+    assert system._pools is not None
+    mgmt = LocalRdb(system._storage._opened["mgmt"].meta, cluster.clock)
+    return {"mgmt": mgmt, "pool": system._pools.service(POOL).rdb}
+
+
+async def make(cluster: Cluster) -> None:
+    """A pool with a container, everything set that can be."""
+    await cluster.create_pool(uuid=POOL)
+    pool = await cluster.connect(POOL, client=new_id(3))
+    request = {"cksum": "crc32", "layout_type": "POSIX"}
+    await pool.create("c1", uuid=CONTAINER, props=request)
+    container = await pool.open("c1")
+    await container.set_attrs({"name": b"\x00value"})
+    await container.alloc_oids(255)
+    await container.snapshot("first")
+    assert (pool.handle, container.handle) == (POOL_HANDLE, HANDLE)
+
+
+def masked(store: str, key: bytes, value: bytes) -> Record:
+    if key.startswith(b"cont/"):
+        meta = msgspec.msgpack.decode(value, type=ContainerMeta)
+        epochs = {"opened": EPOCH, "modified": EPOCH}
+        value = msgspec.msgpack.encode(msgspec.structs.replace(meta, **epochs))
+    elif key.startswith(b"snap/"):
+        key = key[:-8] + EPOCH.to_bytes(8, "big")
+    elif key.startswith(b"snapname/"):
+        value = EPOCH.to_bytes(8, "big")
+    return store, key, value
+
+
+async def written() -> list[Record]:
+    with tempfile.TemporaryDirectory() as live:
+        async with Cluster(Path(live)) as cluster:
+            await make(cluster)
+            return [
+                masked(store, pair.key, pair.value)
+                for store, rdb in stores(cluster).items()
+                for pair in (await rdb.range(b"\0", UNBOUNDED)).pairs
+            ]
+
+
+def golden() -> list[Record]:
+    lines = [line.split(" ") for line in FILE.read_text().splitlines()]
+    return [(store, bytes.fromhex(key), bytes.fromhex(value)) for store, key, value in lines]
+
+
+def test_records_are_those_of_version_1() -> None:
+    assert asyncio.run(written()) == golden()
+
+
+def test_records_of_version_1_are_read(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with Cluster(tmp_path) as cluster:
+            await cluster.create_pool("other", uuid=POOL)
+            for store, rdb in stores(cluster).items():
+                await rdb.txn([], [Delete(b"\0", UNBOUNDED)])
+                await rdb.txn(
+                    [], [Put(key, value) for each, key, value in golden() if each == store]
+                )
+            await cluster.restart(checkpoint=False)
+            assert await cluster.list_pools() == {"tank": "Ready"}
+            pool = await cluster.connect((await cluster.find_pool("tank")).uuid)
+            container = await pool.open("c1")
+            assert container.uuid == CONTAINER
+            assert await container.attrs() == {"name": b"\x00value"}
+            assert await container.alloc_oids(1) == 256
+            assert await container.snapshots() == [(EPOCH, "first")]
+            props = await container.props()
+            assert (props["cksum"], props["layout_type"]) == ("crc32", "POSIX")
+            assert (await container.query()).handles == 1  # the golden handles were evicted
+
+    asyncio.run(run())
+
+
+if __name__ == "__main__":
+    for store, key, value in asyncio.run(written()):
+        sys.stdout.write(f"{store} {key.hex()} {value.hex()}\n")
