@@ -1,16 +1,6 @@
 """The containers of one pool: what is recorded, in which order, and who is told.
 
-Its records share the pool's rdb; container and handle ids stand as 16 raw bytes in the keys:
-
-    cont/<uuid>                ContainerMeta
-    contlabel/<label>          the uuid, raw
-    contprop/<uuid>/<name>     text, UTF-8
-    contattr/<uuid>/<name>     raw bytes
-    contoid/<uuid>             u64 big-endian: the next object id that was never handed out
-    conthdl/<uuid>/<handle>    HandleRecord
-    conthdl-of/<handle>        the uuid, raw
-    snap/<uuid>/<epoch>        name, UTF-8; epoch as u64 big-endian
-    snapname/<uuid>/<name>     epoch, u64 big-endian
+Its records share the pool's rdb; `records.py` lists them.
 
 Orders that matter:
     open      handle recorded -> every target told -> answered
@@ -24,13 +14,12 @@ Invariants:
         nothing is added to a container that somebody else destroys
     S2  a container handle is recorded only while its pool handle is
     S3  work on targets that a record demands is not bound by a client's deadline
-Source: DAOS src/container/srv_container.c, srv_epoch.c, srv_oi_table.c; the keys are ours.
+Source: DAOS src/container/srv_container.c, srv_epoch.c, srv_oi_table.c.
 """
 
 from __future__ import annotations
 
 import logging
-import struct
 from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
@@ -51,7 +40,8 @@ from daos.base.ids import U64_MAX
 from daos.base.names import LABEL_SIZE_MAX, check_label, check_snapshot_name, maybe_uuid
 from daos.cart.context import Rpc
 from daos.cart.protocol import Procedure
-from daos.container import core, wire
+from daos.container import core, records, wire
+from daos.container.records import ContainerMeta, HandleRecord
 from daos.engine.service import ask_targets, parse_id
 from daos.engine.xstream import Xstream
 from daos.pool.core import check_flags, check_share, check_writable
@@ -80,32 +70,9 @@ log = logging.getLogger(__name__)
 
 OIDS_MAX: Final = 1 << 32  # of one allocation
 
-_CONT: Final = b"cont/"
-_LABEL: Final = b"contlabel/"
-_HANDLES: Final = b"conthdl/"
-_HANDLE_OF: Final = b"conthdl-of/"
-_OID: Final = b"contoid/"
-_U64: Final = struct.Struct(">Q")
-_UUID_SIZE: Final = 16
 
 # Bounds work that no client's deadline does: removing a marked container, closing handles.
 _OWN_WORK_NS: Final = 60 * 1_000_000_000
-
-
-class ContainerMeta(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """What changes of a container's existence. Epochs say when."""
-
-    label: str
-    destroying: bool
-    opened: int
-    modified: int
-
-
-class HandleRecord(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """Through which pool handle a container was opened, and how."""
-
-    pool_handle: bytes
-    flags: str
 
 
 class _Found(NamedTuple):
@@ -124,25 +91,25 @@ class ContainerService:
 
     async def resume(self) -> None:
         """Finish what a service that died had begun to destroy."""
-        found = await self._rdb.range(_CONT, prefix_end(_CONT))
+        found = await self._rdb.range(records.CONTAINER, prefix_end(records.CONTAINER))
         for pair in found.pairs:
             if parse_record(ContainerMeta, pair.value, "container").destroying:
-                await self._remove(pair.key[len(_CONT) :])
+                await self._remove(pair.key[len(records.CONTAINER) :])
 
     async def evict_all(self) -> None:
         """Forget every handle: no client survived, and no target knows them."""
-        await delete_all(self._rdb, _HANDLES)
-        await delete_all(self._rdb, _HANDLE_OF)
+        await delete_all(self._rdb, records.HANDLE)
+        await delete_all(self._rdb, records.HANDLE_OF)
 
     async def close_opened(
         self, pool_handles: Collection[bytes], *, deadline_ns: int, trace_id: int
     ) -> None:
         """Close the handles that were opened through these pool handles."""
-        found = await self._rdb.range(_HANDLES, prefix_end(_HANDLES))
+        found = await self._rdb.range(records.HANDLE, prefix_end(records.HANDLE))
         for pair in found.pairs:
             record = parse_record(HandleRecord, pair.value, "container handle")
             if record.pool_handle in pool_handles:
-                handle = pair.key[len(_HANDLES) + _UUID_SIZE + 1 :]
+                handle = records.handle_of_key(pair.key)
                 await self._tell_close(handle, deadline_ns=deadline_ns, trace_id=trace_id)
                 await self._forget(pair.key, handle)
 
@@ -165,17 +132,17 @@ class ContainerService:
             "owner": pool_props["owner"],
             "group": pool_props["owner_group"],
         }
-        key, now = _CONT + request.uuid, self._xstream.hlc.now()
+        key, now = records.CONTAINER + request.uuid, self._xstream.hlc.now()
         meta = ContainerMeta(label, False, 0, now)
         compares = [absent(key)]
         puts = [
             Put(key, msgspec.msgpack.encode(meta)),
-            Put(_OID + request.uuid, _U64.pack(1)),
-            *property_puts(props, _prop_prefix(request.uuid)),
+            Put(records.OID + request.uuid, records.emit_u64(1)),
+            *property_puts(props, records.prop_prefix(request.uuid)),
         ]
         if label:
-            compares.append(absent(_LABEL + label.encode()))
-            puts.append(Put(_LABEL + label.encode(), request.uuid))
+            compares.append(absent(records.LABEL + label.encode()))
+            puts.append(Put(records.LABEL + label.encode(), request.uuid))
         done = await self._rdb.txn(compares, puts)
         if not done.succeeded:
             before = await self._record(request.uuid)
@@ -218,13 +185,13 @@ class ContainerService:
             modified = now if request.flags != "r" else found.meta.modified
             meta = msgspec.structs.replace(found.meta, opened=now, modified=modified)
             record = HandleRecord(request.pool_handle, request.flags)
-            key = _handle_prefix(found.uuid) + request.handle
+            key = records.handle_prefix(found.uuid) + request.handle
             done = await self._rdb.txn(
                 [unchanged(found.pair), exists(HANDLE_PREFIX + request.pool_handle)],
                 [
                     Put(found.pair.key, msgspec.msgpack.encode(meta)),
                     Put(key, msgspec.msgpack.encode(record)),
-                    Put(_HANDLE_OF + request.handle, found.uuid),
+                    Put(records.HANDLE_OF + request.handle, found.uuid),
                 ],
             )
             if done.succeeded:
@@ -238,21 +205,21 @@ class ContainerService:
     async def close(self, handle: bytes, rpc: Rpc) -> None:
         """Tell every target, forget the handle; a repeated close is no error."""
         parse_id(handle, "container handle")
-        found = await self._rdb.range(_HANDLE_OF + handle)
+        found = await self._rdb.range(records.HANDLE_OF + handle)
         await self._tell_close(handle, deadline_ns=rpc.deadline_ns, trace_id=rpc.trace_id)
         if found.pairs:
-            await self._forget(_handle_prefix(found.pairs[0].value) + handle, handle)
+            await self._forget(records.handle_prefix(found.pairs[0].value) + handle, handle)
 
     async def containers(self, pool_handle: bytes) -> wire.ListReply:
         """Every container that is not being destroyed, by label."""
         await self._pool.check_handle(pool_handle, write=False)
-        found = await self._rdb.range(_CONT, prefix_end(_CONT))
-        records = []
+        found = await self._rdb.range(records.CONTAINER, prefix_end(records.CONTAINER))
+        listed = []
         for pair in found.pairs:
             meta = parse_record(ContainerMeta, pair.value, "container")
             if not meta.destroying:
-                records.append(wire.ContainerRecord(pair.key[len(_CONT) :], meta.label))
-        return wire.ListReply(tuple(sorted(records, key=lambda record: record.label)))
+                listed.append(wire.ContainerRecord(pair.key[len(records.CONTAINER) :], meta.label))
+        return wire.ListReply(tuple(sorted(listed, key=lambda record: record.label)))
 
     async def query(self, handle: bytes) -> wire.QueryReply:
         """Numbers of one container."""
@@ -272,7 +239,9 @@ class ContainerService:
         """All properties, in the order of the table."""
         found = await self._by_handle(handle, write=False)
         values = await self._props(found.uuid)
-        values["alloc_oid"] = str(_u64((await self._oid_pair(found.uuid)).value, "oid") - 1)
+        values["alloc_oid"] = str(
+            records.parse_u64((await self._oid_pair(found.uuid)).value, "oid") - 1
+        )
         return values
 
     async def set_props(self, request: wire.SetPropsRequest) -> None:
@@ -282,12 +251,14 @@ class ContainerService:
         while True:
             found = await self._by_handle(request.handle, write=True)
             meta, compares = found.meta, list[Compare]()
-            operations: list[Put | Delete] = [*property_puts(changes, _prop_prefix(found.uuid))]
+            operations: list[Put | Delete] = [
+                *property_puts(changes, records.prop_prefix(found.uuid))
+            ]
             if label is not None and label != meta.label:
-                compares.append(absent(_LABEL + label.encode()))
-                operations.append(Put(_LABEL + label.encode(), found.uuid))
+                compares.append(absent(records.LABEL + label.encode()))
+                operations.append(Put(records.LABEL + label.encode(), found.uuid))
                 if meta.label:
-                    operations.append(Delete(_LABEL + meta.label.encode()))
+                    operations.append(Delete(records.LABEL + meta.label.encode()))
                 meta = msgspec.structs.replace(meta, label=label)
             if await self._change(found._replace(meta=meta), compares, operations):
                 return
@@ -297,13 +268,13 @@ class ContainerService:
     async def attrs(self, request: wire.AttrsRequest) -> dict[str, bytes]:
         """User attributes. Raises: NotFoundError for a name that is not set."""
         found = await self._by_handle(request.handle, write=False)
-        return await read_attributes(self._rdb, _attr_prefix(found.uuid), request.names)
+        return await read_attributes(self._rdb, records.attr_prefix(found.uuid), request.names)
 
     async def set_attrs(self, request: wire.SetAttrsRequest) -> None:
         """Set and delete user attributes, all or nothing. Raises: InvalidError, NotFoundError."""
         while True:
             found = await self._by_handle(request.handle, write=True)
-            change = AttributeChange(_attr_prefix(found.uuid), request.put, request.delete)
+            change = AttributeChange(records.attr_prefix(found.uuid), request.put, request.delete)
             if await self._change(found, change.compares, change.operations):
                 return
             await change.check(self._rdb)
@@ -311,7 +282,7 @@ class ContainerService:
     async def snapshot(self, request: wire.SnapshotCreateRequest, rpc: Rpc) -> wire.SnapshotRecord:
         """End the past at a new epoch, everywhere, then record it. Raises: ExistsError."""
         found = await self._by_handle(request.handle, write=True)
-        name_key = _snap_name(found.uuid, request.name)
+        name_key = records.snap_name(found.uuid, request.name)
         if request.name:
             check_snapshot_name(request.name)
             await self._check_new_snapshot(name_key, request.name)
@@ -321,10 +292,15 @@ class ContainerService:
             wire.TGT_SNAPSHOT, end_past, deadline_ns=rpc.deadline_ns, trace_id=rpc.trace_id
         )
         compares = list[Compare]()
-        puts = [Put(_snap_prefix(found.uuid) + _U64.pack(epoch), request.name.encode())]
+        puts = [
+            Put(
+                records.snap_key(found.uuid, epoch),
+                request.name.encode(),
+            )
+        ]
         if request.name:
             compares.append(absent(name_key))
-            puts.append(Put(name_key, _U64.pack(epoch)))
+            puts.append(Put(name_key, records.emit_u64(epoch)))
         while True:
             found = await self._by_handle(request.handle, write=True)
             if await self._change(found, compares, puts):
@@ -342,9 +318,9 @@ class ContainerService:
         while True:
             found = await self._by_handle(request.handle, write=True)
             snapshot = _choose(await self._snapshots(found.uuid), request)
-            operations = [Delete(_snap_prefix(found.uuid) + _U64.pack(snapshot.epoch))]
+            operations = [Delete(records.snap_key(found.uuid, snapshot.epoch))]
             if snapshot.name:
-                operations.append(Delete(_snap_name(found.uuid, snapshot.name)))
+                operations.append(Delete(records.snap_name(found.uuid, snapshot.name)))
             if await self._change(found, [], operations):
                 return
 
@@ -355,10 +331,10 @@ class ContainerService:
         while True:
             found = await self._by_handle(request.handle, write=True)
             pair = await self._oid_pair(found.uuid)
-            first = _u64(pair.value, "object id counter")
+            first = records.parse_u64(pair.value, "object id counter")
             if first + request.count > U64_MAX:
                 raise InvalidError("the container has no object ids left")
-            counter = Put(pair.key, _U64.pack(first + request.count))
+            counter = Put(pair.key, records.emit_u64(first + request.count))
             if (await self._rdb.txn([unchanged(pair)], [counter])).succeeded:
                 return first
 
@@ -373,18 +349,18 @@ class ContainerService:
         meta = msgspec.structs.replace(
             found.meta, destroying=True, modified=self._xstream.hlc.now()
         )
-        prefix = _handle_prefix(found.uuid)
+        prefix = records.handle_prefix(found.uuid)
         operations: list[Put | Delete] = [
             Put(found.pair.key, msgspec.msgpack.encode(meta)),
             Delete(prefix, prefix_end(prefix)),
         ]
         if meta.label:
-            operations.append(Delete(_LABEL + meta.label.encode()))
+            operations.append(Delete(records.LABEL + meta.label.encode()))
         if not (await self._rdb.txn([unchanged(found.pair)], operations)).succeeded:
             return False
         # What they point to is gone: until they are, each finds nothing.
         for handle in handles:
-            await self._rdb.txn([], [Delete(_HANDLE_OF + handle)])
+            await self._rdb.txn([], [Delete(records.HANDLE_OF + handle)])
         return True
 
     async def _remove(self, uuid: bytes) -> None:
@@ -396,13 +372,13 @@ class ContainerService:
             trace_id=0,
         )
         for prefix in (
-            _prop_prefix(uuid),
-            _attr_prefix(uuid),
-            _snap_prefix(uuid),
-            _snap_name(uuid, ""),
+            records.prop_prefix(uuid),
+            records.attr_prefix(uuid),
+            records.snap_prefix(uuid),
+            records.snap_name(uuid, ""),
         ):
             await delete_all(self._rdb, prefix)
-        await self._rdb.txn([], [Delete(_OID + uuid), Delete(_CONT + uuid)])
+        await self._rdb.txn([], [Delete(records.OID + uuid), Delete(records.CONTAINER + uuid)])
 
     async def _tell_open(
         self, request: wire.OpenRequest, found: _Found, rpc: Rpc
@@ -448,7 +424,7 @@ class ContainerService:
         await self._ask(wire.TGT_CLOSE, request, deadline_ns=deadline_ns, trace_id=trace_id)
 
     async def _forget(self, key: bytes, handle: bytes) -> None:
-        await self._rdb.txn([], [Delete(key), Delete(_HANDLE_OF + handle)])
+        await self._rdb.txn([], [Delete(key), Delete(records.HANDLE_OF + handle)])
 
     async def _change(
         self,
@@ -484,7 +460,7 @@ class ContainerService:
         uuid = maybe_uuid(name)
         raw = uuid.bytes if uuid else b""
         if not raw and 0 < len(name) <= LABEL_SIZE_MAX:
-            pairs = (await self._rdb.range(_LABEL + name.encode())).pairs
+            pairs = (await self._rdb.range(records.LABEL + name.encode())).pairs
             raw = pairs[0].value if pairs else b""
         record = await self._record(raw) if raw else None
         if record is None:
@@ -493,10 +469,10 @@ class ContainerService:
 
     async def _by_handle(self, handle: bytes, *, write: bool) -> _Found:
         """The container that a handle has open. Raises: StaleHandleError, AccessError."""
-        pairs = (await self._rdb.range(_HANDLE_OF + handle)).pairs
+        pairs = (await self._rdb.range(records.HANDLE_OF + handle)).pairs
         if pairs:
             uuid = pairs[0].value
-            held = (await self._rdb.range(_handle_prefix(uuid) + handle)).pairs
+            held = (await self._rdb.range(records.handle_prefix(uuid) + handle)).pairs
             record = await self._record(uuid)
             if held and record is not None and not record.meta.destroying:
                 flags = parse_record(HandleRecord, held[0].value, "container handle").flags
@@ -505,14 +481,14 @@ class ContainerService:
         raise StaleHandleError("the container handle is closed or was evicted")
 
     async def _record(self, uuid: bytes) -> _Found | None:
-        pairs = (await self._rdb.range(_CONT + uuid)).pairs
+        pairs = (await self._rdb.range(records.CONTAINER + uuid)).pairs
         if not pairs:
             return None
         meta = parse_record(ContainerMeta, pairs[0].value, "container")
         return _Found(uuid, meta, pairs[0])
 
     async def _handles(self, uuid: bytes) -> dict[bytes, HandleRecord]:
-        prefix = _handle_prefix(uuid)
+        prefix = records.handle_prefix(uuid)
         found = await self._rdb.range(prefix, prefix_end(prefix))
         return {
             pair.key[len(prefix) :]: parse_record(HandleRecord, pair.value, "container handle")
@@ -520,11 +496,12 @@ class ContainerService:
         }
 
     async def _snapshots(self, uuid: bytes) -> list[wire.SnapshotRecord]:
-        prefix = _snap_prefix(uuid)
+        prefix = records.snap_prefix(uuid)
         found = await self._rdb.range(prefix, prefix_end(prefix))
         return [
             wire.SnapshotRecord(
-                _u64(pair.key[len(prefix) :], "snapshot"), parse_text(pair.value, "snapshot name")
+                records.parse_u64(pair.key[len(prefix) :], "snapshot"),
+                parse_text(pair.value, "snapshot name"),
             )
             for pair in found.pairs
         ]
@@ -534,10 +511,10 @@ class ContainerService:
             raise ExistsError(f"a snapshot named {name!r} exists")
 
     async def _props(self, uuid: bytes) -> dict[str, str]:
-        return await read_properties(self._rdb, _prop_prefix(uuid), core.PROPERTIES)
+        return await read_properties(self._rdb, records.prop_prefix(uuid), core.PROPERTIES)
 
     async def _oid_pair(self, uuid: bytes) -> KeyValuePair:
-        pairs = (await self._rdb.range(_OID + uuid)).pairs
+        pairs = (await self._rdb.range(records.OID + uuid)).pairs
         if not pairs:
             if await self._record(uuid) is None:
                 raise StaleHandleError("the container was destroyed")
@@ -562,30 +539,3 @@ def _choose(
             return snapshot
     what = f"epoch {request.epoch:#x}" if request.epoch else f"name {request.name[:128]!r}"
     raise NotFoundError(f"the container has no snapshot with {what}")
-
-
-def _prop_prefix(uuid: bytes) -> bytes:
-    return b"contprop/" + uuid + b"/"
-
-
-def _attr_prefix(uuid: bytes) -> bytes:
-    return b"contattr/" + uuid + b"/"
-
-
-def _handle_prefix(uuid: bytes) -> bytes:
-    return _HANDLES + uuid + b"/"
-
-
-def _snap_prefix(uuid: bytes) -> bytes:
-    return b"snap/" + uuid + b"/"
-
-
-def _snap_name(uuid: bytes, name: str) -> bytes:
-    return b"snapname/" + uuid + b"/" + name.encode()
-
-
-def _u64(raw: bytes, what: str) -> int:
-    if len(raw) != _U64.size:
-        raise CorruptError(f"{what} record", offset=0, want=_U64.size, got=len(raw))
-    value: int = _U64.unpack(raw)[0]
-    return value

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from daos.container.service import ContainerMeta
+from daos.container.records import ContainerMeta
 from daos.rdb.interface import UNBOUNDED, Delete, Put
 from daos.rdb.local import LocalRdb
 from tests.unit.embedded.cluster import Cluster, new_id

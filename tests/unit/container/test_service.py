@@ -10,15 +10,14 @@ from uuid import UUID
 
 import pytest
 
-from daos.cart.context import Endpoint
 from daos.container import wire
-from daos.embedded.system import RANK
 from daos.testing.devices import MemoryDirectory
 from daos.testing.recording import RecordingDirectory
 from tests.unit.embedded.cluster import (
     Cluster,
     ContainerHandle,
     code_of,
+    endpoint,
     new_id,
     oid_of,
     on_cluster,
@@ -463,8 +462,8 @@ async def test_an_open_that_one_target_refuses_is_undone_on_the_others(
 async def test_a_close_that_overtakes_its_open_has_the_last_word(cluster: Cluster) -> None:
     pool = await cluster.pool()
     record = await pool.create("c1")
-    engine = cluster.client_context(Endpoint(RANK, 99))
-    to = Endpoint(RANK, 1)
+    engine = cluster.client_context(endpoint(99))
+    to = endpoint(1)
     opening = wire.TargetOpenRequest(pool.pool, record.uuid, new_id(80), True, 0, 32768, 0)
     opened, closed = await asyncio.gather(
         code_of(cluster.call(wire.TGT_OPEN, opening, to=to, context=engine)),

@@ -24,9 +24,10 @@ from typing import Any, Final, Self, TypeVar
 
 from daos.base.checksum import ChecksumType, compute
 from daos.base.errors import DaosError
-from daos.base.ids import ObjectId, ObjectType, PoolUuid
+from daos.base.ids import ObjectId, ObjectType, PoolUuid, Tag
 from daos.base.iod import Iod, IodType, Recx
 from daos.bio.checkpoint import InlineCopy
+from daos.bio.device import Done
 from daos.bio.meta import MetaConfig
 from daos.cart.calling import Into
 from daos.cart.context import Context, Endpoint
@@ -39,7 +40,7 @@ from daos.object import wire as obj_wire
 from daos.pool import wire as pool_wire
 from daos.testing.devices import Image, MemoryDirectory
 
-SYSTEM: Final = Endpoint(RANK, 0)
+SYSTEM: Final = Endpoint(RANK, Tag(0))
 MIB: Final = 1 << 20
 TARGETS: Final = 2
 POOL_BYTES: Final = 16 * MIB * TARGETS
@@ -66,6 +67,41 @@ class Clock:
 
 def new_id(number: int) -> bytes:
     return uuid.UUID(int=number).bytes
+
+
+def endpoint(tag: int) -> Endpoint:
+    """Of an xstream: 0 the system's, i + 1 target i's; beyond, of an engine that is not there."""
+    return Endpoint(RANK, Tag(tag))
+
+
+class FullLog:
+    """The log of a shard without room: who waits for it, and the moment when there is some."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._meta = shard.meta
+        self.waiting: list[Done] = []
+        vars(self._meta)["when_room"] = self._wait
+        self._meta._wal._refused = True
+        self._enough = asyncio.Event()
+        self._wanted = 0
+
+    async def waiters(self, count: int) -> None:
+        """Until so many wait."""
+        self._wanted = count
+        if len(self.waiting) < count:
+            await self._enough.wait()
+
+    def make_room(self) -> None:
+        self._meta._wal._refused = False
+        del vars(self._meta)["when_room"]
+        waiting, self.waiting = self.waiting, []
+        for done in waiting:
+            done(None)
+
+    def _wait(self, done: Done) -> None:
+        self.waiting.append(done)
+        if len(self.waiting) >= self._wanted:
+            self._enough.set()
 
 
 def oid_of(
@@ -106,7 +142,7 @@ def on_cluster(
     return test
 
 
-async def code_of(call: Coroutine[Any, Any, object]) -> str:
+async def code_of(call: Coroutine[Any, Any, Any]) -> str:
     """Name of the DER code that the call fails with; "SUCCESS" if it does not."""
     try:
         await call
@@ -365,7 +401,7 @@ class ContainerHandle:
         into: Into[ReplyT] | None = None,
     ) -> ReplyT:
         """An object request, to `self.target`."""
-        to = Endpoint(RANK, self.target + 1)
+        to = endpoint(self.target + 1)
         return await self.cluster.call(
             procedure, request, to=to, seconds=seconds, payload=payload, into=into
         )

@@ -15,14 +15,13 @@ from typing import Any, Final
 import pytest
 
 from daos.base.iod import QueryFlag
-from daos.cart.context import Context, Endpoint
+from daos.cart.context import Context
 from daos.cart.protocol import Procedure, Registry
 from daos.container import wire as cont
-from daos.embedded.system import RANK
 from daos.mgmt import wire as mgmt
 from daos.object import wire as obj
 from daos.pool import wire as pool
-from tests.unit.embedded.cluster import Cluster, code_of, new_id, oid_of, single
+from tests.unit.embedded.cluster import Cluster, code_of, endpoint, new_id, oid_of, single
 
 ACCESS: Final = {
     "mgmt_pool_create": "anyone",
@@ -165,7 +164,7 @@ class Bench:
         procedure: Procedure[Any, Any] = PROCEDURES[name]
         request = requests(self.pool, self.pool_handles[rights], self.handles[rights])[name]
         tag = 1 if "tgt" in name or name.startswith("obj") else 0
-        to = Endpoint(RANK, tag)
+        to = endpoint(tag)
         return await code_of(self.cluster.call(procedure, request, to=to, context=context))
 
 
@@ -197,7 +196,7 @@ def test_what_is_between_engines_refuses_clients(tmp_path: Path) -> None:
             await bench.prepare()
             for name in BETWEEN:
                 assert await bench.code(name, "rw") == "NO_PERM", name
-            engine = cluster.client_context(Endpoint(RANK, 99))
+            engine = cluster.client_context(endpoint(99))
             for name in BETWEEN:
                 assert await bench.code(name, "rw", engine) != "NO_PERM", name
             await engine.close()

@@ -17,7 +17,7 @@ from daos.base.errors import (
 )
 from daos.base.ids import ContainerUuid, Epoch, HandleUuid, PoolUuid
 from daos.engine.target import Target
-from tests.unit.embedded.cluster import MIB, Cluster, oid_of, on_cluster
+from tests.unit.embedded.cluster import MIB, Cluster, FullLog, oid_of, on_cluster
 
 POOL = PoolUuid(UUID(int=1))
 CONTAINER = ContainerUuid(UUID(int=2))
@@ -137,14 +137,14 @@ async def test_damage_found_while_collecting_ends_the_collecting_alone(cluster: 
     def broken(credits: int) -> bool:
         raise CorruptError("a record", offset=0, want=1, got=credits)
 
-    shard.vos.gc_step = broken  # type: ignore[method-assign]
+    vars(shard.vos)["gc_step"] = broken
     await pool.destroy("c1", force=True)
     for _ in range(5):
         await asyncio.sleep(0)
     assert not shard.collecting
     other = await pool.open("c2")
     await other.put(oid_of(), b"d", {b"a": b"2"})
-    del shard.vos.gc_step
+    del vars(shard.vos)["gc_step"]
     await pool.destroy("c2", force=True)  # the next destroy collects what was left
     for _ in range(20):
         await asyncio.sleep(0)
@@ -156,17 +156,14 @@ async def test_collecting_waits_for_room_in_the_log(cluster: Cluster) -> None:
     pool = await cluster.pool()
     await pool.container("c1")
     shard = cluster.shard(pool.pool)
-    waiting = []
-    shard.meta.when_room = waiting.append  # type: ignore[method-assign, assignment]
-    shard.meta._wal._refused = True
+    log = FullLog(shard)
     target = cluster.targets[0]
     target._start_collecting(shard)
     target._start_collecting(shard)  # one chain of steps, however many ask
     for _ in range(3):
         await asyncio.sleep(0)
-    assert len(waiting) == 1
-    shard.meta._wal._refused = False
-    waiting[0](None)
+    assert len(log.waiting) == 1
+    log.make_room()
     assert not shard.collecting
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from daos.base.errors import NoSpaceError
-from daos.cart.context import Endpoint
-from daos.embedded.system import RANK
+from daos.cart.protocol import Procedure
 from daos.mgmt import wire
 from daos.pool import wire as pool_wire
 from daos.testing.devices import Image, MemoryDevice, MemoryDirectory
@@ -20,6 +20,7 @@ from tests.unit.embedded.cluster import (
     TARGETS,
     Cluster,
     code_of,
+    endpoint,
     new_id,
     oid_of,
     on_cluster,
@@ -269,7 +270,7 @@ async def test_a_damaged_pool_store_fails_its_pool_alone(cluster: Cluster) -> No
 @on_cluster
 async def test_clients_may_not_call_what_is_between_engines(cluster: Cluster) -> None:
     pool = await cluster.pool()
-    calls = [
+    calls: list[tuple[int, Procedure[Any, Any], object]] = [
         (1, wire.TGT_CREATE, wire.TargetCreateRequest(new_id(77), 16 * MIB)),
         (1, wire.TGT_DESTROY, wire.TargetDestroyRequest(pool.pool)),
         (1, wire.TGT_OPEN, wire.TargetOpenRequest(pool.pool)),
@@ -279,6 +280,6 @@ async def test_clients_may_not_call_what_is_between_engines(cluster: Cluster) ->
         (0, pool_wire.EVICT, pool_wire.EvictRequest(pool.pool)),
     ]
     for tag, procedure, request in calls:
-        call = cluster.call(procedure, request, to=Endpoint(RANK, tag))
+        call = cluster.call(procedure, request, to=endpoint(tag))
         assert await code_of(call) == "NO_PERM", procedure
     assert (await pool.query()).handles == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from daos.base.errors import DER, DaosError, InvalidError, KeyTooBigError, NotSupportedError
@@ -87,7 +89,7 @@ FETCH_CONDS = (Cond.DKEY_FETCH, Cond.AKEY_FETCH, Cond.PER_AKEY)
 @pytest.mark.parametrize("cond", list(Cond))
 def test_conditions_match_the_class_of_the_operation(cond: Cond) -> None:
     iods = [single(b"a", 1)]
-    checks = [
+    checks: list[tuple[bool, Callable[[], None]]] = [
         (cond in UPDATE_CONDS, lambda: core.check_update(OID, b"d", iods, cond)),
         (cond in FETCH_CONDS, lambda: core.check_fetch(OID, b"d", iods, cond)),
         (cond is Cond.PUNCH, lambda: core.check_punch(OID, b"d", [], cond)),

@@ -14,18 +14,19 @@ from daos.base.checksum import ChecksumType, compute
 from daos.base.errors import DER, CanceledError, DaosError
 from daos.base.ids import ObjectId, ObjectType
 from daos.base.iod import Cond, Iod, QueryFlag
-from daos.cart.context import Endpoint, Limits
+from daos.cart.context import Limits
 from daos.cart.protocol import Procedure
 from daos.cart.session import CallerSession
 from daos.cart.wire import ANONYMOUS
-from daos.embedded.system import RANK
 from daos.object import wire
 from daos.object.server import FETCH_BYTES_MAX
 from tests.unit.embedded.cluster import (
     Cluster,
     ContainerHandle,
+    FullLog,
     array,
     code_of,
+    endpoint,
     new_id,
     oid_of,
     on_cluster,
@@ -75,6 +76,18 @@ def update_of(
     checksums: tuple[bytes, ...] = (),
 ) -> wire.UpdateRequest:
     return wire.UpdateRequest(container.address(oid, epoch), dkey, iods, cond, checksums)
+
+
+def _pairs(
+    *calls: tuple[Procedure[Any, Any], object],
+) -> tuple[tuple[Procedure[Any, Any], object], ...]:
+    return calls
+
+
+def _triples(
+    *calls: tuple[Procedure[Any, Any], object, list[memoryview]],
+) -> tuple[tuple[Procedure[Any, Any], object, list[memoryview]], ...]:
+    return calls
 
 
 @on_cluster
@@ -306,25 +319,19 @@ async def test_a_deadline_that_passes_before_execution_changes_nothing(cluster: 
     shard = cluster.shard(container.pool.pool)
     before = held(container)
     # The log is full: requests wait, their deadline passes, room comes.
-    waiting: list[Callable[[DaosError | None], None]] = []
-    shard.meta.when_room = waiting.append  # type: ignore[method-assign]
-    shard.meta._wal._refused = True
+    log = FullLog(shard)
     calls = [
         asyncio.ensure_future(code_of(container.object(procedure, request, payload=payload)))
-        for procedure, request, payload in (
+        for procedure, request, payload in _triples(
             (wire.UPDATE, update_of(container, single(b"a", len(BIG))), [memoryview(BIG)]),
             (wire.PUNCH, wire.PunchRequest(container.address(OID)), []),
         )
     ]
-    while len(waiting) < 2:  # noqa: ASYNC110
-        await asyncio.sleep(0)
+    await log.waiters(2)
     cluster.clock.advance(61)
-    shard.meta._wal._refused = False
-    for go_on in waiting:
-        go_on(None)
+    log.make_room()
     assert [await call for call in calls] == ["TIMEDOUT", "TIMEDOUT"]
     assert held(container) == before
-    del shard.meta.when_room  # type: ignore[method-assign]
     assert await container.get(OID, b"d", b"a") is None
 
 
@@ -333,15 +340,11 @@ async def test_a_handle_closed_while_its_update_waits(cluster: Cluster) -> None:
     container = await (await cluster.pool()).container()
     shard = cluster.shard(container.pool.pool)
     before = held(container)
-    waiting: list[Callable[[DaosError | None], None]] = []
-    shard.meta.when_room = waiting.append  # type: ignore[method-assign]
-    shard.meta._wal._refused = True
+    log = FullLog(shard)
     update = asyncio.ensure_future(code_of(container.put(OID, b"d", {b"a": BIG})))
-    while not waiting:  # noqa: ASYNC110
-        await asyncio.sleep(0)
+    await log.waiters(1)
     await container.close()
-    shard.meta._wal._refused = False
-    waiting[0](None)
+    log.make_room()
     assert await update == "NO_HDL"
     assert held(container) == before
 
@@ -376,7 +379,7 @@ async def test_a_connection_lost_between_header_and_payload_gives_everything_bac
 ) -> None:
     container = await (await cluster.pool()).container()
     before = held(container)
-    to = Endpoint(RANK, 1)
+    to = endpoint(1)
     session: CallerSession[None] = CallerSession(
         Limits(), peer=to, source=ANONYMOUS, rpc_id_first=1
     )
@@ -494,7 +497,7 @@ async def test_listing_extents_and_objects(cluster: Cluster) -> None:
 async def test_bad_anchors_and_limits(cluster: Cluster, anchor: bytes, limit: int) -> None:
     container = await (await cluster.pool()).container()
     at = container.address(OID)
-    for procedure, request in (
+    for procedure, request in _pairs(
         (wire.DKEY_LIST, wire.KeyListRequest(at, anchor, limit)),
         (wire.AKEY_LIST, wire.KeyListRequest(at, anchor, limit, b"d")),
         (wire.RECX_LIST, wire.RecxListRequest(at, b"d", b"a", anchor, limit)),
@@ -535,9 +538,14 @@ async def test_key_queries(cluster: Cluster) -> None:
 async def test_requests_for_another_target_are_refused(cluster: Cluster) -> None:
     """Handles are known on every target; tags keep requests apart."""
     container = await (await cluster.pool()).container()
-    call = cluster.call(wire.UPDATE, update_of(container, single(b"a", 1)), to=Endpoint(RANK, 0))
+    call = cluster.call(wire.UPDATE, update_of(container, single(b"a", 1)), to=endpoint(0))
     assert await code_of(call) == "UNREG"
-    assert await code_of(cluster.call(wire.UPDATE, None, to=Endpoint(RANK, 9))) != "SUCCESS"
+    assert await code_of(cluster.call(wire.UPDATE, None, to=endpoint(9))) != "SUCCESS"
+
+
+def plant_bug(cluster: Cluster, container: ContainerHandle) -> None:
+    vos = cluster.targets[0].handle(container.handle, write=False).container
+    vars(vos)["fetch_begin"] = None
 
 
 @pytest.mark.expects_warning("bug procedure=obj_fetch")
@@ -548,8 +556,7 @@ async def test_a_bug_stops_its_target_at_once_and_no_other(cluster: Cluster) -> 
     await container.put(OID, b"d", {b"a": b"acknowledged"})
     other = ContainerHandle(container.pool, container.handle, container.uuid, target=1)
     await other.put(OID, b"d", {b"a": b"elsewhere"})
-    vos = cluster.targets[0].handle(container.handle, write=False).container
-    vos.fetch_begin = None  # type: ignore[assignment, method-assign]
+    plant_bug(cluster, container)
     with pytest.raises(DaosError, match="internal error, TypeError") as caught:
         await container.get(OID, b"d", b"a")
     assert caught.value.code is DER.MISC
@@ -575,14 +582,10 @@ async def test_a_bug_stops_its_target_at_once_and_no_other(cluster: Cluster) -> 
 async def test_what_waits_when_its_target_stops_does_not_go_on(cluster: Cluster) -> None:
     container = await (await cluster.pool()).container()
     shard = cluster.shard(container.pool.pool)
-    waiting: list[Callable[[DaosError | None], None]] = []
-    shard.meta.when_room = waiting.append  # type: ignore[method-assign]
-    shard.meta._wal._refused = True
+    log = FullLog(shard)
     update = asyncio.ensure_future(code_of(container.put(OID, b"d", {b"a": b"2"})))
-    while not waiting:  # noqa: ASYNC110
-        await asyncio.sleep(0)
-    cluster.targets[0].handle(container.handle, write=False).container.fetch_begin = None  # type: ignore[assignment, method-assign]
+    await log.waiters(1)
+    plant_bug(cluster, container)
     assert await code_of(container.get(OID, b"d", b"a")) == "MISC"
-    shard.meta._wal._refused = False
-    waiting[0](None)
+    log.make_room()
     assert await update == "SHUTDOWN"

@@ -6,14 +6,13 @@ import asyncio
 
 import pytest
 
-from daos.cart.context import Endpoint
-from daos.embedded.system import RANK
 from daos.pool import wire
 from tests.unit.embedded.cluster import (
     TARGETS,
     Cluster,
     PoolHandle,
     code_of,
+    endpoint,
     new_id,
     oid_of,
     on_cluster,
@@ -36,7 +35,7 @@ async def set_props(pool: PoolHandle, **props: str) -> None:
 
 async def evict(cluster: Cluster, pool: bytes, client: bytes = b"") -> int:
     """As the management service would: from an endpoint of an engine."""
-    engine = cluster.client_context(Endpoint(RANK, 99))
+    engine = cluster.client_context(endpoint(99))
     try:
         request = wire.EvictRequest(pool, client)
         return (await cluster.call(wire.EVICT, request, context=engine)).count
