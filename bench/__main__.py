@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     profiled(SUITES[name], run, out=sys.stderr)
                 else:
                     SUITES[name](run)
+                run.clear()
     except DaosError as error:
         sys.stderr.write(f"bench: {error}\n")
         return 2

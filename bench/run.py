@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import shutil
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ class Run:
     quick: bool = False
     suite: str = ""
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
+    _places: list[Path] = field(default_factory=list)
     _device: DeviceLimits | None = None
     _fresh: DeviceLimits | None = None
 
@@ -42,10 +44,16 @@ class Run:
         return max(64, count // 8) if self.quick else count
 
     def new_directory(self) -> Path:
-        """An empty place of its own for each store."""
+        """An empty place of its own for each store, until `clear`."""
         path = self.directory / f"{next(self._numbers)}"
         path.mkdir()
+        self._places.append(path)
         return path
+
+    def clear(self) -> None:
+        """Remove the stores made so far: devices are allocated whole, disks are not endless."""
+        while self._places:
+            shutil.rmtree(self._places.pop())
 
     def device(self) -> DeviceLimits:
         """Limits of the disk, on a file that is made at first use."""

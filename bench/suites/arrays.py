@@ -31,6 +31,7 @@ def run(run: Run) -> None:
     for _ in range(run.rounds):
         for (what, depth), rate in run.in_loop(_rates, run, count).items():
             best[what, depth] = max(best.get((what, depth), 0), rate)
+        run.clear()
         for depth in _DEPTHS:  # beside the store, so that a neighbour's load hits both
             for what, write in (("write", True), ("read", False)):
                 rate = device.stream(write=write, depth=depth)

@@ -32,7 +32,10 @@ _CONFIG: Final = MetaConfig(wal_bytes=256 * MiB)
 def run(run: Run) -> None:
     """Budget of the design: no turn above 5 ms."""
     count = run.scaled(_UPDATES)
-    turns = [run.in_loop(_turns, run, count) for _ in range(run.rounds)]
+    turns = []
+    for _ in range(run.rounds):
+        turns.append(run.in_loop(_turns, run, count))
+        run.clear()
     calm, busy, seconds = (min(each[i] for each in turns) for i in range(3))
     run.row("longest turn, updates alone", calm * 1e3, "ms")
     what = f"longest turn, updates beside the checkpoint of {count:,}"
@@ -43,6 +46,7 @@ def run(run: Run) -> None:
         run.in_loop(_fill, place, updates)
         seconds = min(run.in_loop(_open_s, place) for _ in range(run.rounds))
         run.row(f"open, {updates:,} updates in the log", seconds * 1e3, "ms")
+        run.clear()
         run.row("  each", seconds / updates * 1e6, "µs")
 
 

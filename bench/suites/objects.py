@@ -105,9 +105,9 @@ async def _measure(run: Run, shape: Shape) -> Rates:
     def keep(what: str, depth: int, rate: float) -> None:
         rates[what, depth] = max(rates.get((what, depth), 0.0), rate)
 
-    place = run.new_directory()
     for number in range(run.rounds):
-        async with open_floor(place, run.loop) as floor:
+        place = run.new_directory()
+        async with open_floor(run.new_directory(), run.loop) as floor:
             for depth in DEPTHS:
                 n = _count(count, depth)
                 value = bytes(shape.nbytes)
@@ -132,6 +132,7 @@ async def _measure(run: Run, shape: Shape) -> Rates:
                 keep("fetch, cached", depth, await _rate(stand, shape, n, depth, update=False))
                 keep("fetch, processor", depth, n / (time.process_time() - spent))
         await _public_rates(run, shape, count, keep)
+        run.clear()
     return rates
 
 
@@ -140,7 +141,7 @@ async def _public_rates(
 ) -> None:
     """The same through `daos.aio`; one shard, as above."""
     value, into = bytes(shape.nbytes), bytearray(shape.nbytes)
-    async with open_container(run.new_directory()) as container:
+    async with open_container(run.new_directory(), size="2GiB") as container:
         oid = await container.new_oid(oclass="S1")
         async with container.object(oid) as target:
             for depth in DEPTHS:

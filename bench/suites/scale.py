@@ -99,6 +99,7 @@ async def _extents(run: Run, shape: ExtentShape, sizes: tuple[int, ...]) -> None
             places = [rng.randrange(end) for _ in range(_SAMPLES)]
             reads = min([await _reads_s(stand, places) for _ in range(run.rounds)])
             writes = await _writes_s(stand, shape.width, places)
+        run.clear()
         where = f"{size:,} extents, {shape.name}"
         budget = _EXTENTS_GROWTH if shape is SHAPES[0] else None
         _row(run, costs, "read in", where, reads, budget)
