@@ -51,6 +51,8 @@ from daos.bio.tree import Tree
 from daos.bio.wal import Ring, group_blocks_max
 
 _WINDOW_BLOCKS: Final = 256
+# Transactions that one turn of the loop applies.
+_SLICE_RECORDS: Final = 256
 
 Apply = Callable[[list[Record]], None]
 
@@ -87,7 +89,7 @@ class Applier:
 
 
 async def replay(device: BlockDevice, superblock: Superblock, apply: Apply) -> ReplayEnd:
-    """Hand the records of every group behind the checkpoint to `apply`, in order.
+    """Hand the records of every group behind the checkpoint to `apply`, in order, in slices.
 
     Raises:     CorruptError   damage; `apply` may have been called for earlier groups
                 NvmeIoError    the device failed a read
@@ -102,7 +104,7 @@ async def replay(device: BlockDevice, superblock: Superblock, apply: Apply) -> R
         start, header, records = found
         known = max(known, header.durable_lsn)
         if last is not None:
-            apply(last[1])
+            await _apply(apply, last[1])
         last, last_start = (header, records), head
         lsn, epoch, head = header.lsn, max(epoch, header.epoch), start + header.blocks
     if known > lsn or await log.any_later(head, lsn + 1):
@@ -112,9 +114,16 @@ async def replay(device: BlockDevice, superblock: Superblock, apply: Apply) -> R
         if lsn > known and not await log.data_intact(last[1]):
             lsn, head = lsn - 1, last_start
         else:
-            apply(last[1])
+            await _apply(apply, last[1])
     ring = Ring(superblock.wal_count, tail=superblock.replay_block, head=head)
     return ReplayEnd(lsn=lsn, ring=ring, epoch=epoch, debris=tuple(_starts(ring)))
+
+
+async def _apply(apply: Apply, records: list[Record]) -> None:
+    """A group in slices: other shards are served while this one recovers."""
+    for lo in range(0, len(records), _SLICE_RECORDS):
+        apply(records[lo : lo + _SLICE_RECORDS])
+        await asyncio.sleep(0)
 
 
 async def prove_newest(device: BlockDevice, superblock: Superblock) -> None:
