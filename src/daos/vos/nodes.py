@@ -18,6 +18,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from daos.base.errors import DER, CorruptError, DaosError
 from daos.base.ids import EPOCH_MAX, KeyKind
 from daos.vos import ilog_view, keys
@@ -33,19 +35,24 @@ _CACHED_KEY_SIZE_MAX: Final = 256
 CacheKey = tuple[int, bytes]
 
 
-class Node:
-    """A record of the tree, its tree key, and its incarnation log ready to be asked."""
+class Node(msgspec.Struct, eq=False, gc=False):
+    """A record of the tree, its tree key, and its incarnation log ready to be asked.
 
-    __slots__ = ("_ilog", "_plain", "created", "id", "key", "record")
+    Not looked at by the garbage collector, as it is in no cycle: a cache of 30,000 nodes kept the
+    loop away for 25 ms now and then.
+    """
 
-    def __init__(self, key: bytes, record: NodeRecord) -> None:
-        self.key = key
-        self.record = record
-        self.id = record.node_id
-        # The epoch of creation, if the log is one committed creation and nothing else; else 0.
-        self.created = created_at(record.ilog, EPOCH_MAX)
-        self._ilog: Ilog | None = None
-        self._plain: IlogView | None = None
+    key: bytes
+    record: NodeRecord
+    id: int = 0
+    # The epoch of creation, if the log is one committed creation and nothing else; else 0.
+    created: int = 0
+    _ilog: Ilog | None = None
+    _plain: IlogView | None = None
+
+    def __post_init__(self) -> None:
+        self.id = self.record.node_id
+        self.created = created_at(self.record.ilog, EPOCH_MAX)
 
     @property
     def ilog(self) -> Ilog:
