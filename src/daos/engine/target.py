@@ -223,10 +223,9 @@ class Target:
         await shard.meta.durable(shard.meta.lsn_last)
 
     async def _raise_bound(self, shard: Shard, container: VosContainer, epoch: Epoch) -> None:
-        """Awaits only once everything is done, and then all of the log: G3."""
+        """Awaits only once everything is done, and then all of the log so far: G3."""
         self.xstream.hlc.raise_to(epoch)
-        container.raise_bound(epoch)
-        await shard.meta.durable(shard.meta.lsn_last)
+        await shard.meta.durable(container.raise_bound(epoch))
 
     async def _add_shard(self, pool: PoolUuid, meta: MetaContext) -> None:
         try:

@@ -98,9 +98,6 @@ class _ObjectService:
 
     def update(self, rpc: Rpc) -> None:
         """The payload has landed: make it visible, answer when it is durable."""
-        if rpc.land_state is None:
-            self.land_update(rpc)
-            rpc.abort = None  # from here on the update goes its way, whoever listens
         handle, update = rpc.land_state
         meta = handle.shard.meta
         if not meta.log_has_room:
