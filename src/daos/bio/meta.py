@@ -540,6 +540,8 @@ class MetaContext:
         """Copy tree and map as they are now: up to the first await nothing can change them."""
         self._tree.commit_batch()
         self._check_tree()
+        if self._tree.failure is not None:  # a copy would lack what the log is to forget
+            raise self._tree.failure
         self._recount()
         space_map, blocks_allocated = self.space.snapshot_map(), self.space.blocks_allocated
         writer = CheckpointWriter(

@@ -25,7 +25,7 @@ from typing import Final
 
 import lmdb
 
-from daos.base.errors import DaosError, NoSpaceError, NvmeIoError
+from daos.base.errors import DaosError, NoSpaceError, NvmeIoError, ShutdownError
 
 LIVE_FILE: Final = "data.mdb"
 _LOCK_FILE: Final = "lock.mdb"
@@ -51,9 +51,9 @@ def clear_live(live_path: Path) -> Path:
 
 
 class _Lost:
-    """In place of a batch that lacks write sets it had taken: refuses to answer (I3)."""
+    """In place of a batch that is gone, or lacks sets it had taken: refuses to answer (I3)."""
 
-    def __init__(self, failure: NvmeIoError) -> None:
+    def __init__(self, failure: DaosError) -> None:
         self._failure = failure
 
     def get(self, key: bytes) -> bytes | None:
@@ -149,7 +149,9 @@ class Tree:
             self._lose(error)
 
     def close(self) -> None:
+        """Idempotent. What is read afterwards raises ShutdownError."""
         self._txn.abort()
+        self._txn = _Lost(ShutdownError("the shard is closed"))
         self.env.close()
 
     def _begin(self) -> lmdb.Transaction[bytes]:

@@ -145,6 +145,50 @@ def test_a_tree_that_lost_its_batch_serves_nothing(
     run(story)
 
 
+class Uncommittable:
+    """A batch that takes puts and cannot be committed: the file system is full by now."""
+
+    def __init__(self, txn: lmdb.Transaction[bytes]) -> None:
+        self._txn = txn
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._txn, name)
+
+    def commit(self) -> None:
+        self._txn.abort()
+        raise lmdb.DiskError("mdb_txn_commit: No space left on device")
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param("checkpoint", marks=pytest.mark.expects_warning("checkpoint failed")),
+        "close",
+    ],
+)
+def test_a_copy_without_the_last_batch_is_no_checkpoint(tmp_path: Path, how: str) -> None:
+    """Put again, but not committed: a copy would lack it, and the log would forget it."""
+
+    async def story() -> None:
+        meta = await opened(tmp_path)
+        await meta.durable(put(meta, a="1"))
+        await meta.checkpoint()
+        await meta.durable(put(meta, b="acknowledged"))
+        meta._tree._txn = Uncommittable(meta._tree._txn)  # type: ignore[assignment]
+        if how == "checkpoint":
+            with pytest.raises(NvmeIoError, match="No space left"):
+                await meta.checkpoint()
+            await meta.close(checkpoint=False)
+        else:
+            with pytest.raises(NvmeIoError, match="No space left"):
+                await meta.close()
+        meta = await MetaContext.open(meta.device, config=CONFIG, live_path=tmp_path)
+        assert meta.get(b"b") == b"acknowledged"
+        await meta.close()
+
+    run(story)
+
+
 @pytest.mark.parametrize("when", ["put", "commit"])
 def test_lmdb_refusing_another_batch_is_an_error_of_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
@@ -172,6 +216,9 @@ def test_lmdb_refusing_another_batch_is_an_error_of_ours(
         await meta.close(checkpoint=False)
         with pytest.raises(ShutdownError):
             put(meta, c="1")
+        for read in (lambda: meta.get(b"a"), meta.cursor, meta.statistics):
+            with pytest.raises(ShutdownError):
+                read()
 
     run(story)
 
