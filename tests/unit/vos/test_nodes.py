@@ -136,3 +136,15 @@ async def test_all_hashes_equal(shard: MemoryShard, c: VosContainer) -> None:
 
 def test_root_has_no_punch() -> None:
     assert ilog_view.ROOT.prior_any_punch == Punch(0, 0)
+
+
+def test_nodes_are_dropped_one_by_one() -> None:
+    cache = NodeCache(8)
+    held = []
+    for number in range(100):
+        cache.put((number, b"k"), node(number + 1))
+        held.append(len(cache._dropped))
+        assert len(cache) + held[-1] <= 16
+    assert set(held) == set(range(8))
+    cache.clear()
+    assert len(cache) == len(cache._dropped) == 0
