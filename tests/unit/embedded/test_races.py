@@ -18,7 +18,8 @@ from daos.rdb.interface import UNBOUNDED
 from daos.rdb.local import LocalRdb
 from tests.unit.embedded.cluster import Cluster, PoolHandle, code_of
 
-SEEDS = range(12)
+SEEDS = range(25)
+TURNS = (0, 0, 1, 2, 3, 5, 60)  # now and then everybody else goes first
 
 
 @pytest.fixture
@@ -27,10 +28,10 @@ def rng(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> rand
 
     def slow(call: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
         async def slowed(*args: object, **kwargs: object) -> object:
-            for _ in range(rng.randrange(5)):
+            for _ in range(rng.choice(TURNS)):
                 await asyncio.sleep(0)
             result = await call(*args, **kwargs)
-            for _ in range(rng.randrange(5)):
+            for _ in range(rng.choice(TURNS)):
                 await asyncio.sleep(0)
             return result
 
@@ -62,9 +63,10 @@ def seeds(
 
 async def race(rng: random.Random, *calls: Coroutine[Any, Any, Any]) -> list[str]:
     """Codes of the calls, which begin in a random order and at random moments."""
+    latest = rng.choice((3, 10, 40, 120))
 
     async def late(call: Coroutine[Any, Any, Any]) -> str:
-        for _ in range(rng.randrange(8)):
+        for _ in range(rng.randrange(latest)):
             await asyncio.sleep(0)
         return await code_of(call)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from daos.pool import wire
+from daos.rdb.interface import TxnResult
 from tests.unit.embedded.cluster import (
     TARGETS,
     Cluster,
@@ -255,3 +257,26 @@ async def test_handles_end_with_the_process(cluster: Cluster) -> None:
     again = await cluster.connect(pool.pool, "ex")
     assert (await again.query()).handles == 1
     assert (await (await again.open("c1", "ex")).query()).handles == 1
+
+
+@on_cluster
+async def test_a_connect_that_looked_before_the_pool_was_to_go_loses_its_turn(
+    cluster: Cluster,
+) -> None:
+    pool = (await cluster.create_pool()).uuid
+    assert cluster.system._pools is not None
+    service = cluster.system._pools.service(pool)
+    txn, looked, go_on = service.rdb.txn, asyncio.Event(), asyncio.Event()
+
+    async def late(*args: Any) -> TxnResult:  # noqa: ANN401
+        del vars(service.rdb)["txn"]
+        looked.set()
+        await go_on.wait()
+        return await txn(*args)
+
+    vars(service.rdb)["txn"] = late
+    connecting = asyncio.ensure_future(code_of(cluster.connect(pool)))
+    await looked.wait()
+    assert await service.leave() == 0
+    go_on.set()
+    assert await connecting == "BUSY"
