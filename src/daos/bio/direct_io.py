@@ -51,6 +51,10 @@ def open_descriptors(path: Path, *, direct: bool) -> Descriptors:
             size_bytes = os.lseek(main, 0, os.SEEK_END) // BLOCK * BLOCK
             if size_bytes == 0:
                 raise InvalidError(f"{path} is smaller than a block of {BLOCK} bytes")
+            if alignment == 1:
+                # A write-back that failed in an earlier life left pages that look clean and are
+                # not on the medium: whoever recovers must see what is.
+                os.posix_fadvise(main, 0, 0, os.POSIX_FADV_DONTNEED)
             cached = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except BaseException:
             os.close(main)

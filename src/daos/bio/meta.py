@@ -310,7 +310,7 @@ class MetaContext:
 
     def _blocks_left(self, need: int) -> int:
         left = self.space.blocks_available - need
-        if self._checkpoint_lsn >= 0:
+        if self._checkpoint_lsn > self._checkpoint.lsn:
             # What the one that runs will take is held; then the one before it goes away.
             left += self._checkpoint.blocks
         return left

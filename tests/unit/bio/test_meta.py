@@ -309,6 +309,25 @@ def test_single_free_blocks_take_a_checkpoint(tmp_path: Path, restart: bool) -> 
     run(story())
 
 
+def test_a_checkpoint_that_copies_nothing_frees_nothing(tmp_path: Path) -> None:
+    """A new superblock for the same checkpoint: no hold may count on the blocks of the old one."""
+
+    async def story() -> None:
+        meta = await opened(tmp_path)
+        put(meta, **{f"key{i}": "v" * 400 for i in range(80)})
+        await meta.checkpoint()
+        left = meta.statistics().blocks_left
+        running = asyncio.ensure_future(meta.checkpoint())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert meta._checkpoint_lsn >= 0
+        assert meta.statistics().blocks_left == left
+        await running
+        await meta.close()
+
+    run(story())
+
+
 def test_released_holds_do_not_count_for_ever(tmp_path: Path) -> None:
     async def story() -> None:
         meta = await opened(tmp_path)
