@@ -442,6 +442,30 @@ async def test_a_destroyed_containers_space_comes_back(cluster: Cluster) -> None
     assert not cluster.shard(pool.pool).collecting
 
 
+def test_collecting_goes_on_after_a_crash(tmp_path: Path) -> None:
+    """Crash table of the engine: a part of the destroyed container is left; the rest comes back."""
+
+    async def run() -> None:
+        async with Cluster(tmp_path / "a", targets=1) as cluster:
+            pool = await cluster.pool()
+            before = (await pool.query()).tiers[1].free
+            container = await pool.container("c1")
+            for i in range(150):
+                await container.put(OID, b"%d" % i, {b"a": bytes(8000)})
+            await pool.destroy("c1", force=True)
+            assert cluster.shard(pool.pool).collecting
+            images = cluster.images()
+        async with Cluster(tmp_path / "b", targets=1, directory=MemoryDirectory(images)) as again:
+            pool = await again.connect(pool.pool)
+            container = await pool.container("c2")
+            for i in range(100):
+                await container.put(OID, b"d", {b"a": b"%d" % i})
+            assert not again.shard(pool.pool).collecting
+            assert before - (await pool.query()).tiers[1].free < 64 << 10
+
+    asyncio.run(run())
+
+
 @pytest.mark.expects_warning("target stopped")
 @pytest.mark.parametrize("broken", [0, 1])
 @on_cluster
