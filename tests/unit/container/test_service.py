@@ -539,15 +539,16 @@ def test_a_destroy_goes_on_after_a_power_cut(tmp_path: Path) -> None:
 
 
 def test_snapshots_and_opens_through_power_cuts(tmp_path: Path) -> None:
-    """Crash table: a recorded handle is evicted; what was answered of a snapshot is there."""
+    """Crash table: a container is whole or not there; a recorded handle is evicted; what was
+    answered of a snapshot is there."""
 
     async def record() -> tuple[RecordingDirectory, list[tuple[int, int]], int, bytes]:
         directory = RecordingDirectory()
         answered = []
         async with Cluster(tmp_path / "recorded", directory=directory) as cluster:
             pool = await cluster.pool()
-            await pool.create("c1")
             start = len(directory.journal)
+            await pool.create("c1", props={"cksum": "crc32"})
             container = await pool.open("c1")
             for _ in range(3):
                 await container.put(OID, b"d", {b"a": b"x"})
@@ -561,7 +562,11 @@ def test_snapshots_and_opens_through_power_cuts(tmp_path: Path) -> None:
         images = directory.journal.image(cut, random.Random(cut))
         async with Cluster(tmp_path / str(cut), directory=MemoryDirectory(images)) as cluster:
             pool = await cluster.connect(pool_id)
+            if not await pool.list():
+                assert cut < answered[0][0]
+                await pool.create("c1", props={"cksum": "crc32"})  # label and records are free
             container = await pool.open("c1", "ex")
+            assert (await container.props())["cksum"] == "crc32"
             epochs = [epoch for epoch, _ in await container.snapshots()]
             assert [epoch for at, epoch in answered if at <= cut] == epochs[: len(epochs)] or (
                 [epoch for at, epoch in answered if at <= cut] == epochs[:-1]
