@@ -12,6 +12,7 @@ import os
 import random
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -19,7 +20,6 @@ import lmdb
 import pytest
 
 from daos.base.errors import DaosError, InvalidError, NoSpaceError, NvmeIoError, ShutdownError
-from daos.bio import checkpoint as checkpoints
 from daos.bio.device import BLOCK, BlockDevice, Done, Write
 from daos.bio.layout import checksum_of, emit_record
 from daos.bio.meta import MetaConfig, MetaContext
@@ -123,7 +123,7 @@ def test_a_tree_that_lost_its_batch_serves_nothing(
         meta = await opened(tmp_path)
         await meta.durable(put(meta, a="acknowledged"))
         monkeypatch.setattr(meta._tree, "_begin", lambda: Broken(meta._tree.env.begin(write=True)))
-        meta._tree._txn = Broken(meta._tree._txn)  # type: ignore[assignment]
+        meta._tree._txn = Broken(meta._tree._txn)  # type: ignore[assignment, arg-type]
         with pytest.raises(NvmeIoError):
             put(meta, b="1")
         with pytest.raises(NvmeIoError, match="live tree"):
@@ -174,7 +174,7 @@ def test_a_copy_without_the_last_batch_is_no_checkpoint(tmp_path: Path, how: str
         await meta.durable(put(meta, a="1"))
         await meta.checkpoint()
         await meta.durable(put(meta, b="acknowledged"))
-        meta._tree._txn = Uncommittable(meta._tree._txn)  # type: ignore[assignment]
+        meta._tree._txn = Uncommittable(meta._tree._txn)  # type: ignore[assignment, arg-type]
         if how == "checkpoint":
             with pytest.raises(NvmeIoError, match="No space left"):
                 await meta.checkpoint()
@@ -202,7 +202,7 @@ def test_lmdb_refusing_another_batch_is_an_error_of_ours(
         meta = await opened(tmp_path)
         await meta.durable(put(meta, a="1"))
         monkeypatch.setattr(meta._tree, "_begin", panic)
-        meta._tree._txn = Broken(meta._tree._txn)  # type: ignore[assignment]
+        meta._tree._txn = Broken(meta._tree._txn)  # type: ignore[assignment, arg-type]
         if when == "put":
             with pytest.raises(NvmeIoError, match="live tree"):
                 put(meta, b="1")
@@ -264,7 +264,7 @@ def test_a_full_file_system_under_the_live_tree(
         meta = await opened(tmp_path)
         put(meta, **{f"key{i}": "v" * 100 for i in range(100)})
         await meta.close()
-        monkeypatch.setattr(checkpoints.os, "write", write)
+        monkeypatch.setattr(os, "write", write)
         if short:
             meta = await MetaContext.open(meta.device, config=CONFIG, live_path=tmp_path)
             assert meta.statistics().tree_entries == 100
@@ -337,7 +337,7 @@ def test_a_checkpoint_without_helpers_lets_nobody_wait(
         env = meta._tree.env
         with monkeypatch.context() as patched:
             if what == "pipe":
-                patched.setattr(checkpoints.os, "pipe", no_pipe)
+                patched.setattr(os, "pipe", no_pipe)
             elif what == "readers":
                 tree = meta._tree
                 patched.setattr(tree, "commit_batch", lambda: setattr(tree, "env", NoReader()))
@@ -443,9 +443,13 @@ def test_buffers_of_the_group_in_flight_are_the_devices_until_it_says_so() -> No
         device = SlowDevice()
         wal = wal_on(device)
         told: list[tuple[int, type]] = []
+
+        def hear(lsn: int, error: DaosError | None) -> None:
+            told.append((lsn, type(error)))
+
         for _ in range(3):
             lsn = wal.append(record(), [], 0)
-            wal.when_durable(lsn, lambda error, lsn=lsn: told.append((lsn, type(error))))
+            wal.when_durable(lsn, partial(hear, lsn))
             await turns()
         wal.fail(NvmeIoError("superblock"))
         wal.when_durable(11, lambda error: told.append((11, type(error))))

@@ -28,7 +28,7 @@ from daos.testing.shard import (
     on_shard,
     unit,
 )
-from daos.vos import nodes as nodes_module
+from daos.vos import keys
 from daos.vos.container import VosContainer
 from daos.vos.keys import AKEY, DKEY
 from daos.vos.pool import VosPool
@@ -183,7 +183,7 @@ async def test_hash_collisions_made_on_purpose(
     shard: MemoryShard, c: VosContainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await prepared(shard, c)
-    monkeypatch.setattr(nodes_module.keys, "TIES_MAX", 0)
+    monkeypatch.setattr(keys, "TIES_MAX", 0)
     await fails(shard, c, DER.DOS, lambda c: update(c, [Iod(b"new", SINGLE, BIG)]))
     await fails(shard, c, DER.DOS, lambda c: c.punch(OID, Epoch(50), dkey=b"new"))
 
