@@ -38,8 +38,6 @@ BASE_MAX: Final = 0xFE  # 0xFF is CaRT's own
 VERSION_MAX: Final = 0xFF
 INDEX_MAX: Final = 0xFFFF
 
-# What a decoder raises for bytes that are no such message; the second for too deep a nesting.
-
 # One encoder for all messages: it keeps no state between calls.
 _encode: Final = msgspec.msgpack.Encoder(uuid_format="bytes").encode
 
@@ -70,8 +68,7 @@ class Procedure(Generic[RequestT, ReplyT]):
     """One thing a peer can be asked to do.
 
     Raises:     InvalidError         the opcode has no valid base
-                msgspec.DecodeError  (or RecursionError), by the decoders: the bytes are no message
-                                     of this type
+                wire.DECODE_ERRORS   by the decoders: the bytes are no message of this type
     """
 
     name: str

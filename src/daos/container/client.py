@@ -14,6 +14,7 @@ from daos.cart.context import Context, Endpoint
 from daos.cart.protocol import Procedure, ReplyT, RequestT
 from daos.container import wire
 from daos.object.client import Call
+from daos.pool.wire import AttrsRequest, HandleRequest, SetAttrsRequest, SetPropsRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,19 +88,19 @@ class ContainerClient:
 
     async def set_props(self, props: Mapping[str, str], call: Call) -> None:
         """Change properties, all or nothing. Raises: InvalidError, AccessError."""
-        request = wire.SetPropsRequest(self.pool, self.handle, dict(props))
+        request = SetPropsRequest(self.pool, self.handle, dict(props))
         await self._call(wire.SET_PROPS, request, call)
 
     async def attrs(self, names: tuple[str, ...], call: Call) -> dict[str, bytes]:
         """Attributes; no names: all. Raises: NotFoundError."""
-        request = wire.AttrsRequest(self.pool, self.handle, names)
+        request = AttrsRequest(self.pool, self.handle, names)
         return (await self._call(wire.ATTRS, request, call)).attrs
 
     async def set_attrs(
         self, put: Mapping[str, bytes], delete: tuple[str, ...], call: Call
     ) -> None:
         """Set and delete, all or nothing. Raises: InvalidError, NotFoundError."""
-        request = wire.SetAttrsRequest(self.pool, self.handle, dict(put), delete)
+        request = SetAttrsRequest(self.pool, self.handle, dict(put), delete)
         await self._call(wire.SET_ATTRS, request, call)
 
     async def snapshot_create(self, name: str, call: Call) -> wire.SnapshotRecord:
@@ -116,8 +117,8 @@ class ContainerClient:
         request = wire.SnapshotDestroyRequest(self.pool, self.handle, epoch, name)
         await self._call(wire.SNAP_DESTROY, request, call)
 
-    def _named(self) -> wire.HandleRequest:
-        return wire.HandleRequest(self.pool, self.handle)
+    def _named(self) -> HandleRequest:
+        return HandleRequest(self.pool, self.handle)
 
     async def _call(
         self, procedure: Procedure[RequestT, ReplyT], request: RequestT, call: Call

@@ -20,6 +20,15 @@ from daos.engine.service import answering, engines_only, parse_id
 from daos.engine.target import Target
 from daos.engine.xstream import Xstream
 from daos.pool.server import PoolModule
+from daos.pool.wire import (
+    AttrsReply,
+    AttrsRequest,
+    Empty,
+    HandleRequest,
+    PropsReply,
+    SetAttrsRequest,
+    SetPropsRequest,
+)
 
 
 class ContainerModule:
@@ -74,7 +83,7 @@ class ContainerModule:
         """Serve what the container service asks of a target."""
         serve = target.xstream.context.serve
 
-        async def open_(rpc: Rpc[wire.TargetOpenRequest]) -> wire.Empty:
+        async def open_(rpc: Rpc[wire.TargetOpenRequest]) -> Empty:
             request = rpc.request
             await target.open_handle(
                 _pool_id(request.pool),
@@ -85,24 +94,24 @@ class ContainerModule:
                 checksum_type=_checksum_type(request.checksum_type),
                 checksum_chunk=request.checksum_chunk,
             )
-            return wire.Empty()
+            return Empty()
 
-        async def close(rpc: Rpc[wire.TargetCloseRequest]) -> wire.Empty:
+        async def close(rpc: Rpc[wire.TargetCloseRequest]) -> Empty:
             target.close_handle(_handle_id(rpc.request.handle))
-            return wire.Empty()
+            return Empty()
 
-        async def destroy(rpc: Rpc[wire.TargetDestroyRequest]) -> wire.Empty:
+        async def destroy(rpc: Rpc[wire.TargetDestroyRequest]) -> Empty:
             await target.destroy_container(
                 _pool_id(rpc.request.pool), _container_id(rpc.request.container)
             )
-            return wire.Empty()
+            return Empty()
 
-        async def snapshot(rpc: Rpc[wire.TargetSnapshotRequest]) -> wire.Empty:
+        async def snapshot(rpc: Rpc[wire.TargetSnapshotRequest]) -> Empty:
             request = rpc.request
             await target.end_past(
                 _pool_id(request.pool), _container_id(request.container), Epoch(request.epoch)
             )
-            return wire.Empty()
+            return Empty()
 
         serve(wire.TGT_OPEN, engines_only(open_))
         serve(wire.TGT_CLOSE, engines_only(close))
@@ -115,46 +124,46 @@ class ContainerModule:
     async def _create(self, rpc: Rpc[wire.CreateRequest]) -> wire.ContainerRecord:
         return await self._service(rpc.request.pool).create(rpc.request)
 
-    async def _destroy(self, rpc: Rpc[wire.DestroyRequest]) -> wire.Empty:
+    async def _destroy(self, rpc: Rpc[wire.DestroyRequest]) -> Empty:
         await self._service(rpc.request.pool).destroy(rpc.request)
-        return wire.Empty()
+        return Empty()
 
     async def _open(self, rpc: Rpc[wire.OpenRequest]) -> wire.OpenReply:
         return await self._service(rpc.request.pool).open(rpc.request, rpc)
 
-    async def _close(self, rpc: Rpc[wire.HandleRequest]) -> wire.Empty:
+    async def _close(self, rpc: Rpc[HandleRequest]) -> Empty:
         await self._service(rpc.request.pool).close(rpc.request.handle, rpc)
-        return wire.Empty()
+        return Empty()
 
-    async def _query(self, rpc: Rpc[wire.HandleRequest]) -> wire.QueryReply:
+    async def _query(self, rpc: Rpc[HandleRequest]) -> wire.QueryReply:
         return await self._service(rpc.request.pool).query(rpc.request.handle)
 
     async def _list(self, rpc: Rpc[wire.ListRequest]) -> wire.ListReply:
         return await self._service(rpc.request.pool).containers(rpc.request.pool_handle)
 
-    async def _props(self, rpc: Rpc[wire.HandleRequest]) -> wire.PropsReply:
-        return wire.PropsReply(await self._service(rpc.request.pool).props(rpc.request.handle))
+    async def _props(self, rpc: Rpc[HandleRequest]) -> PropsReply:
+        return PropsReply(await self._service(rpc.request.pool).props(rpc.request.handle))
 
-    async def _set_props(self, rpc: Rpc[wire.SetPropsRequest]) -> wire.Empty:
+    async def _set_props(self, rpc: Rpc[SetPropsRequest]) -> Empty:
         await self._service(rpc.request.pool).set_props(rpc.request)
-        return wire.Empty()
+        return Empty()
 
-    async def _attrs(self, rpc: Rpc[wire.AttrsRequest]) -> wire.AttrsReply:
-        return wire.AttrsReply(await self._service(rpc.request.pool).attrs(rpc.request))
+    async def _attrs(self, rpc: Rpc[AttrsRequest]) -> AttrsReply:
+        return AttrsReply(await self._service(rpc.request.pool).attrs(rpc.request))
 
-    async def _set_attrs(self, rpc: Rpc[wire.SetAttrsRequest]) -> wire.Empty:
+    async def _set_attrs(self, rpc: Rpc[SetAttrsRequest]) -> Empty:
         await self._service(rpc.request.pool).set_attrs(rpc.request)
-        return wire.Empty()
+        return Empty()
 
     async def _snapshot(self, rpc: Rpc[wire.SnapshotCreateRequest]) -> wire.SnapshotRecord:
         return await self._service(rpc.request.pool).snapshot(rpc.request, rpc)
 
-    async def _snapshots(self, rpc: Rpc[wire.HandleRequest]) -> wire.SnapshotListReply:
+    async def _snapshots(self, rpc: Rpc[HandleRequest]) -> wire.SnapshotListReply:
         return await self._service(rpc.request.pool).snapshots(rpc.request.handle)
 
-    async def _destroy_snapshot(self, rpc: Rpc[wire.SnapshotDestroyRequest]) -> wire.Empty:
+    async def _destroy_snapshot(self, rpc: Rpc[wire.SnapshotDestroyRequest]) -> Empty:
         await self._service(rpc.request.pool).destroy_snapshot(rpc.request)
-        return wire.Empty()
+        return Empty()
 
     async def _alloc_oids(self, rpc: Rpc[wire.AllocOidsRequest]) -> wire.AllocOidsReply:
         return wire.AllocOidsReply(await self._service(rpc.request.pool).alloc_oids(rpc.request))

@@ -55,6 +55,7 @@ from daos.pool.records import (
     read_properties,
 )
 from daos.pool.server import HANDLE_PREFIX, PoolService
+from daos.pool.wire import AttrsRequest, SetAttrsRequest, SetPropsRequest
 from daos.rdb.interface import (
     Compare,
     Delete,
@@ -244,7 +245,7 @@ class ContainerService:
         )
         return values
 
-    async def set_props(self, request: wire.SetPropsRequest) -> None:
+    async def set_props(self, request: SetPropsRequest) -> None:
         """Change properties, all or nothing. Raises: InvalidError, AccessError, ExistsError."""
         changes = core.PROPERTIES.changes(request.props)
         label = changes.get("label")
@@ -265,12 +266,12 @@ class ContainerService:
             if compares and (await self._rdb.range(compares[0].key)).pairs:
                 raise ExistsError(f"a container labelled {label!r} exists in this pool")
 
-    async def attrs(self, request: wire.AttrsRequest) -> dict[str, bytes]:
+    async def attrs(self, request: AttrsRequest) -> dict[str, bytes]:
         """User attributes. Raises: NotFoundError for a name that is not set."""
         found = await self._by_handle(request.handle, write=False)
         return await read_attributes(self._rdb, records.attr_prefix(found.uuid), request.names)
 
-    async def set_attrs(self, request: wire.SetAttrsRequest) -> None:
+    async def set_attrs(self, request: SetAttrsRequest) -> None:
         """Set and delete user attributes, all or nothing. Raises: InvalidError, NotFoundError."""
         while True:
             found = await self._by_handle(request.handle, write=True)

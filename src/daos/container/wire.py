@@ -2,24 +2,32 @@
 
 Clients talk to the pool's service, naming the pool handle they came with; TGT_* go from the
 service to every target of the pool. UUIDs travel as 16 bytes. A container is named by `name`:
-its label or its UUID in text form.
+its label or its UUID in text form. What a handle alone can ask for (properties, attributes) has the
+messages of the pool's own, with a container's handle in them.
 Source: DAOS src/container/rpc.h (operations).
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import msgspec
 
-from daos.cart.protocol import Procedure, Protocol
+from daos.cart.protocol import Procedure, Protocol, opcode
+from daos.pool.wire import (
+    AttrsReply,
+    AttrsRequest,
+    Empty,
+    HandleRequest,
+    PropsReply,
+    SetAttrsRequest,
+    SetPropsRequest,
+)
 
 MODULE_ID: Final = 3
 VERSION: Final = 1
-
-
-class Empty(msgspec.Struct, array_like=True, frozen=True):
-    """Nothing but success."""
+_opcode: Final = partial(opcode, MODULE_ID, VERSION)
 
 
 class CreateRequest(msgspec.Struct, array_like=True, frozen=True):
@@ -60,13 +68,6 @@ class OpenReply(msgspec.Struct, array_like=True, frozen=True):
     redundancy_level: int  # 1 rank, 2 node
 
 
-class HandleRequest(msgspec.Struct, array_like=True, frozen=True):
-    """An operation on an open container that needs nothing more."""
-
-    pool: bytes
-    handle: bytes
-
-
 class ContainerRecord(msgspec.Struct, array_like=True, frozen=True):
     uuid: bytes
     label: str
@@ -89,37 +90,6 @@ class QueryReply(msgspec.Struct, array_like=True, frozen=True):
     newest_snapshot: int  # epoch, 0: none
     opened: int  # epoch of the last open
     modified: int  # epoch of the last change to the container's metadata
-
-
-class PropsReply(msgspec.Struct, array_like=True, frozen=True):
-    props: dict[str, str]
-
-
-class SetPropsRequest(msgspec.Struct, array_like=True, frozen=True):
-    pool: bytes
-    handle: bytes
-    props: dict[str, str]
-
-
-class AttrsRequest(msgspec.Struct, array_like=True, frozen=True):
-    """Named attributes; no names: all of them."""
-
-    pool: bytes
-    handle: bytes
-    names: tuple[str, ...] = ()
-
-
-class AttrsReply(msgspec.Struct, array_like=True, frozen=True):
-    attrs: dict[str, bytes]
-
-
-class SetAttrsRequest(msgspec.Struct, array_like=True, frozen=True):
-    """Set and delete, all or nothing; deleting an absent one is NONEXIST."""
-
-    pool: bytes
-    handle: bytes
-    put: dict[str, bytes]
-    delete: tuple[str, ...] = ()
 
 
 class SnapshotCreateRequest(msgspec.Struct, array_like=True, frozen=True):
@@ -189,10 +159,6 @@ class TargetSnapshotRequest(msgspec.Struct, array_like=True, frozen=True):
     pool: bytes
     container: bytes
     epoch: int
-
-
-def _opcode(index: int) -> int:
-    return MODULE_ID << 24 | VERSION << 16 | index
 
 
 CREATE: Final = Procedure("cont_create", _opcode(0), CreateRequest, ContainerRecord)

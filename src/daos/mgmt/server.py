@@ -108,17 +108,17 @@ class ManagementModule:
         """Serve what the management service asks of a target."""
         serve = target.xstream.context.serve
 
-        async def create(rpc: Rpc[wire.TargetCreateRequest]) -> wire.Empty:
+        async def create(rpc: Rpc[wire.TargetCreateRequest]) -> pool_wire.Empty:
             await target.create_shard(_pool_id(rpc.request.pool), size_bytes=rpc.request.size_bytes)
-            return wire.Empty()
+            return pool_wire.Empty()
 
-        async def destroy(rpc: Rpc[wire.TargetDestroyRequest]) -> wire.Empty:
+        async def destroy(rpc: Rpc[wire.TargetDestroyRequest]) -> pool_wire.Empty:
             await target.destroy_shard(_pool_id(rpc.request.pool))
-            return wire.Empty()
+            return pool_wire.Empty()
 
-        async def open_(rpc: Rpc[wire.TargetOpenRequest]) -> wire.Empty:
+        async def open_(rpc: Rpc[wire.TargetOpenRequest]) -> pool_wire.Empty:
             await target.open_shard(_pool_id(rpc.request.pool))
-            return wire.Empty()
+            return pool_wire.Empty()
 
         serve(wire.TGT_CREATE, engines_only(create))
         serve(wire.TGT_DESTROY, engines_only(destroy))
@@ -205,7 +205,7 @@ class ManagementModule:
         except DaosError as error:
             log.error("pool %s stays half made: %s", UUID(bytes=request.uuid), error)
 
-    async def _destroy(self, rpc: Rpc[wire.PoolDestroyRequest]) -> wire.Empty:
+    async def _destroy(self, rpc: Rpc[wire.PoolDestroyRequest]) -> pool_wire.Empty:
         request = rpc.request
         while True:
             found = await self._by_name(request.name)
@@ -220,7 +220,7 @@ class ManagementModule:
             except BusyError:
                 continue  # somebody else changed it; look again
             await self._remove(marked)
-            return wire.Empty()
+            return pool_wire.Empty()
 
     async def _leave(self, record: PoolRecord, rpc: Rpc) -> None:
         leave = pool_wire.SvcLeaveRequest(record.uuid)
@@ -282,7 +282,7 @@ class ManagementModule:
 
     async def _ask(
         self,
-        procedure: Procedure[Any, wire.Empty],
+        procedure: Procedure[Any, pool_wire.Empty],
         request: msgspec.Struct,
         *,
         deadline_ns: int | None = None,

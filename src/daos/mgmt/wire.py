@@ -7,18 +7,17 @@ Source: DAOS src/mgmt/rpc.h, src/control/server/mgmt_pool.go (who does what in w
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import msgspec
 
-from daos.cart.protocol import Procedure, Protocol
+from daos.cart.protocol import Procedure, Protocol, opcode
+from daos.pool.wire import Empty
 
 MODULE_ID: Final = 1
 VERSION: Final = 1
-
-
-class Empty(msgspec.Struct, array_like=True, frozen=True):
-    """Nothing but success."""
+_opcode: Final = partial(opcode, MODULE_ID, VERSION)
 
 
 class PoolCreateRequest(msgspec.Struct, array_like=True, frozen=True):
@@ -81,10 +80,6 @@ class TargetDestroyRequest(msgspec.Struct, array_like=True, frozen=True):
     """Remove this target's shard; absent is no error."""
 
     pool: bytes
-
-
-def _opcode(index: int) -> int:
-    return MODULE_ID << 24 | VERSION << 16 | index
 
 
 POOL_CREATE: Final = Procedure("mgmt_pool_create", _opcode(0), PoolCreateRequest, PoolRecord)

@@ -18,15 +18,17 @@ for punching an object, a dkey and akeys; pieces instead of an I/O map.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import msgspec
 
 from daos.base.iod import Iod, Recx
-from daos.cart.protocol import Procedure, Protocol
+from daos.cart.protocol import Procedure, Protocol, opcode
 
 MODULE_ID: Final = 4
 VERSION: Final = 1
+_opcode: Final = partial(opcode, MODULE_ID, VERSION)
 
 
 class ShardAddress(msgspec.Struct, array_like=True, frozen=True):
@@ -170,10 +172,6 @@ class QueryKeyReply(msgspec.Struct, array_like=True, frozen=True):
     record_size: int = 0
     max_epoch: int = 0  # newest modification of the object on this shard
     epoch: int = 0
-
-
-def _opcode(index: int) -> int:
-    return MODULE_ID << 24 | VERSION << 16 | index
 
 
 UPDATE: Final = Procedure("obj_update", _opcode(0), UpdateRequest, UpdateReply)

@@ -2,20 +2,23 @@
 
 SVC_* and EVICT come from the management service to the rank that keeps a pool's metadata; TGT_QUERY
 goes from the pool service to every target; the rest come from clients to the pool service. UUIDs
-travel as 16 bytes.
+travel as 16 bytes. The messages of properties and attributes serve containers too: `handle` is then
+a container's.
 Source: DAOS src/pool/rpc.h (operations).
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import msgspec
 
-from daos.cart.protocol import Procedure, Protocol
+from daos.cart.protocol import Procedure, Protocol, opcode
 
 MODULE_ID: Final = 2
 VERSION: Final = 1
+_opcode: Final = partial(opcode, MODULE_ID, VERSION)
 
 
 class Empty(msgspec.Struct, array_like=True, frozen=True):
@@ -68,7 +71,7 @@ class ConnectReply(msgspec.Struct, array_like=True, frozen=True):
 
 
 class HandleRequest(msgspec.Struct, array_like=True, frozen=True):
-    """An operation on a connected pool that needs nothing more."""
+    """An operation on an open handle that needs nothing more."""
 
     pool: bytes
     handle: bytes
@@ -148,10 +151,6 @@ class SetAttrsRequest(msgspec.Struct, array_like=True, frozen=True):
     handle: bytes
     put: dict[str, bytes]
     delete: tuple[str, ...] = ()
-
-
-def _opcode(index: int) -> int:
-    return MODULE_ID << 24 | VERSION << 16 | index
 
 
 CONNECT: Final = Procedure("pool_connect", _opcode(1), ConnectRequest, ConnectReply)

@@ -348,8 +348,8 @@ class ContainerHandle:
         return self.pool.cluster
 
     @property
-    def named(self) -> cont_wire.HandleRequest:
-        return cont_wire.HandleRequest(self.pool.pool, self.handle)
+    def named(self) -> pool_wire.HandleRequest:
+        return pool_wire.HandleRequest(self.pool.pool, self.handle)
 
     async def close(self) -> None:
         await self.cluster.call(cont_wire.CLOSE, self.named)
@@ -361,15 +361,15 @@ class ContainerHandle:
         return (await self.cluster.call(cont_wire.PROPS, self.named)).props
 
     async def set_props(self, **props: str) -> None:
-        request = cont_wire.SetPropsRequest(self.pool.pool, self.handle, props)
+        request = pool_wire.SetPropsRequest(self.pool.pool, self.handle, props)
         await self.cluster.call(cont_wire.SET_PROPS, request)
 
     async def attrs(self, *names: str) -> dict[str, bytes]:
-        request = cont_wire.AttrsRequest(self.pool.pool, self.handle, names)
+        request = pool_wire.AttrsRequest(self.pool.pool, self.handle, names)
         return (await self.cluster.call(cont_wire.ATTRS, request)).attrs
 
     async def set_attrs(self, put: Mapping[str, bytes], *delete: str) -> None:
-        request = cont_wire.SetAttrsRequest(self.pool.pool, self.handle, dict(put), delete)
+        request = pool_wire.SetAttrsRequest(self.pool.pool, self.handle, dict(put), delete)
         await self.cluster.call(cont_wire.SET_ATTRS, request)
 
     async def snapshot(self, name: str = "") -> int:
