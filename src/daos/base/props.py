@@ -99,6 +99,17 @@ class Table:
         return values
 
 
+def fixed(name: str, description: str, default: str) -> Property:
+    """A property that the system sets, and users only see."""
+    return Property(
+        name=name,
+        description=description,
+        default=default,
+        parse=str,
+        settable=Settable.NEVER,
+    )
+
+
 def one_of(name: str, *choices: str) -> Callable[[str], str]:
     """Accepts exactly these words, in any case."""
 

@@ -10,7 +10,7 @@ from typing import Final
 from daos.base.checksum import checksum_type
 from daos.base.errors import InvalidError
 from daos.base.names import check_label
-from daos.base.props import Property, Settable, Table, integer, one_of
+from daos.base.props import Property, Settable, Table, fixed, integer, one_of
 from daos.base.sizes import parse_size
 from daos.pool.core import parse_ec_cell
 
@@ -68,16 +68,6 @@ def _parse_status(text: str) -> str:
     return "HEALTHY"
 
 
-def _fixed(name: str, description: str, default: str) -> Property:
-    return Property(
-        name=name,
-        description=description,
-        default=default,
-        parse=str,
-        settable=Settable.NEVER,
-    )
-
-
 PROPERTIES: Final = Table(
     "container",
     (
@@ -94,7 +84,7 @@ PROPERTIES: Final = Table(
             parse=parse_layout_type,
             settable=Settable.CREATION,
         ),
-        _fixed("layout_version", "Layout Version", "1"),
+        fixed("layout_version", "Layout Version", "1"),
         Property(
             name="cksum",
             description="Checksum",
@@ -135,7 +125,7 @@ PROPERTIES: Final = Table(
             settable=Settable.CREATION,
             aliases=("rf_lvl",),
         ),
-        _fixed("max_snapshot", "Max Snapshot", "0"),
+        fixed("max_snapshot", "Max Snapshot", "0"),
         Property(
             name="compression",
             description="Compression",
@@ -168,8 +158,8 @@ PROPERTIES: Final = Table(
             settable=Settable.CREATION,
             built=False,
         ),
-        _fixed("owner", "Owner", ""),
-        _fixed("group", "Group", ""),
+        fixed("owner", "Owner", ""),
+        fixed("group", "Group", ""),
         Property(
             name="dedup",
             description="Deduplication",
@@ -186,9 +176,9 @@ PROPERTIES: Final = Table(
             settable=Settable.CREATION,
             built=False,
         ),
-        _fixed("root_oids", "Root OIDs", ""),
+        fixed("root_oids", "Root OIDs", ""),
         Property(name="status", description="Health", default="HEALTHY", parse=_parse_status),
-        _fixed("alloc_oid", "Highest Allocated OID", "0"),
+        fixed("alloc_oid", "Highest Allocated OID", "0"),
         Property(
             name="ec_cell_sz",
             description="EC Cell Size",
@@ -197,9 +187,9 @@ PROPERTIES: Final = Table(
             settable=Settable.CREATION,
             built=False,
         ),
-        _fixed("ec_pda", "Performance domain affinity level of EC", "1"),
-        _fixed("rp_pda", "Performance domain affinity level of RP", str(_U32_MAX)),
-        _fixed("global_version", "Global Version", "4"),
+        fixed("ec_pda", "Performance domain affinity level of EC", "1"),
+        fixed("rp_pda", "Performance domain affinity level of RP", str(_U32_MAX)),
+        fixed("global_version", "Global Version", "4"),
         Property(
             name="scrub_disabled",
             description="Scrubber Disabled",
@@ -207,7 +197,7 @@ PROPERTIES: Final = Table(
             parse=one_of("scrub_disabled", "true", "false"),
             settable=Settable.CREATION,
         ),
-        _fixed("obj_version", "Object Version", "1"),
-        _fixed("perf_domain", "Performance domain level", "root"),
+        fixed("obj_version", "Object Version", "1"),
+        fixed("perf_domain", "Performance domain level", "root"),
     ),
 )

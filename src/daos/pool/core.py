@@ -5,11 +5,12 @@ Source: features "Pool properties" (DAOS src/include/daos_prop.h, pool_property.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from daos.base.errors import AccessError, BusyError, InvalidError
 from daos.base.names import check_label
-from daos.base.props import Property, Settable, Table, integer, one_of
+from daos.base.props import Property, Settable, Table, fixed, integer, one_of
 from daos.base.sizes import format_percent, parse_percent, parse_size
 
 FLAGS: Final = ("r", "rw", "ex")  # read-only, read-write, exclusive (and read-write)
@@ -74,17 +75,6 @@ def _parse_self_heal(text: str) -> str:
     return ";".join(sorted(words))
 
 
-def _creation(name: str, description: str, default: str, lo: int, hi: int) -> Property:
-    return Property(
-        name=name,
-        description=description,
-        default=default,
-        parse=integer(name, lo=lo, hi=hi),
-        settable=Settable.CREATION,
-        built=False,
-    )
-
-
 def _number(name: str, description: str, default: str, lo: int, hi: int) -> Property:
     return Property(
         name=name,
@@ -95,6 +85,10 @@ def _number(name: str, description: str, default: str, lo: int, hi: int) -> Prop
     )
 
 
+def _creation(name: str, description: str, default: str, lo: int, hi: int) -> Property:
+    return replace(_number(name, description, default, lo, hi), settable=Settable.CREATION)
+
+
 def _choice(name: str, description: str, default: str, *choices: str) -> Property:
     return Property(
         name=name,
@@ -102,16 +96,6 @@ def _choice(name: str, description: str, default: str, *choices: str) -> Propert
         default=default,
         parse=one_of(name, *choices),
         built=False,
-    )
-
-
-def _fixed(name: str, description: str, default: str) -> Property:
-    return Property(
-        name=name,
-        description=description,
-        default=default,
-        parse=str,
-        settable=Settable.NEVER,
     )
 
 
@@ -140,9 +124,9 @@ PROPERTIES: Final = Table(
             built=False,
         ),
         _choice("reclaim", "Reclaim strategy", "lazy", "disabled", "lazy", "time"),
-        _fixed("owner", "Owner", ""),
-        _fixed("owner_group", "Owner group", ""),
-        _fixed("svc_list", "Pool service replica list", "[0]"),
+        fixed("owner", "Owner", ""),
+        fixed("owner_group", "Owner group", ""),
+        fixed("svc_list", "Pool service replica list", "[0]"),
         Property(
             name="ec_cell_sz",
             description="EC cell size",
@@ -170,8 +154,8 @@ PROPERTIES: Final = Table(
         ),
         _creation("ec_pda", "Performance domain affinity level of EC", "1", 1, _U32_MAX),
         _creation("rp_pda", "Performance domain affinity level of RP", str(_U32_MAX), 1, _U32_MAX),
-        _fixed("global_version", "Global Version", "4"),
-        _fixed("upgrade_status", "Upgrade Status", "not started"),
+        fixed("global_version", "Global Version", "4"),
+        fixed("upgrade_status", "Upgrade Status", "not started"),
         _choice("scrub", "Checksum scrubbing mode", "off", "off", "lazy", "timed"),
         _number("scrub_freq", "Checksum scrubbing frequency", "604800", 1, _U32_MAX),
         _number("scrub_thresh", "Checksum scrubbing threshold", "0", 0, _U32_MAX),

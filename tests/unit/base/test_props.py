@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from daos.base.errors import AccessError, InvalidError, NotSupportedError
-from daos.base.props import Property, Settable, Table, integer, one_of
+from daos.base.props import Property, Settable, Table, fixed, integer, one_of
 
 TABLE = Table(
     "pool",
@@ -31,13 +31,7 @@ TABLE = Table(
             parse=one_of("scrub", "off", "timed"),
             built=False,
         ),
-        Property(
-            name="version",
-            description="Version",
-            default="1",
-            parse=str,
-            settable=Settable.NEVER,
-        ),
+        fixed("version", "Version", "1"),
     ),
 )
 
