@@ -45,7 +45,7 @@ class Admin(Handle):
         self.context = context
         self._owner = owner
         self._group = group
-        self._service = ManagementClient(context, service)
+        self._service = ManagementClient(context=context, endpoint=service)
 
     async def pool_create(
         self,

@@ -10,31 +10,17 @@ Source: DAOS src/include/daos_pool.h daos_pool_list_attr and the like; ours: one
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 from daos.base.errors import KeyNotFoundError, NotFoundError
 from daos.client.memory import BufferLike, readable
-from daos.client.session import Call, Handle
-
-
-class Keeper(Protocol):
-    """Whose attributes and properties these are: PoolClient, ContainerClient."""
-
-    async def props(self, call: Call) -> dict[str, str]: ...
-
-    async def set_props(self, props: Mapping[str, str], call: Call) -> None: ...
-
-    async def attrs(self, names: tuple[str, ...], call: Call) -> dict[str, bytes]: ...
-
-    async def set_attrs(
-        self, put: Mapping[str, bytes], delete: tuple[str, ...], call: Call
-    ) -> None: ...
+from daos.client.session import Handle
+from daos.pool.client import HandleClient
 
 
 class Attributes:
     """User attributes: names of 1 to 511 characters, values of up to 64 KiB."""
 
-    def __init__(self, owner: Handle, keeper: Keeper) -> None:
+    def __init__(self, owner: Handle, keeper: HandleClient) -> None:
         self.owner = owner
         self._keeper = keeper
 
@@ -78,7 +64,7 @@ class Attributes:
 class Properties:
     """System properties, in the text form that users meet."""
 
-    def __init__(self, owner: Handle, keeper: Keeper) -> None:
+    def __init__(self, owner: Handle, keeper: HandleClient) -> None:
         self.owner = owner
         self._keeper = keeper
 

@@ -43,7 +43,7 @@ class Client(Handle):
         )
         super().__init__(session, None, writable=True)
         self.context = context
-        self._management = ManagementClient(context, service)
+        self._management = ManagementClient(context=context, endpoint=service)
 
     def pool(
         self, label_or_uuid: str | UUID, flags: str = "rw", *, timeout: float | None = None

@@ -10,19 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from daos.cart.context import Context, Endpoint
-from daos.cart.protocol import Procedure, ReplyT, RequestT
 from daos.container import wire
 from daos.object.client import Call
-from daos.pool.wire import AttrsRequest, HandleRequest, SetAttrsRequest, SetPropsRequest
+from daos.pool.client import HandleClient, ServiceClient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PoolContainers:
+class PoolContainers(ServiceClient):
     """The containers of a pool, by its handle."""
 
-    context: Context
-    endpoint: Endpoint
     pool: bytes
     pool_handle: bytes
 
@@ -48,29 +44,18 @@ class PoolContainers:
         request = wire.OpenRequest(self.pool, self.pool_handle, name, handle, flags)
         return await self._call(wire.OPEN, request, call)
 
-    async def _call(
-        self, procedure: Procedure[RequestT, ReplyT], request: RequestT, call: Call
-    ) -> ReplyT:
-        return await self.context.call(
-            self.endpoint,
-            procedure,
-            request,
-            deadline_ns=call.deadline_ns,
-            trace_id=call.trace_id,
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ContainerClient:
+class ContainerClient(HandleClient):
     """One container handle."""
 
-    context: Context
-    endpoint: Endpoint
-    pool: bytes
-    handle: bytes
+    _PROPS = wire.PROPS
+    _SET_PROPS = wire.SET_PROPS
+    _ATTRS = wire.ATTRS
+    _SET_ATTRS = wire.SET_ATTRS
 
     async def close(self, call: Call) -> None:
-        """Close the handle. Raises: StaleHandleError if it is unknown."""
+        """Close the handle; an unknown one is no error."""
         await self._call(wire.CLOSE, self._named(), call)
 
     async def query(self, call: Call) -> wire.QueryReply:
@@ -81,27 +66,6 @@ class ContainerClient:
         """The first of `count` numbers that are the caller's alone, for ever."""
         request = wire.AllocOidsRequest(self.pool, self.handle, count)
         return (await self._call(wire.ALLOC_OIDS, request, call)).first
-
-    async def props(self, call: Call) -> dict[str, str]:
-        """Every property."""
-        return (await self._call(wire.PROPS, self._named(), call)).props
-
-    async def set_props(self, props: Mapping[str, str], call: Call) -> None:
-        """Change properties, all or nothing. Raises: InvalidError, AccessError."""
-        request = SetPropsRequest(self.pool, self.handle, dict(props))
-        await self._call(wire.SET_PROPS, request, call)
-
-    async def attrs(self, names: tuple[str, ...], call: Call) -> dict[str, bytes]:
-        """Attributes; no names: all. Raises: NotFoundError."""
-        request = AttrsRequest(self.pool, self.handle, names)
-        return (await self._call(wire.ATTRS, request, call)).attrs
-
-    async def set_attrs(
-        self, put: Mapping[str, bytes], delete: tuple[str, ...], call: Call
-    ) -> None:
-        """Set and delete, all or nothing. Raises: InvalidError, NotFoundError."""
-        request = SetAttrsRequest(self.pool, self.handle, dict(put), delete)
-        await self._call(wire.SET_ATTRS, request, call)
 
     async def snapshot_create(self, name: str, call: Call) -> wire.SnapshotRecord:
         """Freeze now under an epoch. Raises: ExistsError, InvalidError."""
@@ -116,17 +80,3 @@ class ContainerClient:
         """By epoch, or by name where epoch is 0. Raises: NotFoundError."""
         request = wire.SnapshotDestroyRequest(self.pool, self.handle, epoch, name)
         await self._call(wire.SNAP_DESTROY, request, call)
-
-    def _named(self) -> HandleRequest:
-        return HandleRequest(self.pool, self.handle)
-
-    async def _call(
-        self, procedure: Procedure[RequestT, ReplyT], request: RequestT, call: Call
-    ) -> ReplyT:
-        return await self.context.call(
-            self.endpoint,
-            procedure,
-            request,
-            deadline_ns=call.deadline_ns,
-            trace_id=call.trace_id,
-        )

@@ -1,12 +1,17 @@
-"""The pool service seen from a client: calls by one pool handle; thin.
+"""The pool service seen from a client; thin.
 
-Source: DAOS src/pool/cli.c
+    ServiceClient      a service and where it listens
+        HandleClient   one handle at it, with its properties and attributes: a pool's, a container's
+            PoolClient
+
+Source: DAOS src/pool/cli.c; ours: what the two kinds of handles have in common is written once
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from daos.cart.context import Context, Endpoint
 from daos.cart.protocol import Procedure, ReplyT, RequestT
@@ -15,13 +20,69 @@ from daos.pool import wire
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PoolClient:
-    """One pool handle. `handle` names it from `connect` to `disconnect`."""
+class ServiceClient:
+    """A service and where it listens."""
 
     context: Context
     endpoint: Endpoint
+
+    async def _call(
+        self, procedure: Procedure[RequestT, ReplyT], request: RequestT, call: Call
+    ) -> ReplyT:
+        return await self.context.call(
+            self.endpoint,
+            procedure,
+            request,
+            deadline_ns=call.deadline_ns,
+            trace_id=call.trace_id,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandleClient(ServiceClient):
+    """One handle; a subclass names the procedures of its service."""
+
     pool: bytes  # 16 bytes
-    handle: bytes  # 16 bytes, drawn by the client: a repeated connect finds it
+    handle: bytes  # 16 bytes, drawn by the client: a repeated connect or open finds it
+
+    _PROPS: ClassVar[Procedure[wire.HandleRequest, wire.PropsReply]]
+    _SET_PROPS: ClassVar[Procedure[wire.SetPropsRequest, wire.Empty]]
+    _ATTRS: ClassVar[Procedure[wire.AttrsRequest, wire.AttrsReply]]
+    _SET_ATTRS: ClassVar[Procedure[wire.SetAttrsRequest, wire.Empty]]
+
+    async def props(self, call: Call) -> dict[str, str]:
+        """Every property."""
+        return (await self._call(self._PROPS, self._named(), call)).props
+
+    async def set_props(self, props: Mapping[str, str], call: Call) -> None:
+        """Change properties, all or nothing. Raises: InvalidError, AccessError."""
+        request = wire.SetPropsRequest(self.pool, self.handle, dict(props))
+        await self._call(self._SET_PROPS, request, call)
+
+    async def attrs(self, names: tuple[str, ...], call: Call) -> dict[str, bytes]:
+        """Attributes; no names: all. Raises: NotFoundError."""
+        request = wire.AttrsRequest(self.pool, self.handle, names)
+        return (await self._call(self._ATTRS, request, call)).attrs
+
+    async def set_attrs(
+        self, put: Mapping[str, bytes], delete: tuple[str, ...], call: Call
+    ) -> None:
+        """Set and delete, all or nothing. Raises: InvalidError, NotFoundError."""
+        request = wire.SetAttrsRequest(self.pool, self.handle, dict(put), delete)
+        await self._call(self._SET_ATTRS, request, call)
+
+    def _named(self) -> wire.HandleRequest:
+        return wire.HandleRequest(self.pool, self.handle)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolClient(HandleClient):
+    """One pool handle. `handle` names it from `connect` to `disconnect`."""
+
+    _PROPS = wire.PROPS
+    _SET_PROPS = wire.SET_PROPS
+    _ATTRS = wire.ATTRS
+    _SET_ATTRS = wire.SET_ATTRS
 
     async def connect(self, client: bytes, flags: str, call: Call) -> wire.ConnectReply:
         """Open the handle. Raises: BusyError, NotFoundError, InvalidError."""
@@ -35,38 +96,3 @@ class PoolClient:
     async def query(self, call: Call) -> wire.QueryReply:
         """Numbers and space of the pool."""
         return await self._call(wire.QUERY, self._named(), call)
-
-    async def props(self, call: Call) -> dict[str, str]:
-        """Every property."""
-        return (await self._call(wire.PROPS, self._named(), call)).props
-
-    async def set_props(self, props: Mapping[str, str], call: Call) -> None:
-        """Change properties, all or nothing. Raises: InvalidError, AccessError."""
-        request = wire.SetPropsRequest(self.pool, self.handle, dict(props))
-        await self._call(wire.SET_PROPS, request, call)
-
-    async def attrs(self, names: tuple[str, ...], call: Call) -> dict[str, bytes]:
-        """Attributes; no names: all. Raises: NotFoundError."""
-        request = wire.AttrsRequest(self.pool, self.handle, names)
-        return (await self._call(wire.ATTRS, request, call)).attrs
-
-    async def set_attrs(
-        self, put: Mapping[str, bytes], delete: tuple[str, ...], call: Call
-    ) -> None:
-        """Set and delete, all or nothing. Raises: InvalidError, NotFoundError."""
-        request = wire.SetAttrsRequest(self.pool, self.handle, dict(put), delete)
-        await self._call(wire.SET_ATTRS, request, call)
-
-    def _named(self) -> wire.HandleRequest:
-        return wire.HandleRequest(self.pool, self.handle)
-
-    async def _call(
-        self, procedure: Procedure[RequestT, ReplyT], request: RequestT, call: Call
-    ) -> ReplyT:
-        return await self.context.call(
-            self.endpoint,
-            procedure,
-            request,
-            deadline_ns=call.deadline_ns,
-            trace_id=call.trace_id,
-        )
