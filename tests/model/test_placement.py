@@ -151,6 +151,23 @@ RANKS = st.lists(st.sampled_from([True, True, True, False]), min_size=1, max_siz
 HOSTS = st.lists(st.lists(RANKS, min_size=1, max_size=3), min_size=1, max_size=6)
 
 
+def check_layout(
+    hosts: list[list[list[bool]]], by_rank: bool, jump_map: JumpMap, oid: ObjectId, size: int
+) -> None:
+    layout = jump_map.place(oid)
+    placed = Model(hosts, by_rank).place(oid, size)
+    ranks = [Model(hosts, by_rank).rank_id(host, rank) for host, rank, _ in placed]
+    indices = [index for _, _, index in placed]
+    assert [(s.rank, s.target) for s in layout.shards()] == list(zip(ranks, indices, strict=True))
+
+
+def test_a_full_domain_that_starts_over_is_full_no_more() -> None:
+    """Small hosts fill up first and are used again: their targets begin another round."""
+    hosts = [[[True] * 3], [[True] * 3], [[True] * 3, [True] * 4], [[True] * 4, [True] * 4]]
+    oid = ObjectId.encode(user_hi=0, lo=0, type=ObjectType.ARRAY, redundancy=9, groups=7)
+    check_layout(hosts, False, JumpMap(build(hosts)), oid, 3)
+
+
 @settings(max_examples=250, deadline=None)
 @given(
     hosts=HOSTS,
@@ -183,7 +200,4 @@ def test_layouts_are_those_of_the_model(
         redundancy=redundancy,
         groups=data.draw(st.integers(1, count // size)),
     )
-    layout = jump_map.place(oid)
-    ranks = [model.rank_id(h, r) for h, r, _ in model.place(oid, size)]
-    indices = [t for _, _, t in Model(hosts, by_rank).place(oid, size)]
-    assert [(s.rank, s.target) for s in layout.shards()] == list(zip(ranks, indices, strict=True))
+    check_layout(hosts, by_rank, jump_map, oid, size)

@@ -207,7 +207,10 @@ class _Placement:
         return branch, state
 
     def _target(self, domain: _Domain, number: int, state: int) -> Target:
-        free = self._free.get(domain.index, 0) or domain.free
+        free = self._free.get(domain.index, domain.free)
+        if not free:  # the domain was full; its targets begin another round
+            free = domain.free
+            self._full &= ~domain.bit
         targets = domain.targets
         count = len(targets)
         position = jump_consistent(mix_rest(state, number, 0), count)
