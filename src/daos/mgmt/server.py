@@ -27,7 +27,7 @@ from uuid import UUID
 
 import msgspec
 
-from daos.base.errors import BusyError, DaosError, ExistsError, NotFoundError
+from daos.base.errors import BusyError, DaosError, DataLossError, ExistsError, NotFoundError
 from daos.base.ids import SYSTEM_TAG, PoolUuid, Rank
 from daos.base.names import LABEL_SIZE_MAX, check_label, maybe_uuid
 from daos.cart.context import Endpoint, Rpc
@@ -135,6 +135,12 @@ class ManagementModule:
                     await self._open_services(pool)
                 else:
                     await self._remove(await self._mark(found))
+            except NotFoundError as error:
+                # The pool is recorded: what is missing is lost, and "not found" would invite
+                # somebody to make it anew.
+                lost = DataLossError(f"pool {record.label!r} lost a part: {error.message}")
+                self._failed[record.uuid] = lost
+                log.error("pool %s (%r) can't be opened: %s", pool, record.label, lost)
             except DaosError as error:
                 self._failed[record.uuid] = error
                 log.error("pool %s (%r) can't be opened: %s", pool, record.label, error)
