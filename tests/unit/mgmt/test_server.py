@@ -269,22 +269,18 @@ async def test_a_damaged_pool_store_fails_its_pool_alone(cluster: Cluster) -> No
 
 @pytest.mark.expects_warning("can't be opened")
 @pytest.mark.parametrize("part", ["rdb", "0"])
-def test_a_part_that_is_missing_is_lost_not_unknown(part: str) -> None:
+@on_cluster
+async def test_a_part_that_is_missing_is_lost_not_unknown(cluster: Cluster, part: str) -> None:
     """ "Not found" would invite a program to make the pool anew, over what is left of it."""
-
-    @on_cluster
-    async def run(cluster: Cluster) -> None:
-        pool = await cluster.create_pool("tank")
-        await cluster.stop()
-        del cluster.directory.images[f"pool-{UUID(bytes=pool.uuid)}-{part}"]
-        cluster.directory = MemoryDirectory(cluster.directory.images)
-        await cluster.start()
-        assert await cluster.list_pools() == {"tank": "Unknown"}
-        assert await code_of(cluster.find_pool("tank")) == "DATA_LOSS"
-        await cluster.destroy_pool("tank")
-        assert await cluster.list_pools() == {}
-
-    run()
+    pool = await cluster.create_pool("tank")
+    await cluster.stop()
+    del cluster.directory.images[f"pool-{UUID(bytes=pool.uuid)}-{part}"]
+    cluster.directory = MemoryDirectory(cluster.directory.images)
+    await cluster.start()
+    assert await cluster.list_pools() == {"tank": "Unknown"}
+    assert await code_of(cluster.find_pool("tank")) == "DATA_LOSS"
+    await cluster.destroy_pool("tank")
+    assert await cluster.list_pools() == {}
 
 
 @on_cluster
