@@ -19,14 +19,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, overload
 
 from daos.base.errors import ExistsError, InvalidError, NotFoundError
-from daos.base.ids import U64_MAX, GroupIndex, ObjectType
+from daos.base.ids import U64_MAX, ObjectType
 from daos.base.iod import Cond, Iod, IodType, QueryFlag, Recx
 from daos.client import chunks
 from daos.client.chunks import AKEY, METADATA_DKEY, Geometry, Piece
 from daos.client.execute import execute
 from daos.client.landing import RecordsLanding, ValueLanding
 from daos.client.memory import BufferLike, new_bytes, readable, writable
-from daos.client.objectio import RUNNING_MAX, ObjectIo, settle_epoch, settle_fetch
+from daos.client.objectio import RUNNING_MAX, ObjectHandle, ObjectIo, settle_epoch, settle_fetch
 from daos.client.session import Call, Handle
 from daos.client.shardlist import dkey_sources
 from daos.client.task import Batch, Start
@@ -50,15 +50,13 @@ _CREATE: Final = Cond.DKEY_INSERT | Cond.AKEY_INSERT
 _OPEN: Final = Cond.DKEY_FETCH | Cond.AKEY_FETCH
 
 
-class Array(Handle):
+class Array(ObjectHandle):
     """An array through one container handle; made by `container.array`."""
 
     def __init__(self, parent: Handle, io: ObjectIo, geometry: Geometry) -> None:
-        super().__init__(parent._session, parent, writable=parent.writable)
-        self.oid = io.oid
+        super().__init__(parent, io, writable=parent.writable)
         self.cell_size = geometry.cell_size
         self.chunk_size = geometry.chunk_size
-        self._io = io
         self._geometry = geometry
         self._piece_max = max(1, PIECE_BYTES_MAX // geometry.cell_size)
 
@@ -178,10 +176,7 @@ class Array(Handle):
     async def destroy(self, *, timeout: float | None = None) -> None:
         """Remove the array with its metadata. Raises: AccessError."""
         with self._operation(timeout, write=True) as call:
-            batch = Batch(running_max=RUNNING_MAX)
-            for group in range(len(self._io.layout.groups)):
-                batch.add(self._io.punch_shard(GroupIndex(group), call=call))
-            await execute(batch)
+            await execute(self._io.punch_all(call=call))
 
     async def _read(
         self, offset: int, count: int, view: memoryview, size: int | None, call: Call

@@ -18,14 +18,17 @@ from types import TracebackType
 from typing import Concatenate, Generic, ParamSpec, Self, TypeVar
 
 from daos.base.errors import InvalidError, ShutdownError
+from daos.base.ids import ObjectId
 from daos.client import attributes
 from daos.client.listing import Listing
 from daos.client.memory import BufferLike
+from daos.client.objectio import ObjectHandle
 from daos.client.portal import Portal
 from daos.client.session import Handle, Opening
 
 P = ParamSpec("P")
 CoreT = TypeVar("CoreT", bound=Handle)
+ObjectT = TypeVar("ObjectT", bound=ObjectHandle)
 HandleT = TypeVar("HandleT", bound=Handle)
 FaceT = TypeVar("FaceT")
 ResultT = TypeVar("ResultT")
@@ -75,8 +78,13 @@ class Face(Generic[CoreT]):
         return repr(self._core)
 
 
-class LeafFace(Face[CoreT]):
-    """The face of a handle that no service knows of: closing it asks nobody."""
+class ObjectFace(Face[ObjectT]):
+    """The face of a handle on one object: closing it asks nobody."""
+
+    @property
+    def oid(self) -> ObjectId:
+        """The object's id."""
+        return self._core.oid
 
     def close(self) -> None:
         """Close the handle; later calls raise StaleHandleError. Idempotent."""

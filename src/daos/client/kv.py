@@ -13,13 +13,20 @@ from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Final, Generic, TypeAlias, TypeVar, cast, overload
 
 from daos.base.errors import InvalidError, KeyNotFoundError, NotFoundError, RecordTooBigError
-from daos.base.ids import GroupIndex, KeyKind
+from daos.base.ids import KeyKind
 from daos.base.iod import Cond, Iod, IodType
 from daos.client.execute import execute
 from daos.client.landing import REQUEST_BYTES_MAX, ValueLanding
 from daos.client.listing import Listing
 from daos.client.memory import BufferLike, readable, writable
-from daos.client.objectio import RUNNING_MAX, ObjectIo, or_missing, settle_epoch, settle_fetch
+from daos.client.objectio import (
+    RUNNING_MAX,
+    ObjectHandle,
+    ObjectIo,
+    or_missing,
+    settle_epoch,
+    settle_fetch,
+)
 from daos.client.session import Handle
 from daos.client.shardlist import dkey_sources, key_anchor
 from daos.client.task import Batch
@@ -41,7 +48,7 @@ AKEY: Final = b"0"
 BATCH_KEYS: Final = 256
 
 
-class KeyValue(Handle, Generic[GivenT]):
+class KeyValue(ObjectHandle, Generic[GivenT]):
     """A flat key-value object. Its synchronous face is a MutableMapping as well.
 
     Keys are bytes, or str (UTF-8); listings give bytes, or str with `text`.
@@ -51,10 +58,8 @@ class KeyValue(Handle, Generic[GivenT]):
         """Raises: InvalidError (the id is of another type)."""
         if not io.oid.type.is_kv:
             raise InvalidError(f"object {io.oid} is of type {io.oid.type.name}, no key-value type")
-        super().__init__(parent._session, parent, writable=parent.writable)
-        self.oid = io.oid
+        super().__init__(parent, io, writable=parent.writable)
         self.text = text
-        self._io = io
         self._kind = io.oid.type.dkey_kind
 
     async def put(
@@ -246,10 +251,7 @@ class KeyValue(Handle, Generic[GivenT]):
     async def clear(self, *, timeout: float | None = None) -> None:
         """Forget every key. One shard after the other becomes empty. Raises: AccessError."""
         with self._operation(timeout, write=True) as call:
-            batch = Batch(running_max=RUNNING_MAX)
-            for group in range(len(self._io.layout.groups)):
-                batch.add(self._io.punch_shard(GroupIndex(group), call=call))
-            await execute(batch)
+            await execute(self._io.punch_all(call=call))
 
     async def _present(self, keys: Sequence[GivenT], timeout: float | None) -> dict[GivenT, bytes]:
         """What is there of some keys; those removed since they were listed are left out."""
@@ -268,9 +270,6 @@ class KeyValue(Handle, Generic[GivenT]):
         if self.text and isinstance(key, bytes):
             given = key.decode("utf-8", "surrogateescape")
         return cast("GivenT", given)  # as `text` and the object's type have it
-
-    def __repr__(self) -> str:
-        return f"<KeyValue {self.oid}>"
 
 
 _GET: Final = (Iod(AKEY, IodType.SINGLE, 0),)

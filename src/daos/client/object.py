@@ -22,7 +22,7 @@ from typing import Final, overload
 import msgspec
 
 from daos.base.errors import InvalidError, NotFoundError, RecordTooBigError
-from daos.base.ids import Epoch, GroupIndex, KeyKind
+from daos.base.ids import Epoch, KeyKind
 from daos.base.iod import Cond, Iod, IodType, QueryFlag, Recx
 from daos.client.execute import execute
 from daos.client.landing import (
@@ -33,7 +33,7 @@ from daos.client.landing import (
 )
 from daos.client.listing import PAGE_ENTRIES, Fetch, Listing, Page
 from daos.client.memory import BufferLike, check_fits, new_bytes, readable, writable
-from daos.client.objectio import RUNNING_MAX, ObjectIo, settle_epoch, settle_fetch
+from daos.client.objectio import RUNNING_MAX, ObjectHandle, ObjectIo, settle_epoch, settle_fetch
 from daos.client.session import Call, Handle
 from daos.client.shardlist import dkey_sources, key_anchor
 from daos.client.task import Batch
@@ -57,13 +57,11 @@ _EXISTS: Final = Cond.DKEY_FETCH | Cond.AKEY_FETCH
 _EXTENT_ANCHOR: Final = msgspec.msgpack.Decoder(tuple[Extent | None, list[bytes | None]])
 
 
-class Object(Handle):
+class Object(ObjectHandle):
     """One object through one container handle; holds nothing on any server."""
 
     def __init__(self, parent: Handle, io: ObjectIo, *, writable: bool) -> None:
-        super().__init__(parent._session, parent, writable=writable)
-        self.oid = io.oid
-        self._io = io
+        super().__init__(parent, io, writable=writable)
         self._dkey_kind = io.oid.type.dkey_kind
         self._akey_kind = io.oid.type.akey_kind
 
@@ -306,10 +304,7 @@ class Object(Handle):
         Raises: NotFoundError (cond PUNCH and nothing is there), AccessError
         """
         with self._operation(timeout, write=True) as call:
-            batch = Batch(running_max=RUNNING_MAX)
-            for group in range(len(self._io.layout.groups)):
-                batch.add(self._io.punch_shard(GroupIndex(group), cond=cond, call=call))
-            await execute(batch)
+            await execute(self._io.punch_all(cond=cond, call=call))
 
     async def punch_dkeys(
         self, dkeys: Sequence[Key], *, cond: int = 0, timeout: float | None = None
@@ -489,9 +484,6 @@ class Object(Handle):
 
     def _akey(self, key: Key) -> bytes:
         return encode_key(key, self._akey_kind, "akey")
-
-    def __repr__(self) -> str:
-        return f"<Object {self.oid}>"
 
 
 def _array_iod(akey: bytes, extents: Extents, *, cond: int = 0) -> tuple[Iod, list[memoryview]]:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 from daos.base.errors import DaosError, NotFoundError
 from daos.base.ids import Epoch, GroupIndex, ObjectId
 from daos.base.iod import Iod, QueryFlag
-from daos.client.session import Call, Session
-from daos.client.task import Report, Start
+from daos.client.session import Call, Handle, Session
+from daos.client.task import Batch, Report, Start
 from daos.object.client import ContainerLink, Found, Into, ObjectClient
 from daos.object.wire import FetchReply
 from daos.placement.layout import Layout
@@ -83,9 +83,14 @@ class ObjectIo:
 
         return start
 
-    def punch_shard(self, group: GroupIndex, *, cond: int = 0, call: Call) -> Start:
-        """Hide what one redundancy group holds; reports the epoch."""
+    def punch_all(self, *, cond: int = 0, call: Call) -> Batch:
+        """Hide the whole object, one request for each redundancy group."""
+        batch = Batch(running_max=RUNNING_MAX)
+        for group in range(len(self.layout.groups)):
+            batch.add(self._punch_shard(GroupIndex(group), cond=cond, call=call))
+        return batch
 
+    def _punch_shard(self, group: GroupIndex, *, cond: int, call: Call) -> Start:
         def start(report: Report) -> Cancel:
             self._session.check_running()
             return self.client.punch_shard(group, cond=cond, call=call, done=report)
@@ -98,6 +103,18 @@ class ObjectIo:
         """The largest or smallest key or record."""
         self._session.check_running()
         return await self.client.query_key(flags, dkey=dkey, akey=akey, call=call)
+
+
+class ObjectHandle(Handle):
+    """A handle on one object; no service knows of it."""
+
+    def __init__(self, parent: Handle, io: ObjectIo, *, writable: bool) -> None:
+        super().__init__(parent._session, parent, writable=writable)
+        self.oid = io.oid
+        self._io = io
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.oid}>"
 
 
 def or_missing(start: Start) -> Start:

@@ -15,7 +15,6 @@ from daos.client.objectio import ObjectIo
 from daos.client.session import Call
 from daos.client.values import Key, decode_key, encode_key
 from daos.object import core
-from daos.object.wire import DKEY_LIST, KeyListRequest, ShardAddress
 from daos.placement.layout import Shard
 
 _BYTES_ANCHOR: Final = msgspec.msgpack.Decoder(tuple[bytes | None, list[bytes | None]])
@@ -37,7 +36,7 @@ def dkey_sources(io: ObjectIo, prefix: bytes, start: Key = b"") -> list[Fetch[Ke
 
 
 def _dkeys_of(io: ObjectIo, shard: Shard, prefix: bytes, start: Key) -> Fetch[Key]:
-    link, oid, kind = io.link, io.oid, io.oid.type.dkey_kind
+    kind = io.oid.type.dkey_kind
     first = encode_key(start, kind, "start") if start else b""
     order = int.from_bytes(first, "little")
 
@@ -47,17 +46,10 @@ def _dkeys_of(io: ObjectIo, shard: Shard, prefix: bytes, start: Key) -> Fetch[Ke
         return key >= first
 
     async def fetch(anchor: bytes, call: Call) -> Page[Key]:
-        address = ShardAddress(
-            link.handle, oid.hi, oid.lo, shard.shard, link.map_version, link.epoch
+        page = await io.client.list_dkeys(
+            shard, anchor=anchor, limit=PAGE_ENTRIES, prefix=prefix, call=call
         )
-        reply = await link.context.call(
-            link.endpoint(shard),
-            DKEY_LIST,
-            KeyListRequest(address, anchor, PAGE_ENTRIES, prefix=prefix),
-            deadline_ns=call.deadline_ns,
-            trace_id=call.trace_id,
-        )
-        keys = [decode_key(key, kind) for key in reply.keys if not first or wanted(key)]
-        return Page(keys, reply.anchor, reply.eof)
+        keys = [decode_key(key, kind) for key in page.keys if not first or wanted(key)]
+        return Page(keys, page.anchor, page.eof)
 
     return fetch

@@ -10,11 +10,10 @@ from collections.abc import ItemsView, Iterator, MutableMapping, ValuesView
 from typing import TYPE_CHECKING, Any, cast, overload
 
 from daos.base.errors import AccessError, InvalidError
-from daos.base.ids import ObjectId
 from daos.base.iod import Cond
 from daos.client import array, kv
 from daos.client import object as multi
-from daos.client.face import LeafFace, blocking, listing
+from daos.client.face import ObjectFace, blocking, listing
 from daos.client.file import ArrayFile, open_file
 from daos.client.kv import DefaultT, GivenT, KvKey
 from daos.client.memory import BufferLike
@@ -22,13 +21,8 @@ from daos.client.values import Key
 from daos.placement.layout import Layout
 
 
-class Object(LeafFace[multi.Object]):
+class Object(ObjectFace[multi.Object]):
     """One object through one container handle; holds nothing on any server."""
-
-    @property
-    def oid(self) -> ObjectId:
-        """The object's id."""
-        return self._core.oid
 
     update = blocking(multi.Object.update)
     size = blocking(multi.Object.size)
@@ -112,17 +106,12 @@ class Object(LeafFace[multi.Object]):
         return self._core.layout()
 
 
-class KeyValue(LeafFace[kv.KeyValue[GivenT]], MutableMapping[GivenT, bytes]):
+class KeyValue(ObjectFace[kv.KeyValue[GivenT]], MutableMapping[GivenT, bytes]):
     """A flat key-value object as a mapping from bytes, or str, to bytes.
 
     Keys are bytes, or str (UTF-8); iteration gives bytes, or str with `text`. `len()`, `==` and
     `values()` read everything there is.
     """
-
-    @property
-    def oid(self) -> ObjectId:
-        """The object's id."""
-        return self._core.oid
 
     @property
     def text(self) -> bool:
@@ -230,13 +219,8 @@ class _Values(ValuesView[bytes]):
         return any(value == wanted for value in self)
 
 
-class Array(LeafFace[array.Array]):
+class Array(ObjectFace[array.Array]):
     """An array through one container handle; made by `container.array`."""
-
-    @property
-    def oid(self) -> ObjectId:
-        """The object's id."""
-        return self._core.oid
 
     @property
     def cell_size(self) -> int:

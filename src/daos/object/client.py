@@ -1,19 +1,16 @@
 """Objects seen from a client: each call finds its shard and becomes one request to its target.
 
 Call-backs carry the data path (`update`, `fetch`, `punch`: `done` is called once, in the loop);
-enumeration and queries, which visit shard after shard or all at once, are coroutines. Buffers
+enumeration, a page of one shard, and queries, which may ask all shards, are coroutines. Buffers
 given to `update` must stay unchanged until `done`; those that `into` names hold the answer when
 `done` is called without an error, and anything otherwise.
 
-An anchor of an enumeration over shards is `group u32 LE ‖ the target's own anchor`: opaque,
-good in another process, checked when it comes back.
 Source: DAOS src/object/cli_obj.c, cli_shard.c.
 """
 
 from __future__ import annotations
 
 import asyncio
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -49,8 +46,6 @@ _Done = Callable[[_ReplyT | None, int, DaosError | None], None]
 # A target out of payload memory frees some within a flush or two.
 RETRY_PAUSE_S: Final = 0.001
 RETRY_PAUSE_MAX_S: Final = 0.064
-
-_ANCHOR: Final = struct.Struct("<I")
 
 
 class Call(NamedTuple):
@@ -216,18 +211,12 @@ class ObjectClient:
         return _Attempts(link.loop, send, finish).cancel
 
     async def list_dkeys(
-        self, *, anchor: bytes, limit: int, prefix: bytes = b"", call: Call
+        self, shard: Shard, *, anchor: bytes, limit: int, prefix: bytes = b"", call: Call
     ) -> KeyPage:
-        """A page of dkeys, shard after shard; b"" starts."""
-        group, inner = self._split(anchor)
-        shard = self.layout.groups[group][0]
-        request = wire.KeyListRequest(self._address(shard), inner, limit, prefix=prefix)
+        """A page of the dkeys of one shard; b"" starts."""
+        request = wire.KeyListRequest(self._address(shard), anchor, limit, prefix=prefix)
         reply = await self._call(shard, wire.DKEY_LIST, request, call)
-        if not reply.eof:
-            return KeyPage(reply.keys, _ANCHOR.pack(group) + reply.anchor, False)
-        if group + 1 < len(self.layout.groups):
-            return KeyPage(reply.keys, _ANCHOR.pack(group + 1), False)
-        return KeyPage(reply.keys, b"", True)
+        return KeyPage(reply.keys, reply.anchor, reply.eof)
 
     async def list_akeys(self, dkey: bytes, *, anchor: bytes, limit: int, call: Call) -> KeyPage:
         """A page of the akeys of one dkey."""
@@ -336,16 +325,6 @@ class ObjectClient:
     def _check_writable(self) -> None:
         if not self._link.writable:
             raise AccessError("the container is open read-only")
-
-    def _split(self, anchor: bytes) -> tuple[int, bytes]:
-        if not anchor:
-            return 0, b""
-        if len(anchor) < _ANCHOR.size:
-            raise InvalidError(f"anchor of {len(anchor)} bytes is not one of this enumeration")
-        (group,) = _ANCHOR.unpack_from(anchor)
-        if group >= len(self.layout.groups):
-            raise InvalidError(f"anchor names group {group} of {len(self.layout.groups)}")
-        return group, anchor[_ANCHOR.size :]
 
 
 class _Attempts(Generic[_ReplyT]):
