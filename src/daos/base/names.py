@@ -21,7 +21,6 @@ LABEL_SIZE_MAX: Final = 127
 ATTRIBUTE_NAME_SIZE_MAX: Final = 511
 ATTRIBUTE_VALUE_SIZE_MAX: Final = 64 << 10  # ours: the reference sets no limit; bounds a message
 SNAPSHOT_NAME_SIZE_MAX: Final = 128
-SYSTEM_NAME_SIZE_MAX: Final = 15
 
 _LABEL: Final = re.compile(r"[A-Za-z0-9:._-]+\Z")
 _UNSET: Final = ("pool_label_not_set", "container_label_not_set")

@@ -10,11 +10,15 @@ Source: DAOS src/include/daos_pool.h daos_pool_list_attr and the like; ours: one
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Generic, TypeVar
+from uuid import UUID
 
 from daos.base.errors import KeyNotFoundError, NotFoundError
 from daos.client.memory import BufferLike, readable
-from daos.client.session import Handle
+from daos.client.session import Handle, Session
 from daos.pool.client import HandleClient
+
+ServiceT = TypeVar("ServiceT", bound=HandleClient)
 
 
 class Attributes:
@@ -88,6 +92,28 @@ class Properties:
         """Change several, all or nothing. Raises: InvalidError, AccessError."""
         with self.owner._operation(timeout, write=True) as call:
             await self._keeper.set_props(texts(values), call)
+
+
+class ServiceHandle(Handle, Generic[ServiceT]):
+    """A handle that a service keeps, with what it keeps below it: a pool's, a container's."""
+
+    def __init__(
+        self, session: Session, parent: Handle, service: ServiceT, *, writable: bool
+    ) -> None:
+        super().__init__(session, parent, writable=writable)
+        self.uuid = UUID(int=0)
+        self.label = ""  # as of the opening; a container's may be empty
+        self._service = service
+
+    @property
+    def attrs(self) -> Attributes:
+        """User attributes."""
+        return Attributes(self, self._service)
+
+    @property
+    def props(self) -> Properties:
+        """System properties."""
+        return Properties(self, self._service)
 
 
 def texts(props: Mapping[str, object] | None) -> dict[str, str]:

@@ -24,7 +24,7 @@ from daos.base.ids import U64_MAX, Epoch, ObjectId, ObjectType, tag_of
 from daos.base.names import check_snapshot_name
 from daos.cart.context import Endpoint
 from daos.client.array import CHUNK_DEFAULT, Array, open_array
-from daos.client.attributes import Attributes, Properties
+from daos.client.attributes import ServiceHandle
 from daos.client.kv import KeyValue
 from daos.client.listing import PAGE_ENTRIES, Fetch, Listing, Page
 from daos.client.object import Object
@@ -48,7 +48,7 @@ _OIDS_MOST: Final = 1024
 _OID_ANCHOR: Final = msgspec.msgpack.Decoder(tuple[ObjectId | None, list[bytes | None]])
 
 
-class Container(Handle):
+class Container(ServiceHandle[ContainerClient]):
     """A container handle, or a read-only view of one as of a snapshot."""
 
     def __init__(
@@ -60,27 +60,14 @@ class Container(Handle):
         *,
         writable: bool,
     ) -> None:
-        super().__init__(session, parent, writable=writable)
-        self.uuid = UUID(int=0)
-        self.label = ""
+        super().__init__(session, parent, service, writable=writable)
         self.epoch = Epoch(0)
-        self._service = service
         self._pool_map = pool_map
         self._redundancy_factor = 0
         self._oids_next = self._oids_end = 0
         self._oids_count = _OIDS_FIRST
         self._map: JumpMap
         self._link: ContainerLink
-
-    @property
-    def attrs(self) -> Attributes:
-        """User attributes."""
-        return Attributes(self, self._service)
-
-    @property
-    def props(self) -> Properties:
-        """System properties."""
-        return Properties(self, self._service)
 
     async def query(self, *, timeout: float | None = None) -> ContainerInfo:
         """Numbers of the container, now."""

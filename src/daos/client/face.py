@@ -15,7 +15,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from types import TracebackType
-from typing import Concatenate, Generic, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
+from uuid import UUID
 
 from daos.base.errors import InvalidError, ShutdownError
 from daos.base.ids import ObjectId
@@ -29,6 +30,7 @@ from daos.client.session import Handle, Opening
 P = ParamSpec("P")
 CoreT = TypeVar("CoreT", bound=Handle)
 ObjectT = TypeVar("ObjectT", bound=ObjectHandle)
+ServiceT = TypeVar("ServiceT", bound=attributes.ServiceHandle[Any])  # of either service
 HandleT = TypeVar("HandleT", bound=Handle)
 FaceT = TypeVar("FaceT")
 ResultT = TypeVar("ResultT")
@@ -237,3 +239,27 @@ class Properties(Mapping[str, str]):
 
     def __repr__(self) -> str:
         return f"<properties of {self._core.owner!r}>"
+
+
+class ServiceFace(Face[ServiceT]):
+    """The face of a handle that a service keeps: a pool's, a container's."""
+
+    @property
+    def uuid(self) -> UUID:
+        """The UUID of the pool or container."""
+        return self._core.uuid
+
+    @property
+    def label(self) -> str:
+        """The label, as of the opening; a container's may be empty."""
+        return self._core.label
+
+    @property
+    def attrs(self) -> Attributes:
+        """User attributes."""
+        return Attributes(self._core.attrs, self._portal)
+
+    @property
+    def props(self) -> Properties:
+        """System properties."""
+        return Properties(self._core.props, self._portal)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from daos.base.errors import DaosError, NotFoundError
 from daos.base.ids import Epoch, GroupIndex, ObjectId
@@ -24,8 +24,6 @@ from daos.placement.layout import Layout
 
 if TYPE_CHECKING:
     from daos.object.client import Cancel
-
-ResultT = TypeVar("ResultT")
 
 # Requests of one operation that are on their way at once.
 RUNNING_MAX: Final = 64

@@ -12,7 +12,7 @@ from uuid import UUID
 from daos.base.errors import InvalidError
 from daos.base.ids import MapVersion
 from daos.base.names import check_label
-from daos.client.attributes import Attributes, Properties, texts
+from daos.client.attributes import ServiceHandle, texts
 from daos.client.container import Container
 from daos.client.session import Handle, Opening, Session
 from daos.client.values import ContainerListing, PoolInfo, SpaceInfo, TierInfo
@@ -25,35 +25,26 @@ from daos.pool.core import check_flags
 _TIERS = ("SCM", "NVMe")
 
 
-class Pool(Handle):
+class Pool(ServiceHandle[PoolClient]):
     """A pool handle; `client.pool(...)` opens it."""
 
     def __init__(
-        self, session: Session, parent: Handle, link: PoolClient, *, writable: bool
+        self, session: Session, parent: Handle, service: PoolClient, *, writable: bool
     ) -> None:
-        super().__init__(session, parent, writable=writable)
-        self.uuid = UUID(bytes=link.pool)
-        self.label = ""
+        super().__init__(session, parent, service, writable=writable)
+        self.uuid = UUID(bytes=service.pool)
         self.pool_map = PoolMap(MapVersion(1), ())
-        self._link = link
         self._containers = PoolContainers(
-            context=link.context, endpoint=link.endpoint, pool=link.pool, pool_handle=link.handle
+            context=service.context,
+            endpoint=service.endpoint,
+            pool=service.pool,
+            pool_handle=service.handle,
         )
-
-    @property
-    def attrs(self) -> Attributes:
-        """User attributes."""
-        return Attributes(self, self._link)
-
-    @property
-    def props(self) -> Properties:
-        """System properties."""
-        return Properties(self, self._link)
 
     async def query(self, *, timeout: float | None = None) -> PoolInfo:
         """Numbers and space, asked of every target now."""
         with self._operation(timeout) as call:
-            reply = await self._link.query(call)
+            reply = await self._service.query(call)
         return PoolInfo(
             uuid=self.uuid,
             label=reply.label,
@@ -124,9 +115,9 @@ class Pool(Handle):
     async def _open(self, name: str, flags: str, timeout: float | None) -> Container:
         with self._operation(timeout, write=flags != "r") as call:
             link = ContainerClient(
-                context=self._link.context,
-                endpoint=self._link.endpoint,
-                pool=self._link.pool,
+                context=self._service.context,
+                endpoint=self._service.endpoint,
+                pool=self._service.pool,
                 handle=self._session.new_id(),
             )
             container = Container(self._session, self, link, self.pool_map, writable=flags != "r")
@@ -135,7 +126,7 @@ class Pool(Handle):
             return container
 
     async def _release(self) -> None:
-        await self._link.disconnect(self._session.closing_call())
+        await self._service.disconnect(self._session.closing_call())
 
     def __repr__(self) -> str:
         return f"<Pool {self.label or self.uuid}>"

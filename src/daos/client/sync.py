@@ -11,11 +11,10 @@ Source: ours
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, overload
-from uuid import UUID
 
 from daos.base.ids import Epoch, ObjectId
 from daos.client import admin, client, container, pool
-from daos.client.face import Attributes, Face, Properties, blocking, listing, opening
+from daos.client.face import Face, ServiceFace, blocking, listing, opening
 from daos.client.memory import Buffer
 from daos.client.sync_object import Array, KeyValue, Object
 
@@ -30,33 +29,13 @@ __all__ = [
 ]
 
 
-class Container(Face[container.Container]):
+class Container(ServiceFace[container.Container]):
     """A container handle, or a read-only view of one as of a snapshot."""
-
-    @property
-    def uuid(self) -> UUID:
-        """The container's UUID."""
-        return self._core.uuid
-
-    @property
-    def label(self) -> str:
-        """The label it was opened with; may be empty."""
-        return self._core.label
 
     @property
     def epoch(self) -> Epoch:
         """Of a view: the snapshot's epoch; else 0."""
         return self._core.epoch
-
-    @property
-    def attrs(self) -> Attributes:
-        """User attributes."""
-        return Attributes(self._core.attrs, self._portal)
-
-    @property
-    def props(self) -> Properties:
-        """System properties."""
-        return Properties(self._core.props, self._portal)
 
     query = blocking(container.Container.query)
     new_oid = blocking(container.Container.new_oid)
@@ -109,28 +88,8 @@ class Container(Face[container.Container]):
         return Container(view, self._portal)
 
 
-class Pool(Face[pool.Pool]):
+class Pool(ServiceFace[pool.Pool]):
     """A pool handle; `client.pool(...)` opens it."""
-
-    @property
-    def uuid(self) -> UUID:
-        """The pool's UUID."""
-        return self._core.uuid
-
-    @property
-    def label(self) -> str:
-        """The label, as of the connect."""
-        return self._core.label
-
-    @property
-    def attrs(self) -> Attributes:
-        """User attributes."""
-        return Attributes(self._core.attrs, self._portal)
-
-    @property
-    def props(self) -> Properties:
-        """System properties."""
-        return Properties(self._core.props, self._portal)
 
     query = blocking(pool.Pool.query)
     create_container = opening(pool.Pool.create_container, Container)

@@ -82,7 +82,7 @@ class ComponentFlag(IntFlag):
     CHK_DONE = 4
 
 
-FLAGS_ALL: Final = 7
+FLAGS_ALL: Final = int(ComponentFlag.DOWN2OUT | ComponentFlag.DOWN2UP | ComponentFlag.CHK_DONE)
 
 
 class Level(IntEnum):
