@@ -16,7 +16,7 @@ from daos.cart.context import Rpc
 from daos.cart.protocol import Procedure
 from daos.container import wire
 from daos.container.service import ContainerService
-from daos.engine.service import answering, engines_only, parse_id
+from daos.engine.service import answering, engines_only, parse_id, parse_pool_id
 from daos.engine.target import Target
 from daos.engine.xstream import Xstream
 from daos.pool.server import PoolModule
@@ -86,7 +86,7 @@ class ContainerModule:
         async def open_(rpc: Rpc[wire.TargetOpenRequest]) -> Empty:
             request = rpc.request
             await target.open_handle(
-                _pool_id(request.pool),
+                parse_pool_id(request.pool),
                 _container_id(request.container),
                 handle=_handle_id(request.handle),
                 bound=Epoch(request.newest_snapshot),
@@ -102,14 +102,14 @@ class ContainerModule:
 
         async def destroy(rpc: Rpc[wire.TargetDestroyRequest]) -> Empty:
             await target.destroy_container(
-                _pool_id(rpc.request.pool), _container_id(rpc.request.container)
+                parse_pool_id(rpc.request.pool), _container_id(rpc.request.container)
             )
             return Empty()
 
         async def snapshot(rpc: Rpc[wire.TargetSnapshotRequest]) -> Empty:
             request = rpc.request
             await target.end_past(
-                _pool_id(request.pool), _container_id(request.container), Epoch(request.epoch)
+                parse_pool_id(request.pool), _container_id(request.container), Epoch(request.epoch)
             )
             return Empty()
 
@@ -167,10 +167,6 @@ class ContainerModule:
 
     async def _alloc_oids(self, rpc: Rpc[wire.AllocOidsRequest]) -> wire.AllocOidsReply:
         return wire.AllocOidsReply(await self._service(rpc.request.pool).alloc_oids(rpc.request))
-
-
-def _pool_id(raw: bytes) -> PoolUuid:
-    return PoolUuid(parse_id(raw, "pool"))
 
 
 def _container_id(raw: bytes) -> ContainerUuid:

@@ -37,7 +37,7 @@ from daos.base.errors import (
     StaleHandleError,
 )
 from daos.base.ids import U64_MAX
-from daos.base.names import LABEL_SIZE_MAX, check_label, check_snapshot_name, maybe_uuid
+from daos.base.names import LABEL_SIZE_MAX, check_label, check_snapshot_name
 from daos.cart.context import Rpc
 from daos.cart.protocol import Procedure
 from daos.container import core, records, wire
@@ -48,11 +48,13 @@ from daos.pool.core import check_flags, check_share, check_writable
 from daos.pool.records import (
     AttributeChange,
     delete_all,
+    find_uuid,
     parse_record,
     parse_text,
     property_puts,
     read_attributes,
     read_properties,
+    read_records,
 )
 from daos.pool.server import HANDLE_PREFIX, PoolService
 from daos.pool.wire import AttrsRequest, SetAttrsRequest, SetPropsRequest
@@ -92,10 +94,9 @@ class ContainerService:
 
     async def resume(self) -> None:
         """Finish what a service that died had begun to destroy."""
-        found = await self._rdb.range(records.CONTAINER, prefix_end(records.CONTAINER))
-        for pair in found.pairs:
-            if parse_record(ContainerMeta, pair.value, "container").destroying:
-                await self._remove(pair.key[len(records.CONTAINER) :])
+        for uuid, meta in (await self._containers()).items():
+            if meta.destroying:
+                await self._remove(uuid)
 
     async def evict_all(self) -> None:
         """Forget every handle: no client survived, and no target knows them."""
@@ -214,12 +215,11 @@ class ContainerService:
     async def containers(self, pool_handle: bytes) -> wire.ListReply:
         """Every container that is not being destroyed, by label."""
         await self._pool.check_handle(pool_handle, write=False)
-        found = await self._rdb.range(records.CONTAINER, prefix_end(records.CONTAINER))
-        listed = []
-        for pair in found.pairs:
-            meta = parse_record(ContainerMeta, pair.value, "container")
-            if not meta.destroying:
-                listed.append(wire.ContainerRecord(pair.key[len(records.CONTAINER) :], meta.label))
+        listed = [
+            wire.ContainerRecord(uuid, meta.label)
+            for uuid, meta in (await self._containers()).items()
+            if not meta.destroying
+        ]
         return wire.ListReply(tuple(sorted(listed, key=lambda record: record.label)))
 
     async def query(self, handle: bytes) -> wire.QueryReply:
@@ -458,12 +458,8 @@ class ContainerService:
 
     async def _find(self, name: str) -> _Found:
         """The container of this label or UUID, also one that is being destroyed."""
-        uuid = maybe_uuid(name)
-        raw = uuid.bytes if uuid else b""
-        if not raw and 0 < len(name) <= LABEL_SIZE_MAX:
-            pairs = (await self._rdb.range(records.LABEL + name.encode())).pairs
-            raw = pairs[0].value if pairs else b""
-        record = await self._record(raw) if raw else None
+        uuid = await find_uuid(self._rdb, records.LABEL, name)
+        record = await self._record(uuid) if uuid else None
         if record is None:
             raise NotFoundError(f"container {name[:LABEL_SIZE_MAX]!r} not found in this pool")
         return record
@@ -488,13 +484,12 @@ class ContainerService:
         meta = parse_record(ContainerMeta, pairs[0].value, "container")
         return _Found(uuid, meta, pairs[0])
 
+    async def _containers(self) -> dict[bytes, ContainerMeta]:
+        return await read_records(self._rdb, records.CONTAINER, ContainerMeta, "container")
+
     async def _handles(self, uuid: bytes) -> dict[bytes, HandleRecord]:
         prefix = records.handle_prefix(uuid)
-        found = await self._rdb.range(prefix, prefix_end(prefix))
-        return {
-            pair.key[len(prefix) :]: parse_record(HandleRecord, pair.value, "container handle")
-            for pair in found.pairs
-        }
+        return await read_records(self._rdb, prefix, HandleRecord, "container handle")
 
     async def _snapshots(self, uuid: bytes) -> list[wire.SnapshotRecord]:
         prefix = records.snap_prefix(uuid)

@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 
 from daos.base.errors import AccessError, InvalidError
-from daos.base.ids import tag_of
+from daos.base.ids import PoolUuid, tag_of
 from daos.cart.context import NO_RANK, Endpoint, Rpc
 from daos.cart.protocol import Procedure
 from daos.engine.xstream import Xstream
@@ -91,3 +91,8 @@ def parse_id(raw: bytes, what: str) -> UUID:
     if len(raw) != ID_SIZE:
         raise InvalidError(f"{what} id has {len(raw)} bytes; expected {ID_SIZE}")
     return UUID(bytes=raw)
+
+
+def parse_pool_id(raw: bytes) -> PoolUuid:
+    """A pool's id off the wire. Raises: InvalidError."""
+    return PoolUuid(parse_id(raw, "pool"))

@@ -29,7 +29,7 @@ import msgspec
 
 from daos.base.errors import BusyError, DaosError, DataLossError, ExistsError, NotFoundError
 from daos.base.ids import SYSTEM_TAG, PoolUuid, Rank
-from daos.base.names import LABEL_SIZE_MAX, check_label, maybe_uuid
+from daos.base.names import LABEL_SIZE_MAX, check_label
 from daos.cart.context import Endpoint, Rpc
 from daos.cart.protocol import Procedure, ReplyT, RequestT
 from daos.engine.service import (
@@ -37,6 +37,7 @@ from daos.engine.service import (
     ask_targets,
     engines_only,
     parse_id,
+    parse_pool_id,
     target_endpoints,
 )
 from daos.engine.target import Target
@@ -46,7 +47,7 @@ from daos.mgmt.core import PoolRecord, PoolState
 from daos.placement.pool_map import PoolMap
 from daos.pool import wire as pool_wire
 from daos.pool.core import PROPERTIES
-from daos.pool.records import parse_record
+from daos.pool.records import find_uuid, parse_record
 from daos.rdb.interface import (
     Delete,
     KeyValuePair,
@@ -109,15 +110,17 @@ class ManagementModule:
         serve = target.xstream.context.serve
 
         async def create(rpc: Rpc[wire.TargetCreateRequest]) -> pool_wire.Empty:
-            await target.create_shard(_pool_id(rpc.request.pool), size_bytes=rpc.request.size_bytes)
+            await target.create_shard(
+                parse_pool_id(rpc.request.pool), size_bytes=rpc.request.size_bytes
+            )
             return pool_wire.Empty()
 
         async def destroy(rpc: Rpc[wire.TargetDestroyRequest]) -> pool_wire.Empty:
-            await target.destroy_shard(_pool_id(rpc.request.pool))
+            await target.destroy_shard(parse_pool_id(rpc.request.pool))
             return pool_wire.Empty()
 
         async def open_(rpc: Rpc[wire.TargetOpenRequest]) -> pool_wire.Empty:
-            await target.open_shard(_pool_id(rpc.request.pool))
+            await target.open_shard(parse_pool_id(rpc.request.pool))
             return pool_wire.Empty()
 
         serve(wire.TGT_CREATE, engines_only(create))
@@ -269,12 +272,8 @@ class ManagementModule:
         return _on_wire(record)
 
     async def _by_name(self, name: str) -> _Found:
-        uuid = maybe_uuid(name)
-        raw = uuid.bytes if uuid else b""
-        if not raw and 0 < len(name) <= LABEL_SIZE_MAX:
-            pairs = (await self._rdb.range(_LABEL + name.encode())).pairs
-            raw = pairs[0].value if pairs else b""
-        found = await self._by_id(raw) if raw else None
+        uuid = await find_uuid(self._rdb, _LABEL, name)
+        found = await self._by_id(uuid) if uuid else None
         if found is None:
             raise NotFoundError(f"pool {name[:LABEL_SIZE_MAX]!r} not found")
         return found
@@ -322,10 +321,6 @@ class ManagementModule:
 
 def _parse(pair: KeyValuePair) -> _Found:
     return _Found(parse_record(PoolRecord, pair.value, "pool"), pair)
-
-
-def _pool_id(raw: bytes) -> PoolUuid:
-    return PoolUuid(parse_id(raw, "pool"))
 
 
 def _on_wire(record: PoolRecord, *, failed: bool = False) -> wire.PoolRecord:

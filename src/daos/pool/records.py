@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from daos.base.errors import CorruptError, InvalidError, NotFoundError
-from daos.base.names import check_attribute
+from daos.base.names import LABEL_SIZE_MAX, check_attribute, maybe_uuid
 from daos.base.props import Table
 from daos.rdb.interface import Compare, Delete, Put, Rdb, exists, prefix_end
 
@@ -40,6 +40,27 @@ def parse_text(value: bytes, what: str) -> str:
     except UnicodeDecodeError as error:
         at = error.start
         raise CorruptError(f"{what} text", offset=at, want="UTF-8", got=value[at]) from error
+
+
+async def read_records(
+    rdb: Rdb, prefix: bytes, kind: type[_RecordT], what: str
+) -> dict[bytes, _RecordT]:
+    """Every record below `prefix`, by the rest of its key, ascending. Raises: CorruptError."""
+    found = await rdb.range(prefix, prefix_end(prefix))
+    return {pair.key[len(prefix) :]: parse_record(kind, pair.value, what) for pair in found.pairs}
+
+
+async def find_uuid(rdb: Rdb, labels: bytes, name: str) -> bytes | None:
+    """What a name stands for: a UUID in text form for itself, else the label kept below `labels`.
+
+    Nothing says that there is such a pool or container.
+    """
+    if (uuid := maybe_uuid(name)) is not None:
+        return uuid.bytes
+    if not 0 < len(name) <= LABEL_SIZE_MAX:
+        return None
+    pairs = (await rdb.range(labels + name.encode())).pairs
+    return pairs[0].value if pairs else None
 
 
 def property_puts(props: Mapping[str, str], prefix: bytes) -> list[Put]:

@@ -34,6 +34,7 @@ from daos.engine.service import (
     ask_targets,
     engines_only,
     parse_id,
+    parse_pool_id,
     target_endpoints,
 )
 from daos.engine.storage import Storage
@@ -47,6 +48,7 @@ from daos.pool.records import (
     property_puts,
     read_attributes,
     read_properties,
+    read_records,
 )
 from daos.rdb.interface import Delete, Put, absent, prefix_end, unchanged
 from daos.rdb.local import LocalRdb
@@ -209,11 +211,7 @@ class PoolService:
             await change.check(self.rdb)
 
     async def _handles(self) -> dict[bytes, HandleRecord]:
-        found = await self.rdb.range(HANDLE_PREFIX, prefix_end(HANDLE_PREFIX))
-        return {
-            pair.key[len(HANDLE_PREFIX) :]: parse_record(HandleRecord, pair.value, "pool handle")
-            for pair in found.pairs
-        }
+        return await read_records(self.rdb, HANDLE_PREFIX, HandleRecord, "pool handle")
 
 
 class PoolModule:
@@ -252,7 +250,7 @@ class PoolModule:
         """Serve what the pool service asks of a target."""
 
         async def query(rpc: Rpc[wire.TargetQueryRequest]) -> wire.TargetQueryReply:
-            space = target.shard(_pool_id(rpc.request.pool)).vos.query()
+            space = target.shard(parse_pool_id(rpc.request.pool)).vos.query()
             return wire.TargetQueryReply(
                 ((space.scm.total, space.scm.free), (space.nvme.total, space.nvme.free))
             )
@@ -261,7 +259,7 @@ class PoolModule:
 
     def service(self, pool: bytes) -> PoolService:
         """The service of an open pool. Raises: NotFoundError, InvalidError."""
-        uuid = _pool_id(pool)
+        uuid = parse_pool_id(pool)
         try:
             return self._services[pool]
         except KeyError:
@@ -299,7 +297,7 @@ class PoolModule:
 
     async def _create(self, rpc: Rpc[wire.SvcCreateRequest]) -> wire.Empty:
         request = rpc.request
-        pool = _pool_id(request.pool)
+        pool = parse_pool_id(request.pool)
         PoolMap.parse(request.pool_map)
         props = core.PROPERTIES.at_creation({**request.props, "label": request.label})
         props |= {"owner": request.owner, "owner_group": request.group}
@@ -318,7 +316,7 @@ class PoolModule:
         return wire.Empty()
 
     async def _destroy(self, rpc: Rpc[wire.SvcDestroyRequest]) -> wire.Empty:
-        name = _device_name(_pool_id(rpc.request.pool))
+        name = _device_name(parse_pool_id(rpc.request.pool))
         async with self._storage.turn(name):
             service = self._services.pop(rpc.request.pool, None)
             if service is not None:
@@ -376,10 +374,6 @@ class PoolModule:
         await service.check_handle(rpc.request.handle, write=True)
         await service.set_attrs(rpc.request)
         return wire.Empty()
-
-
-def _pool_id(raw: bytes) -> PoolUuid:
-    return PoolUuid(parse_id(raw, "pool"))
 
 
 def _device_name(pool: PoolUuid) -> str:
