@@ -6,8 +6,10 @@ Source: DAOS src/container/srv.c, srv_target.c.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Callable, Collection, Coroutine
+from typing import Any, Protocol, TypeVar
+
+import msgspec
 
 from daos.base.checksum import ChecksumType
 from daos.base.errors import InvalidError
@@ -20,15 +22,18 @@ from daos.engine.service import answering, engines_only, parse_id, parse_pool_id
 from daos.engine.target import Target
 from daos.engine.xstream import Xstream
 from daos.pool.server import PoolModule
-from daos.pool.wire import (
-    AttrsReply,
-    AttrsRequest,
-    Empty,
-    HandleRequest,
-    PropsReply,
-    SetAttrsRequest,
-    SetPropsRequest,
-)
+from daos.pool.wire import Empty
+
+
+class _OfPool(Protocol):
+    """A request to the service of a pool."""
+
+    @property
+    def pool(self) -> bytes: ...
+
+
+_RequestT = TypeVar("_RequestT", bound=_OfPool)
+_ReplyT = TypeVar("_ReplyT", bound=msgspec.Struct)
 
 
 class ContainerModule:
@@ -51,25 +56,20 @@ class ContainerModule:
 
     def setup_system(self) -> None:
         """Serve clients on the system xstream."""
-        serve = self._xstream.context.serve
-        handlers: list[tuple[Procedure[Any, Any], Callable[..., Any]]] = [
-            (wire.CREATE, self._create),
-            (wire.DESTROY, self._destroy),
-            (wire.OPEN, self._open),
-            (wire.CLOSE, self._close),
-            (wire.QUERY, self._query),
-            (wire.LIST, self._list),
-            (wire.PROPS, self._props),
-            (wire.SET_PROPS, self._set_props),
-            (wire.ATTRS, self._attrs),
-            (wire.SET_ATTRS, self._set_attrs),
-            (wire.SNAP_CREATE, self._snapshot),
-            (wire.SNAP_LIST, self._snapshots),
-            (wire.SNAP_DESTROY, self._destroy_snapshot),
-            (wire.ALLOC_OIDS, self._alloc_oids),
-        ]
-        for procedure, handler in handlers:
-            serve(procedure, answering(handler))
+        self._serve(wire.CREATE, ContainerService.create)
+        self._serve(wire.DESTROY, ContainerService.destroy)
+        self._serve(wire.OPEN, ContainerService.open)
+        self._serve(wire.CLOSE, ContainerService.close)
+        self._serve(wire.QUERY, ContainerService.query)
+        self._serve(wire.LIST, ContainerService.containers)
+        self._serve(wire.PROPS, ContainerService.props)
+        self._serve(wire.SET_PROPS, ContainerService.set_props)
+        self._serve(wire.ATTRS, ContainerService.attrs)
+        self._serve(wire.SET_ATTRS, ContainerService.set_attrs)
+        self._serve(wire.SNAP_CREATE, ContainerService.snapshot)
+        self._serve(wire.SNAP_LIST, ContainerService.snapshots)
+        self._serve(wire.SNAP_DESTROY, ContainerService.destroy_snapshot)
+        self._serve(wire.ALLOC_OIDS, ContainerService.alloc_oids)
 
     async def close_opened(
         self, pool: PoolUuid, pool_handles: Collection[bytes], *, deadline_ns: int, trace_id: int
@@ -118,55 +118,20 @@ class ContainerModule:
         serve(wire.TGT_DESTROY, engines_only(destroy))
         serve(wire.TGT_SNAPSHOT, engines_only(snapshot))
 
+    def _serve(
+        self,
+        procedure: Procedure[_RequestT, _ReplyT],
+        method: Callable[[ContainerService, Rpc[_RequestT, _ReplyT]], Coroutine[Any, Any, _ReplyT]],
+    ) -> None:
+        """Let `method` answer, of the service of the pool that a request names."""
+
+        async def handle(rpc: Rpc[_RequestT, _ReplyT]) -> _ReplyT:
+            return await method(self._service(rpc.request.pool), rpc)
+
+        self._xstream.context.serve(procedure, answering(handle))
+
     def _service(self, pool: bytes) -> ContainerService:
         return ContainerService(self._xstream, self._pools.service(pool))
-
-    async def _create(self, rpc: Rpc[wire.CreateRequest]) -> wire.ContainerRecord:
-        return await self._service(rpc.request.pool).create(rpc.request)
-
-    async def _destroy(self, rpc: Rpc[wire.DestroyRequest]) -> Empty:
-        await self._service(rpc.request.pool).destroy(rpc.request)
-        return Empty()
-
-    async def _open(self, rpc: Rpc[wire.OpenRequest]) -> wire.OpenReply:
-        return await self._service(rpc.request.pool).open(rpc.request, rpc)
-
-    async def _close(self, rpc: Rpc[HandleRequest]) -> Empty:
-        await self._service(rpc.request.pool).close(rpc.request.handle, rpc)
-        return Empty()
-
-    async def _query(self, rpc: Rpc[HandleRequest]) -> wire.QueryReply:
-        return await self._service(rpc.request.pool).query(rpc.request.handle)
-
-    async def _list(self, rpc: Rpc[wire.ListRequest]) -> wire.ListReply:
-        return await self._service(rpc.request.pool).containers(rpc.request.pool_handle)
-
-    async def _props(self, rpc: Rpc[HandleRequest]) -> PropsReply:
-        return PropsReply(await self._service(rpc.request.pool).props(rpc.request.handle))
-
-    async def _set_props(self, rpc: Rpc[SetPropsRequest]) -> Empty:
-        await self._service(rpc.request.pool).set_props(rpc.request)
-        return Empty()
-
-    async def _attrs(self, rpc: Rpc[AttrsRequest]) -> AttrsReply:
-        return AttrsReply(await self._service(rpc.request.pool).attrs(rpc.request))
-
-    async def _set_attrs(self, rpc: Rpc[SetAttrsRequest]) -> Empty:
-        await self._service(rpc.request.pool).set_attrs(rpc.request)
-        return Empty()
-
-    async def _snapshot(self, rpc: Rpc[wire.SnapshotCreateRequest]) -> wire.SnapshotRecord:
-        return await self._service(rpc.request.pool).snapshot(rpc.request, rpc)
-
-    async def _snapshots(self, rpc: Rpc[HandleRequest]) -> wire.SnapshotListReply:
-        return await self._service(rpc.request.pool).snapshots(rpc.request.handle)
-
-    async def _destroy_snapshot(self, rpc: Rpc[wire.SnapshotDestroyRequest]) -> Empty:
-        await self._service(rpc.request.pool).destroy_snapshot(rpc.request)
-        return Empty()
-
-    async def _alloc_oids(self, rpc: Rpc[wire.AllocOidsRequest]) -> wire.AllocOidsReply:
-        return wire.AllocOidsReply(await self._service(rpc.request.pool).alloc_oids(rpc.request))
 
 
 def _container_id(raw: bytes) -> ContainerUuid:

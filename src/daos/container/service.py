@@ -57,7 +57,15 @@ from daos.pool.records import (
     read_records,
 )
 from daos.pool.server import HANDLE_PREFIX, PoolService
-from daos.pool.wire import AttrsRequest, SetAttrsRequest, SetPropsRequest
+from daos.pool.wire import (
+    AttrsReply,
+    AttrsRequest,
+    Empty,
+    HandleRequest,
+    PropsReply,
+    SetAttrsRequest,
+    SetPropsRequest,
+)
 from daos.rdb.interface import (
     Compare,
     Delete,
@@ -73,7 +81,6 @@ log = logging.getLogger(__name__)
 
 OIDS_MAX: Final = 1 << 32  # of one allocation
 
-
 # Bounds work that no client's deadline does: removing a marked container, closing handles.
 _OWN_WORK_NS: Final = 60 * 1_000_000_000
 
@@ -85,7 +92,7 @@ class _Found(NamedTuple):
 
 
 class ContainerService:
-    """The containers of one pool."""
+    """The containers of one pool. A method that takes an RPC answers requests of one procedure."""
 
     def __init__(self, xstream: Xstream, pool: PoolService) -> None:
         self._xstream = xstream
@@ -115,11 +122,12 @@ class ContainerService:
                 await self._tell_close(handle, deadline_ns=deadline_ns, trace_id=trace_id)
                 await self._forget(pair.key, handle)
 
-    async def create(self, request: wire.CreateRequest) -> wire.ContainerRecord:
+    async def create(self, rpc: Rpc[wire.CreateRequest]) -> wire.ContainerRecord:
         """Record a new container; its targets learn of it at the first open.
 
         Raises: InvalidError, ExistsError (the label), AccessError, NotSupportedError
         """
+        request = rpc.request
         await self._pool.check_handle(request.pool_handle, write=True)
         parse_id(request.uuid, "container")
         label = request.label or request.props.get("label", "")
@@ -153,23 +161,26 @@ class ContainerService:
             _check_staying(before, label)  # else a repeated request of the same client
         return wire.ContainerRecord(request.uuid, label)
 
-    async def destroy(self, request: wire.DestroyRequest) -> None:
+    async def destroy(self, rpc: Rpc[wire.DestroyRequest]) -> Empty:
         """Mark, tell every target, forget. Raises: NotFoundError, BusyError.
 
         One that is marked already is removed to the end: that is how an interrupted destroy goes on
         """
+        request = rpc.request
         await self._pool.check_handle(request.pool_handle, write=True)
         while True:
             found = await self._find(request.name)
             if found.meta.destroying or await self._mark(found, force=request.force):
-                return await self._remove(found.uuid)
+                await self._remove(found.uuid)
+                return Empty()
 
-    async def open(self, request: wire.OpenRequest, rpc: Rpc) -> wire.OpenReply:
+    async def open(self, rpc: Rpc[wire.OpenRequest]) -> wire.OpenReply:
         """Record the handle, tell every target.
 
         Raises: NotFoundError, BusyError, AccessError; ExistsError (the handle, with other flags);
                 DaosError CONT_DESTROYING
         """
+        request = rpc.request
         check_flags(request.flags)
         parse_id(request.handle, "container handle")
         while True:
@@ -199,22 +210,24 @@ class ContainerService:
             if done.succeeded:
                 break
         try:
-            return await self._tell_open(request, found, rpc)
+            return await self._tell_open(rpc, found)
         except DaosError:
             await self._undo_open(key, request.handle)
             raise
 
-    async def close(self, handle: bytes, rpc: Rpc) -> None:
+    async def close(self, rpc: Rpc[HandleRequest]) -> Empty:
         """Tell every target, forget the handle; a repeated close is no error."""
+        handle = rpc.request.handle
         parse_id(handle, "container handle")
         found = await self._rdb.range(records.HANDLE_OF + handle)
         await self._tell_close(handle, deadline_ns=rpc.deadline_ns, trace_id=rpc.trace_id)
         if found.pairs:
             await self._forget(records.handle_prefix(found.pairs[0].value) + handle, handle)
+        return Empty()
 
-    async def containers(self, pool_handle: bytes) -> wire.ListReply:
+    async def containers(self, rpc: Rpc[wire.ListRequest]) -> wire.ListReply:
         """Every container that is not being destroyed, by label."""
-        await self._pool.check_handle(pool_handle, write=False)
+        await self._pool.check_handle(rpc.request.pool_handle, write=False)
         listed = [
             wire.ContainerRecord(uuid, meta.label)
             for uuid, meta in (await self._containers()).items()
@@ -222,9 +235,9 @@ class ContainerService:
         ]
         return wire.ListReply(tuple(sorted(listed, key=lambda record: record.label)))
 
-    async def query(self, handle: bytes) -> wire.QueryReply:
+    async def query(self, rpc: Rpc[HandleRequest]) -> wire.QueryReply:
         """Numbers of one container."""
-        found = await self._by_handle(handle, write=False)
+        found = await self._by_handle(rpc.request.handle, write=False)
         snapshots = await self._snapshots(found.uuid)
         return wire.QueryReply(
             uuid=found.uuid,
@@ -236,21 +249,21 @@ class ContainerService:
             modified=found.meta.modified,
         )
 
-    async def props(self, handle: bytes) -> dict[str, str]:
+    async def props(self, rpc: Rpc[HandleRequest]) -> PropsReply:
         """All properties, in the order of the table."""
-        found = await self._by_handle(handle, write=False)
+        found = await self._by_handle(rpc.request.handle, write=False)
         values = await self._props(found.uuid)
         values["alloc_oid"] = str(
             records.parse_u64((await self._oid_pair(found.uuid)).value, "oid") - 1
         )
-        return values
+        return PropsReply(values)
 
-    async def set_props(self, request: SetPropsRequest) -> None:
+    async def set_props(self, rpc: Rpc[SetPropsRequest]) -> Empty:
         """Change properties, all or nothing. Raises: InvalidError, AccessError, ExistsError."""
-        changes = core.PROPERTIES.changes(request.props)
+        changes = core.PROPERTIES.changes(rpc.request.props)
         label = changes.get("label")
         while True:
-            found = await self._by_handle(request.handle, write=True)
+            found = await self._by_handle(rpc.request.handle, write=True)
             meta, compares = found.meta, list[Compare]()
             operations: list[Put | Delete] = [
                 *property_puts(changes, records.prop_prefix(found.uuid))
@@ -262,26 +275,29 @@ class ContainerService:
                     operations.append(Delete(records.LABEL + meta.label.encode()))
                 meta = msgspec.structs.replace(meta, label=label)
             if await self._change(found._replace(meta=meta), compares, operations):
-                return
+                return Empty()
             if compares and (await self._rdb.range(compares[0].key)).pairs:
                 raise ExistsError(f"a container labelled {label!r} exists in this pool")
 
-    async def attrs(self, request: AttrsRequest) -> dict[str, bytes]:
+    async def attrs(self, rpc: Rpc[AttrsRequest]) -> AttrsReply:
         """User attributes. Raises: NotFoundError for a name that is not set."""
-        found = await self._by_handle(request.handle, write=False)
-        return await read_attributes(self._rdb, records.attr_prefix(found.uuid), request.names)
+        found = await self._by_handle(rpc.request.handle, write=False)
+        prefix = records.attr_prefix(found.uuid)
+        return AttrsReply(await read_attributes(self._rdb, prefix, rpc.request.names))
 
-    async def set_attrs(self, request: SetAttrsRequest) -> None:
+    async def set_attrs(self, rpc: Rpc[SetAttrsRequest]) -> Empty:
         """Set and delete user attributes, all or nothing. Raises: InvalidError, NotFoundError."""
+        request = rpc.request
         while True:
             found = await self._by_handle(request.handle, write=True)
             change = AttributeChange(records.attr_prefix(found.uuid), request.put, request.delete)
             if await self._change(found, change.compares, change.operations):
-                return
+                return Empty()
             await change.check(self._rdb)
 
-    async def snapshot(self, request: wire.SnapshotCreateRequest, rpc: Rpc) -> wire.SnapshotRecord:
+    async def snapshot(self, rpc: Rpc[wire.SnapshotCreateRequest]) -> wire.SnapshotRecord:
         """End the past at a new epoch, everywhere, then record it. Raises: ExistsError."""
+        request = rpc.request
         found = await self._by_handle(request.handle, write=True)
         name_key = records.snap_name(found.uuid, request.name)
         if request.name:
@@ -293,12 +309,7 @@ class ContainerService:
             wire.TGT_SNAPSHOT, end_past, deadline_ns=rpc.deadline_ns, trace_id=rpc.trace_id
         )
         compares = list[Compare]()
-        puts = [
-            Put(
-                records.snap_key(found.uuid, epoch),
-                request.name.encode(),
-            )
-        ]
+        puts = [Put(records.snap_key(found.uuid, epoch), request.name.encode())]
         if request.name:
             compares.append(absent(name_key))
             puts.append(Put(name_key, records.emit_u64(epoch)))
@@ -309,13 +320,14 @@ class ContainerService:
             if request.name:
                 await self._check_new_snapshot(name_key, request.name)
 
-    async def snapshots(self, handle: bytes) -> wire.SnapshotListReply:
+    async def snapshots(self, rpc: Rpc[HandleRequest]) -> wire.SnapshotListReply:
         """All snapshots, oldest first."""
-        found = await self._by_handle(handle, write=False)
+        found = await self._by_handle(rpc.request.handle, write=False)
         return wire.SnapshotListReply(tuple(await self._snapshots(found.uuid)))
 
-    async def destroy_snapshot(self, request: wire.SnapshotDestroyRequest) -> None:
+    async def destroy_snapshot(self, rpc: Rpc[wire.SnapshotDestroyRequest]) -> Empty:
         """Forget a snapshot, by epoch or name. Raises: NotFoundError."""
+        request = rpc.request
         while True:
             found = await self._by_handle(request.handle, write=True)
             snapshot = _choose(await self._snapshots(found.uuid), request)
@@ -323,10 +335,11 @@ class ContainerService:
             if snapshot.name:
                 operations.append(Delete(records.snap_name(found.uuid, snapshot.name)))
             if await self._change(found, [], operations):
-                return
+                return Empty()
 
-    async def alloc_oids(self, request: wire.AllocOidsRequest) -> int:
+    async def alloc_oids(self, rpc: Rpc[wire.AllocOidsRequest]) -> wire.AllocOidsReply:
         """A range of object ids nobody else gets, also not after a restart."""
+        request = rpc.request
         if not 0 < request.count <= OIDS_MAX:
             raise InvalidError(f"one allocation takes 1 to {OIDS_MAX} ids, not {request.count}")
         while True:
@@ -337,7 +350,7 @@ class ContainerService:
                 raise InvalidError("the container has no object ids left")
             counter = Put(pair.key, records.emit_u64(first + request.count))
             if (await self._rdb.txn([unchanged(pair)], [counter])).succeeded:
-                return first
+                return wire.AllocOidsReply(first)
 
     async def _mark(self, found: _Found, *, force: bool) -> bool:
         """Record that the container goes, with its label and handles; False if it just changed.
@@ -381,9 +394,8 @@ class ContainerService:
             await delete_all(self._rdb, prefix)
         await self._rdb.txn([], [Delete(records.OID + uuid), Delete(records.CONTAINER + uuid)])
 
-    async def _tell_open(
-        self, request: wire.OpenRequest, found: _Found, rpc: Rpc
-    ) -> wire.OpenReply:
+    async def _tell_open(self, rpc: Rpc[wire.OpenRequest], found: _Found) -> wire.OpenReply:
+        request = rpc.request
         props = await self._props(found.uuid)
         snapshots = await self._snapshots(found.uuid)
         kind, chunk = checksum_type(props["cksum"]), int(props["cksum_size"])
