@@ -110,7 +110,7 @@ class Context:
         self._timer: asyncio.TimerHandle | None = None
         self._wake_ns = U64_MAX
 
-    # --- serving ----------------------------------------------------------------------------------
+    # Serving
 
     def serve(
         self,
@@ -148,7 +148,7 @@ class Context:
         self._servers[channel] = None
         return channel
 
-    # --- calling ----------------------------------------------------------------------------------
+    # Calling
 
     def send(
         self,
@@ -243,7 +243,7 @@ class Context:
         self._callers[channel] = None
         return channel
 
-    # --- deadlines: one timer ---------------------------------------------------------------------
+    # Deadlines: one timer
 
     def _arm(self, deadline_ns: int) -> None:
         if deadline_ns >= self._wake_ns or self._closing:
@@ -265,7 +265,7 @@ class Context:
             if (deadline_ns := channel.session.next_deadline_ns()) is not None:
                 self._arm(deadline_ns)
 
-    # --- the end ----------------------------------------------------------------------------------
+    # The end
 
     async def close(self) -> None:
         """End everything: outstanding calls hear CanceledError, later ones ShutdownError.

@@ -154,7 +154,7 @@ class Framing(Generic[TokenT]):
         self._taken: list[Frame] = []  # with the transport; only frames that hold on to memory
         self.outbox_bytes = 0
 
-    # --- input -----------------------------------------------------------------------------------
+    # Input
 
     def get_buffer(self, size_hint: int = 0) -> memoryview:
         """Where the next bytes from the peer go; never empty. `size_hint` is of no interest."""
@@ -361,7 +361,7 @@ class Framing(Generic[TokenT]):
     def dead(self) -> bool:
         return self._state == DEAD
 
-    # --- output ----------------------------------------------------------------------------------
+    # Output
 
     @property
     def holds_memory(self) -> bool:

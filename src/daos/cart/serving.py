@@ -147,7 +147,7 @@ class ServerChannel:
         self._closed = False
         self._epoch_seen = 0
 
-    # --- what the link calls ----------------------------------------------------------------------
+    # What the link calls
 
     def data_to_send(self, nbytes_max: int) -> Sequence[bytes | memoryview]:
         session = self.session
@@ -204,7 +204,7 @@ class ServerChannel:
         self._end()
         self._on_lost(self)
 
-    # --- what the context calls -------------------------------------------------------------------
+    # What the context calls
 
     def close(self) -> None:
         """Answer nothing more; what was answered still leaves."""
@@ -212,7 +212,7 @@ class ServerChannel:
         self._abort_all()
         self.link.close()
 
-    # --- what an Rpc calls ------------------------------------------------------------------------
+    # What an Rpc calls
 
     def reply(
         self, rpc: Rpc, body: bytes, payload: Sequence[memoryview], sent: Sent | None
@@ -244,7 +244,7 @@ class ServerChannel:
         if not self._kicked:
             self._kick()
 
-    # --- a request's way --------------------------------------------------------------------------
+    # A request's way
 
     def _open(self, header: Header, body: Bytes) -> Rpc | None:
         """The request behind a frame; None if it was refused."""
@@ -326,7 +326,7 @@ class ServerChannel:
             text = f"procedure {opcode:#010x} is not served here"
         return DaosError(text, code=DER.UNREG)
 
-    # --- the end ----------------------------------------------------------------------------------
+    # The end
 
     def _end(self) -> None:
         self._landing = None

@@ -88,7 +88,6 @@ class LocalSystem:
 
     def __init__(self, root: Path, config: SystemConfig, *, temporary: bool) -> None:
         self.path = root
-        self._config = config
         self._portal: Portal | None = None
         self._system: System | None = None
         self._admin: Admin | None = None
@@ -96,7 +95,7 @@ class LocalSystem:
         self._remove = _remove_at_end(self, root) if temporary else None
         try:
             portal = self._portal = Portal(name="daos-local")
-            self._system = portal.call(self._start)
+            self._system = portal.call(start_in, root, config)
         except BaseException:
             self.close()
             raise
@@ -112,7 +111,7 @@ class LocalSystem:
     def connect(self) -> Client:
         """A new client; close it, or let the system's end do so."""
         portal, system = self._running()
-        return Client(portal.call(_connect_to, system), portal)
+        return Client(portal.call(system.connect), portal)
 
     def close(self) -> None:
         """End every call, write checkpoints, release the directory. Idempotent.
@@ -152,9 +151,6 @@ class LocalSystem:
     def __repr__(self) -> str:
         state = "open" if self._system is not None else "closed"
         return f"<daos.local {str(self.path)!r}, {state}>"
-
-    async def _start(self) -> System:
-        return await start_in(self.path, self._config)
 
     def _running(self) -> tuple[Portal, System]:
         if self._portal is None or self._system is None:
@@ -325,7 +321,3 @@ def _group_name() -> str:
 
 async def _admin_of(system: System) -> AsyncAdmin:
     return system.admin
-
-
-async def _connect_to(system: System) -> AsyncClient:
-    return await system.connect()

@@ -151,7 +151,7 @@ class System:
         self._check_running()
         if self._admin is None or self._admin.closed:
             self._admin = Admin(
-                self._client_context(),
+                self._make_context(),
                 clock=self._clock,
                 rng=self._rng,
                 timeout=self._config.timeout,
@@ -166,7 +166,7 @@ class System:
         """A new client of this system."""
         self._check_running()
         client = Client(
-            self._client_context(),
+            self._make_context(),
             clock=self._clock,
             rng=self._rng,
             timeout=self._config.timeout,
@@ -286,11 +286,10 @@ class System:
         self._contexts.append(context)
         return context
 
-    def _client_context(self) -> Context:
-        return self._make_context(None, None)
-
     def _make_context(
-        self, endpoint: Endpoint | None, on_bug: Callable[[Exception], None] | None
+        self,
+        endpoint: Endpoint | None = None,
+        on_bug: Callable[[Exception], None] | None = None,
     ) -> Context:
         return Context(
             self.network,

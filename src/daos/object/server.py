@@ -178,6 +178,11 @@ class _ObjectService:
             reply = wire.FetchReply(epoch, tuple(fetch.sizes))
             _answer(rpc, handle, fetch.lsn, lambda: rpc.reply(reply))
             return
+        if fetch.nbytes > FETCH_BYTES_MAX:
+            text = f"{fetch.nbytes} bytes are there; one fetch takes at most {FETCH_BYTES_MAX}"
+            container.fetch_end(fetch)
+            _answer(rpc, handle, fetch.lsn, lambda: rpc.fail(RecordTooBigError(text)))
+            return
 
         def fail(error: DaosError) -> None:
             container.fetch_end(fetch)
@@ -198,11 +203,6 @@ class _ObjectService:
             else:
                 _reply_fetch(rpc, handle, fetch, epoch)
 
-        if fetch.nbytes > FETCH_BYTES_MAX:
-            text = f"{fetch.nbytes} bytes are there; one fetch takes at most {FETCH_BYTES_MAX}"
-            container.fetch_end(fetch)
-            _answer(rpc, handle, fetch.lsn, lambda: rpc.fail(RecordTooBigError(text)))
-            return
         # Not read before that: what was committed last is on its way to the device.
         handle.shard.meta.when_durable(fetch.lsn, durable)
 
