@@ -55,6 +55,7 @@ EPOCH_MAX: Final = Epoch((1 << 64) - 1)
 U32_MAX: Final = (1 << 32) - 1
 U64_MAX: Final = (1 << 64) - 1
 GROUPS_MAX: Final = 0xFFFF
+INTEGER_KEY_SIZE: Final = 8  # bytes of a key of kind UINT64
 
 _TYPE_SHIFT: Final = 56
 _REDUNDANCY_SHIFT: Final = 48

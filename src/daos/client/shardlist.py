@@ -32,7 +32,7 @@ def dkey_sources(io: ObjectIo, prefix: bytes, start: Key = b"") -> list[Fetch[Ke
 
     Ordered kinds only: from `start` on. What comes before it is listed and dropped here.
     """
-    return [_dkeys_of(io, shard, prefix, start) for _, shard in core.shards(io.layout)]
+    return [_dkeys_of(io, shard, prefix, start) for shard in core.shards(io.layout)]
 
 
 def _dkeys_of(io: ObjectIo, shard: Shard, prefix: bytes, start: Key) -> Fetch[Key]:

@@ -10,19 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 
 from daos.base.errors import InvalidError
-from daos.base.ids import U64_MAX, Epoch, KeyKind
+from daos.base.ids import INTEGER_KEY_SIZE, U64_MAX, Epoch, KeyKind
 from daos.client.memory import BufferLike
 
 Key: TypeAlias = bytes | int
 # What enumerations give: bytes, or int where keys are integers. Which of them, the caller knows and
 # a checker cannot; it takes either without a question.
 GivenKey: TypeAlias = bytes | Any
-
-INTEGER_KEY_SIZE: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import Final
 
 from daos.base.checksum import checksum_type
 from daos.base.errors import InvalidError
+from daos.base.ids import U32_MAX
 from daos.base.names import check_label
 from daos.base.props import Property, Settable, Table, fixed, integer, one_of
 from daos.base.sizes import parse_size
@@ -25,8 +26,6 @@ LAYOUT_TYPES: Final = (
     "SEISMIC",
     "METEO",
 )
-
-_U32_MAX: Final = (1 << 32) - 1
 
 
 def parse_layout_type(text: str) -> str:
@@ -50,7 +49,7 @@ def _parse_chunk(text: str) -> str:
 
 def _parse_dedup_threshold(text: str) -> str:
     size = parse_size(text, binary=True)
-    if not 4096 <= size <= _U32_MAX:
+    if not 4096 <= size <= U32_MAX:
         raise InvalidError(f"dedup_threshold must be 4 KiB to 4 GiB; got {text!r}")
     return str(size)
 
@@ -188,7 +187,7 @@ PROPERTIES: Final = Table(
             built=False,
         ),
         fixed("ec_pda", "Performance domain affinity level of EC", "1"),
-        fixed("rp_pda", "Performance domain affinity level of RP", str(_U32_MAX)),
+        fixed("rp_pda", "Performance domain affinity level of RP", str(U32_MAX)),
         fixed("global_version", "Global Version", "4"),
         Property(
             name="scrub_disabled",

@@ -246,7 +246,7 @@ class ObjectClient:
         With DKEY asked for, all shards are asked and the winning dkey's answer is returned.
         """
         if flags & QueryFlag.DKEY:
-            asked = [shard for _, shard in core.shards(self.layout)]
+            asked = core.shards(self.layout)
         else:
             core.check_key(dkey, self.oid.type.dkey_kind, "dkey")
             asked = [core.shard_of(self.layout, self.oid, dkey)]
@@ -386,9 +386,11 @@ def _check_landing(
             raise ProtocolError(f"fetch reply names descriptor {piece.iod} of {len(iods)}")
         recxs = iods[piece.iod].recxs
         if recxs:
-            in_range = 0 <= piece.recx < len(recxs) and 0 <= piece.index < (
-                recxs[piece.recx].count
-            ) >= (piece.index + piece.count)
+            in_range = (
+                0 <= piece.recx < len(recxs)
+                and piece.index >= 0
+                and piece.index + piece.count <= recxs[piece.recx].count
+            )
         else:
             in_range = piece.recx == piece.index == 0 and piece.count == 1
         if not in_range or piece.count < 1:

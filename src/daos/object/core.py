@@ -6,16 +6,15 @@ Source: DAOS src/object/cli_obj.c obj_req_valid and its callees; internals §5.4
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from daos.base.errors import DER, DaosError, InvalidError, KeyTooBigError, NotSupportedError
-from daos.base.ids import GroupIndex, KeyKind, ObjectId
+from daos.base.ids import INTEGER_KEY_SIZE, KeyKind, ObjectId
 from daos.base.iod import Cond, Iod, IodType, check_iod
 from daos.placement.layout import Layout, Shard, dkey_hash, group_of
 
 KEY_SIZE_MAX: Final = 1 << 20  # bytes; the longest key the reference's tests use
-INTEGER_KEY_SIZE: Final = 8
 IODS_MAX: Final = 1024  # akeys of one request
 RECXS_MAX: Final = 16_384  # ranges of one request; Source: DAOS array list limit
 PARITY_BIT: Final = 1 << 63  # record indices from here on are parity of erasure codes
@@ -102,10 +101,9 @@ def shard_of(layout: Layout, oid: ObjectId, dkey: bytes) -> Shard:
     return layout.groups[group_of(key_hash, len(layout.groups))][0]
 
 
-def shards(layout: Layout) -> Iterator[tuple[GroupIndex, Shard]]:
+def shards(layout: Layout) -> list[Shard]:
     """Every shard that holds a part of an unreplicated object, in group order."""
-    for index, group in enumerate(layout.groups):
-        yield GroupIndex(index), group[0]
+    return [group[0] for group in layout.groups]
 
 
 def value_sizes(iods: Sequence[Iod]) -> list[int]:

@@ -6,7 +6,7 @@
 `jump_consistent`  64 bits to a bucket in [0, n), such that growing n moves 1/n of the keys.
 
 A changed result here moves every object of every pool, so the values are pinned by golden files.
-`mix` is split in two (`absorb` twice, then `finish`) because placement draws often with the same
+`mix` is split in two (`mix_start`, `mix_rest`) because placement draws often with the same
 first word. The CRC takes eight bytes a step from eight tables (slicing-by-8).
 """
 

@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from xxhash import xxh3_128_digest
 
 from daos.base.errors import DER, DaosError, InvalidError
-from daos.base.ids import GroupIndex, KeyKind, MapVersion, Rank, ShardIndex, TargetIndex
+from daos.base.ids import (
+    INTEGER_KEY_SIZE,
+    GroupIndex,
+    KeyKind,
+    MapVersion,
+    Rank,
+    ShardIndex,
+    TargetIndex,
+)
 from daos.placement.hashing import jump_consistent, murmur64a
 from daos.placement.pool_map import ComponentState
 
@@ -25,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DKEY_SEED: Final = 5731
-UINT64_KEY_SIZE: Final = 8
 LONG_KEY_SIZE: Final = 256
 
 _SERVING: Final = frozenset({ComponentState.UPIN, ComponentState.DRAIN})
@@ -99,8 +106,8 @@ def dkey_hash(dkey: bytes, kind: KeyKind = KeyKind.HASHED) -> int:
     Source:     DAOS src/include/daos/object.h obj_dkey2hash; long keys: ours
     """
     if kind is KeyKind.UINT64:
-        if len(dkey) != UINT64_KEY_SIZE:
-            raise InvalidError(f"integer dkey must be {UINT64_KEY_SIZE} bytes, got {len(dkey)}")
+        if len(dkey) != INTEGER_KEY_SIZE:
+            raise InvalidError(f"integer dkey must be {INTEGER_KEY_SIZE} bytes, got {len(dkey)}")
         return int.from_bytes(dkey, "little")
     if len(dkey) > LONG_KEY_SIZE:
         dkey = xxh3_128_digest(dkey)

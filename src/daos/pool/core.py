@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from daos.base.errors import AccessError, BusyError, InvalidError
+from daos.base.ids import U32_MAX
 from daos.base.names import check_label
 from daos.base.props import Property, Settable, Table, fixed, integer, one_of
 from daos.base.sizes import format_percent, parse_percent, parse_size
@@ -17,7 +18,6 @@ FLAGS: Final = ("r", "rw", "ex")  # read-only, read-write, exclusive (and read-w
 
 _KIB: Final = 1 << 10
 _MIB: Final = 1 << 20
-_U32_MAX: Final = (1 << 32) - 1
 
 
 def check_flags(flags: str) -> str:
@@ -54,7 +54,7 @@ def parse_ec_cell(text: str) -> str:
 
 def _parse_data_thresh(text: str) -> str:
     size = parse_size(text, binary=True)
-    if size > _U32_MAX:
+    if size > U32_MAX:
         raise InvalidError(f"data_thresh must be below 4 GiB; got {text!r}")
     return str(size)
 
@@ -152,13 +152,13 @@ PROPERTIES: Final = Table(
             settable=Settable.CREATION,
             aliases=("rf",),
         ),
-        _creation("ec_pda", "Performance domain affinity level of EC", "1", 1, _U32_MAX),
-        _creation("rp_pda", "Performance domain affinity level of RP", str(_U32_MAX), 1, _U32_MAX),
+        _creation("ec_pda", "Performance domain affinity level of EC", "1", 1, U32_MAX),
+        _creation("rp_pda", "Performance domain affinity level of RP", str(U32_MAX), 1, U32_MAX),
         fixed("global_version", "Global Version", "4"),
         fixed("upgrade_status", "Upgrade Status", "not started"),
         _choice("scrub", "Checksum scrubbing mode", "off", "off", "lazy", "timed"),
-        _number("scrub_freq", "Checksum scrubbing frequency", "604800", 1, _U32_MAX),
-        _number("scrub_thresh", "Checksum scrubbing threshold", "0", 0, _U32_MAX),
+        _number("scrub_freq", "Checksum scrubbing frequency", "604800", 1, U32_MAX),
+        _number("scrub_thresh", "Checksum scrubbing threshold", "0", 0, U32_MAX),
         _creation("svc_rf", "Pool service redundancy factor", "0", 0, 4),
         Property(
             name="perf_domain",
