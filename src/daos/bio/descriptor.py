@@ -35,7 +35,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Final, NamedTuple, Protocol
 
-from daos.base.checksum import ChecksumType, compute_chunks, xxh3
+from daos.base.checksum import ChecksumType, compute, compute_chunks, xxh3
 from daos.base.errors import (
     AgainError,
     ChecksumError,
@@ -104,6 +104,18 @@ class State(Enum):
     CANCELED = "canceled"
 
 
+# Members of enums are looked up by name each time; these are not.
+_NEW: Final = State.NEW
+_PREPARED: Final = State.PREPARED
+_VERIFIED: Final = State.VERIFIED
+_POSTED: Final = State.POSTED
+_READING: Final = State.READING
+_READY: Final = State.READY
+_DONE: Final = State.DONE
+_CANCELED: Final = State.CANCELED
+_ENDED: Final = (State.DONE, State.FAILED, State.CANCELED)
+
+
 class IoDescriptor:
     """What both directions share: a state, at most one aligned buffer, and a count of copies.
 
@@ -113,7 +125,7 @@ class IoDescriptor:
     __slots__ = ("_buffer", "_pool", "bytes_copied", "copies", "state")
 
     def __init__(self, pool: AlignedPool) -> None:
-        self.state = State.NEW
+        self.state = _NEW
         self.copies = 0
         self.bytes_copied = 0
         self._pool = pool
@@ -121,8 +133,8 @@ class IoDescriptor:
 
     def finish(self, error: DaosError | None = None) -> None:
         """Give the memory back; `error` makes it fit to be a `Done`, and does not matter here."""
-        assert self.state in (State.POSTED, State.READY), self.state
-        self.state = State.DONE
+        assert self.state is _POSTED or self.state is _READY, self.state
+        self.state = _DONE
         self._release()
 
     def cancel(self) -> None:
@@ -130,8 +142,8 @@ class IoDescriptor:
 
         A posted update may be cancelled only if its transaction was dropped.
         """
-        if self.state not in (State.DONE, State.FAILED, State.CANCELED):
-            self.state = State.CANCELED
+        if self.state not in _ENDED:
+            self.state = _CANCELED
             self._release()
 
     def _advance(self, before: State, after: State) -> None:
@@ -180,7 +192,7 @@ class UpdateDescriptor(IoDescriptor):
                     DaosError    DER_OVERFLOW: more than the pool can ever give
         Cost:       clears SCM memory and the padding of NVMe values, nothing else
         """
-        self._advance(State.NEW, State.PREPARED)
+        self._advance(_NEW, _PREPARED)
         self._buffer = buffer
         needed = self.buffer_nbytes(extents)
         if needed and self._buffer is None:
@@ -206,6 +218,24 @@ class UpdateDescriptor(IoDescriptor):
             self._posts.append((extent, padded))
             at += len(padded)
         return self.destinations
+
+    def prepare_one(self, nbytes: int, extent: Extent) -> memoryview:
+        """`prepare` for one NVMe value, as most updates have it. Raises, Cost: as there."""
+        size = extent.count * BLOCK
+        assert 0 < nbytes <= size < nbytes + BLOCK, f"{nbytes} bytes in {extent}"
+        assert self.state is _NEW, self.state
+        buffer = self._pool.acquire(size)
+        if buffer is None:
+            raise AgainError(f"{size} bytes of aligned memory are not free now")
+        self._buffer = buffer
+        self.state = _PREPARED
+        padded = destination = buffer.view[:size]
+        if nbytes < size:
+            padded[nbytes:] = bytes(size - nbytes)
+            destination = padded[:nbytes]
+        self.destinations.append(destination)
+        self._posts.append((extent, padded))
+        return destination
 
     def fill(self, values: Sequence[memoryview]) -> None:
         """Copy values that are already in memory to their destinations; counted."""
@@ -235,11 +265,18 @@ class UpdateDescriptor(IoDescriptor):
         self.state = State.VERIFIED
         return csums
 
-    def post(self, tx: PayloadSink) -> None:
-        """Hand the NVMe values to the transaction, with the checksum of what goes to the medium."""
-        self._advance(State.VERIFIED, State.POSTED)
+    def trust(self) -> None:
+        """In place of `verify`: the caller has the checksums of what landed already."""
+        self._advance(_PREPARED, _VERIFIED)
+
+    def post(self, tx: PayloadSink, checksum: int | None = None) -> None:
+        """Hand the NVMe values to the transaction, with the checksum of what goes to the medium.
+
+        `checksum` is that of the only one, its padding included, where the caller knows it.
+        """
+        self._advance(_VERIFIED, _POSTED)
         for extent, padded in self._posts:
-            tx.write(extent, (padded,), xxh3(padded))
+            tx.write(extent, (padded,), xxh3(padded) if checksum is None else checksum)
 
 
 class _Placed(NamedTuple):
@@ -266,6 +303,7 @@ class FetchDescriptor(IoDescriptor):
         "_device",
         "_done",
         "_error",
+        "_needed",
         "_outstanding",
         "_pieces",
         "_placed",
@@ -280,6 +318,7 @@ class FetchDescriptor(IoDescriptor):
         self.nbytes = 0
         self.views: list[memoryview] = []
         self._device = device
+        self._needed = 0  # bytes of aligned memory
         self._pieces: Sequence[Piece] = ()
         self._placed: list[_Placed] = []
         self._runs: list[_Run] = []
@@ -293,19 +332,19 @@ class FetchDescriptor(IoDescriptor):
 
         Raises:     CorruptError   a piece does not fit its value, extent or checksums
         """
-        self._advance(State.NEW, State.PREPARED)
+        self._advance(_NEW, _PREPARED)
         self._pieces = pieces
+        limit = self._device.size_bytes
         at = 0
         for piece in pieces:
             self.nbytes += piece.nbytes
-            if not isinstance(piece, Stored):
+            if type(piece) is not Stored:
                 continue
             lo, hi = _whole_chunks(piece)
             first = lo // BLOCK * BLOCK
             offset = piece.blocks.block * BLOCK + first
-            nbytes = round_up(hi) - first
-            if piece.blocks.block < 0 or offset + nbytes > self._device.size_bytes:
-                limit = self._device.size_bytes
+            nbytes = -(-hi // BLOCK) * BLOCK - first
+            if offset < first or offset + nbytes > limit:
                 raise CorruptError("stored piece: extent", offset=offset, want=limit, got=nbytes)
             last = self._runs[-1] if self._runs else None
             if last is not None and last.offset + last.nbytes == offset:
@@ -314,11 +353,12 @@ class FetchDescriptor(IoDescriptor):
                 self._runs.append(_Run(offset, nbytes, at))
             self._placed.append(_Placed(piece, lo, hi, at + lo - first))
             at += nbytes
+        self._needed = at
 
     @property
     def buffer_nbytes(self) -> int:
         """The aligned memory that `read` will take, after waiting for it if need be."""
-        return sum(run.nbytes for run in self._runs)
+        return self._needed
 
     def read(self, done: Done) -> None:
         """Read and verify all stored pieces; those in the page cache without leaving the loop.
@@ -327,18 +367,18 @@ class FetchDescriptor(IoDescriptor):
         Done:       called once, before `read` returns if everything was at hand:
                     ChecksumError (extent and byte), NvmeIoError, ShutdownError
         """
-        assert self.state is State.PREPARED, self.state
-        needed = self.buffer_nbytes
+        assert self.state is _PREPARED, self.state
+        needed = self._needed
         if needed == 0:
             self._done = done
-            self.state = State.READING
+            self.state = _READING
             self._complete()
             return
         buffer = self._pool.acquire(needed)
         if buffer is None:
             self._waiting = self._pool.when_available(needed, self._start)
         self._done = done
-        self.state = State.READING
+        self.state = _READING
         if buffer is not None:
             self._start(buffer)
 
@@ -389,7 +429,7 @@ class FetchDescriptor(IoDescriptor):
             self._complete()
 
     def _complete(self) -> None:
-        if self.state is State.CANCELED:
+        if self.state is _CANCELED:
             self._release()
             return
         error = self._error
@@ -399,7 +439,7 @@ class FetchDescriptor(IoDescriptor):
             except ChecksumError as err:
                 error = err
         if error is None:
-            self.state = State.READY
+            self.state = _READY
             self._show()
         else:
             self.state = State.FAILED
@@ -431,16 +471,15 @@ class FetchDescriptor(IoDescriptor):
     def _show(self) -> None:
         placed = iter(self._placed)
         for piece in self._pieces:
-            match piece:
-                case Inline(data):
-                    self.views.append(_flat(memoryview(data)))
-                case Hole(nbytes):
-                    self.views.append(_zeros(nbytes))
-                case Stored():
-                    _, lo, _, at = next(placed)
-                    start = at + piece.offset - lo
-                    assert self._buffer is not None
-                    self.views.append(self._buffer.view[start : start + piece.nbytes])
+            if type(piece) is Stored:
+                _, lo, _, at = next(placed)
+                start = at + piece.offset - lo
+                assert self._buffer is not None
+                self.views.append(self._buffer.view[start : start + piece.nbytes])
+            elif type(piece) is Inline:
+                self.views.append(_flat(memoryview(piece.data)))
+            else:
+                self.views.append(_zeros(piece.nbytes))
 
     def _release(self) -> None:
         if self._waiting is not None:
@@ -479,6 +518,8 @@ def _chunk_checksums(kind: ChecksumType, data: memoryview, chunk_nbytes: int) ->
         return b""
     if chunk_nbytes < 1:
         raise InvalidError(f"checksum chunks of {chunk_nbytes} bytes")
+    if 0 < len(data) <= chunk_nbytes:
+        return compute(kind, data)
     return compute_chunks(kind, data, chunk_nbytes=chunk_nbytes)
 
 

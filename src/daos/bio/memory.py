@@ -65,7 +65,8 @@ class Buffer:
         self._pool = pool
         self._arena: _Arena | None = arena
         self.address = arena.address
-        self.view = memoryview(arena.memory)[:nbytes]
+        view = memoryview(arena.memory)
+        self.view = view if nbytes == arena.nbytes else view[:nbytes]
 
     @property
     def nbytes(self) -> int:
@@ -139,7 +140,8 @@ class AlignedPool:
                     DaosError      DER_OVERFLOW: the pool could never serve it; DER_NOMEM
         Cost:       O(1); 1 us from the free list, a mapping and its page faults otherwise
         """
-        size = self._class_checked(nbytes)
+        # A block is a class of every pool.
+        size = BLOCK if nbytes == BLOCK else self._class_checked(nbytes)
         if self._waiters:
             return None
         return self._take(nbytes, size)
@@ -200,7 +202,8 @@ class AlignedPool:
             arena = _Arena(size)
             self._bytes_mapped += size
         self._bytes_in_use += size
-        self._bytes_in_use_peak = max(self._bytes_in_use_peak, self._bytes_in_use)
+        if self._bytes_in_use > self._bytes_in_use_peak:
+            self._bytes_in_use_peak = self._bytes_in_use
         self._buffers_in_use += 1
         self._acquired_total += 1
         return Buffer(self, arena, nbytes)
@@ -217,7 +220,8 @@ class AlignedPool:
         self._free.setdefault(arena.nbytes, []).append(arena)
         self._bytes_in_use -= arena.nbytes
         self._buffers_in_use -= 1
-        self._serve()
+        if self._waiters:
+            self._serve()
 
     def _leave(self, waiting: Waiting) -> None:
         if waiting in self._waiters:

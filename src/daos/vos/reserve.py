@@ -57,7 +57,7 @@ def take(space: Space, pool: AlignedPool, values: list[Value], hint: Hint) -> Ta
                 DaosError      DER_OVERFLOW: more than there will ever be memory for
                 Nothing is taken then.
     """
-    if len(values) == 1 and values[0].blocks:
+    if len(values) == 1:
         return _take_one(space, pool, values[0], hint)
     runs = _reserve_all(space, [value for value in values if value.blocks], hint)
     try:
@@ -77,6 +77,10 @@ def give_back(space: Space, taken: Taken, hint: Hint) -> None:
 
 def _take_one(space: Space, pool: AlignedPool, value: Value, hint: Hint) -> Taken:
     """The common case, without the lists."""
+    nbytes = value.nbytes
+    if not value.blocks:
+        memory = memoryview(bytearray(nbytes))
+        return Taken([memory], [(Span(nbytes, None, memory),)], None, [])
     try:
         run = space.reserve(value.blocks, hint)
     except NoSpaceError:
@@ -84,11 +88,12 @@ def _take_one(space: Space, pool: AlignedPool, value: Value, hint: Hint) -> Take
     else:
         descriptor = UpdateDescriptor(pool)
         try:
-            destinations = descriptor.prepare((value.nbytes,), (run,))
+            memory = descriptor.prepare_one(nbytes, run)
         except DaosError:
             space.cancel(run, hint)
             raise
-        return Taken(destinations, [(Span(value.nbytes, run, destinations[0]),)], descriptor, [run])
+        span = Span(nbytes, run, memory)
+        return Taken(descriptor.destinations, [(span,)], descriptor, [run])
     try:
         return _prepare(pool, [value], runs)
     except DaosError:

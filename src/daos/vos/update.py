@@ -36,6 +36,7 @@ from daos.base.errors import (
 )
 from daos.base.ids import Epoch, KeyKind, Lsn, UnitOid
 from daos.base.iod import Cond, Iod, IodType
+from daos.bio.device import BLOCK
 from daos.bio.meta import Hold
 from daos.bio.space import Extent
 from daos.vos import extents, ilog_view, keys
@@ -55,7 +56,7 @@ from daos.vos.ilog_view import ROOT, Condition, IlogView
 from daos.vos.nodes import Node, view
 from daos.vos.records import NodeRecord
 from daos.vos.reserve import Span, Taken, give_back, take
-from daos.vos.single import SingleRecord, check_not_written, xxh3_bytes
+from daos.vos.single import SingleRecord, check_not_written
 from daos.vos.state import ContainerState
 
 CSUM_CHUNK_DEFAULT: Final = 32 << 10
@@ -65,7 +66,6 @@ CSUM_CHUNK_MAX: Final = 1 << 30
 _NONE: Final = Condition.NONE
 _UPDATE: Final = Condition.UPDATE
 _XXH3: Final = ChecksumType.XXH3
-_OFF: Final = ChecksumType.OFF
 _MUST_EXIST: Final = int(Cond.DKEY_UPDATE | Cond.AKEY_UPDATE)
 _CONDITION: Final = {
     0: Condition.NONE,
@@ -222,7 +222,7 @@ class _End:
     to those below it is the same, and it costs nothing.
     """
 
-    __slots__ = ("edit", "epoch", "minor", "spans", "state", "update", "written")
+    __slots__ = ("data_sum", "edit", "epoch", "minor", "spans", "state", "update", "written")
 
     def __init__(self, state: ContainerState, update: Update, epoch: int, minor: int) -> None:
         self.state = state
@@ -232,6 +232,8 @@ class _End:
         self.edit = Edit(state.meta, state.root)
         self.spans = iter(update.taken.spans)
         self.written: list[int] = []
+        # XXH3 of the payload where it is one value of whole blocks: its own is the log's, too.
+        self.data_sum: int | None = None
 
     def run(self) -> Lsn:
         state, update = self.state, self.update
@@ -267,9 +269,8 @@ class _End:
         state, update, epoch = self.state, self.update, self.epoch
         descriptor = update.taken.descriptor
         if descriptor is not None:
-            # The checksums are in the records already; this is the descriptor's step, without any.
-            descriptor.verify(_OFF, 0)
-            descriptor.post(self.edit.tx)
+            descriptor.trust()  # the checksums are in the records already
+            descriptor.post(self.edit.tx, self.data_sum)
         lsn = self.edit.commit(epoch, state.nodes.cache)
         update.state = UpdateState.ENDED
         state.meta.release(update.hold)
@@ -366,7 +367,13 @@ class _End:
                 runs = tuple([span.run for span in spans if span.run is not None])
             else:
                 ((_, run, memory),) = spans
-                csums = xxh3_bytes(memory) if kind is _XXH3 else compute(kind, memory)
+                if kind is _XXH3:
+                    csum = xxh3(memory)
+                    csums = csum.to_bytes(8, "little")
+                    if run is not None and len(self.update.taken.runs) == 1:
+                        self.data_sum = csum if iod.size % BLOCK == 0 else None
+                else:
+                    csums = compute(kind, memory)
                 if run is not None:
                     runs = (run,)
             value = SingleRecord(iod.size, int(kind), csums, runs, b"" if runs else memory)

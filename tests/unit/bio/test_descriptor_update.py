@@ -74,6 +74,49 @@ def test_an_update_lands_in_place_and_is_posted_padded() -> None:
     assert pool.statistics().buffers_in_use == 0
 
 
+@pytest.mark.parametrize("nbytes", [1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK])
+def test_one_value_is_prepared_as_it_is_among_others(nbytes: int) -> None:
+    pool = AlignedPool(MIB)
+    extent = Extent(7, -(-nbytes // BLOCK))
+    value = random.Random(nbytes).randbytes(nbytes)
+    posted = []
+    for one in (False, True):
+        stale = pool.acquire(extent.count * BLOCK)
+        assert stale is not None
+        stale.view[:] = b"\xff" * stale.nbytes
+        stale.release()
+        update = UpdateDescriptor(pool)
+        if one:
+            update.prepare_one(nbytes, extent)[:] = value
+        else:
+            update.prepare([nbytes], [extent])[0][:] = value
+        assert [len(view) for view in update.destinations] == [nbytes]
+        update.trust()
+        sink = Sink()
+        update.post(sink)
+        posted.append(sink.writes)
+        update.finish()
+        assert pool.statistics().buffers_in_use == 0
+    assert posted[0] == posted[1]
+
+
+def test_one_value_waits_for_memory_like_others() -> None:
+    pool = AlignedPool(BLOCK)
+    held = pool.acquire(1)
+    assert held is not None
+    update = UpdateDescriptor(pool)
+    with pytest.raises(AgainError):
+        update.prepare_one(5, Extent(1, 1))
+    assert update.state is State.NEW
+    with pytest.raises(AssertionError):
+        update.prepare_one(BLOCK + 1, Extent(1, 1))
+    held.release()
+    update.prepare_one(5, Extent(1, 1))
+    with pytest.raises(AssertionError):
+        update.prepare_one(5, Extent(1, 1))
+    update.cancel()
+
+
 def test_the_memory_of_nvme_values_is_aligned_and_one_piece() -> None:
     pool = AlignedPool(MIB)
     update = UpdateDescriptor(pool)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-from daos.base.checksum import ChecksumType
+from daos.base.checksum import ChecksumType, xxh3
 from daos.base.errors import (
     DER,
     AccessError,
@@ -17,6 +19,9 @@ from daos.base.errors import (
 )
 from daos.base.ids import Epoch
 from daos.base.iod import Cond, Iod, IodType, Recx
+from daos.bio.device import BLOCK
+from daos.bio.space import Extent
+from daos.bio.tx import Tx
 from daos.testing.shard import MemoryShard, on_shard, unit
 from daos.vos.container import VosContainer
 from daos.vos.update import UpdateState
@@ -51,6 +56,39 @@ async def test_cancel_leaves_nothing(shard: MemoryShard, c: VosContainer) -> Non
     assert update.state is UpdateState.CANCELED
     assert idle(shard) == before
     assert not c.list_objects(Epoch(99), limit=1).entries
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [(BLOCK,), (5000,), (3 * BLOCK,), (BLOCK, 8), (8, BLOCK), (BLOCK, 5000), (BLOCK, BLOCK)],
+)
+def test_the_log_names_the_checksum_of_every_block_written(
+    sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recovery refuses the last group where one differs, so what is reused must be right."""
+    seen: list[tuple[bytes, int]] = []
+    before = Tx.write
+
+    def write(tx: Tx, extent: Extent, buffers: Sequence[memoryview], checksum: int) -> None:
+        seen.append((b"".join(buffers), checksum))
+        before(tx, extent, buffers, checksum)
+
+    @on_shard
+    async def check(_: MemoryShard, c: VosContainer) -> None:
+        for kind in (ChecksumType.OFF, ChecksumType.ADLER32):
+            seen.clear()
+            iods = [Iod(b"%d" % n, SINGLE, size) for n, size in enumerate(sizes)]
+            update = c.update_begin(OID, b"%d" % kind, iods, csum_type=kind)
+            for n, destination in enumerate(update.destinations):
+                destination[:] = bytes([n + 1]) * len(destination)
+            c.update_end(update, Epoch(10))
+            assert len(seen) == sum(size >= BLOCK for size in sizes)
+            for data, checksum in seen:
+                assert len(data) % BLOCK == 0
+                assert checksum == xxh3(data)
+
+    monkeypatch.setattr(Tx, "write", write)
+    check()
 
 
 @on_shard
