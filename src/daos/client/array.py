@@ -90,7 +90,7 @@ class Array(ObjectHandle):
             for piece in self._pieces(offset, count):
                 lo, hi = piece.position, piece.position + piece.count
                 payload = view[lo * self.cell_size : hi * self.cell_size]
-                iod = self._iod(piece, self.cell_size)
+                iod = self._iod(piece)
                 batch.add(self._io.update(piece.dkey, (iod,), [payload], call=call))
             await execute(batch)
         return count
@@ -153,7 +153,7 @@ class Array(ObjectHandle):
                 await self._truncate(size, call)
             if size and await self._size(call) < size:
                 (piece,) = self._pieces(size - 1, 1)
-                iod = self._iod(piece, self.cell_size)
+                iod = self._iod(piece)
                 zero = memoryview(bytes(self.cell_size))
                 await settle_epoch(self._io.update(piece.dkey, (iod,), [zero], call=call))
 
@@ -190,7 +190,7 @@ class Array(ObjectHandle):
                 view[lo * self.cell_size : hi * self.cell_size], self.cell_size
             )
             landings.append((piece, landing))
-            iod = self._iod(piece, self.cell_size)
+            iod = self._iod(piece)
             batch.add(self._io.fetch(piece.dkey, (iod,), landing.into, call=call))
         await execute(batch)
         end = max(
@@ -243,8 +243,8 @@ class Array(ObjectHandle):
     def _pieces(self, offset: int, count: int) -> list[Piece]:
         return list(chunks.pieces(self._geometry, offset, count, piece_max=self._piece_max))
 
-    def _iod(self, piece: Piece, record_size: int) -> Iod:
-        return Iod(AKEY, IodType.ARRAY, record_size, (Recx(piece.index, piece.count),))
+    def _iod(self, piece: Piece) -> Iod:
+        return Iod(AKEY, IodType.ARRAY, self.cell_size, (Recx(piece.index, piece.count),))
 
     def _check_range(self, offset: int, count: int) -> None:
         end = check_count(offset, "offset") + check_count(count, "count")

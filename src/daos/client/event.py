@@ -232,8 +232,7 @@ class EventQueue:
     def _finish(self, event: Event[Any], result: object, error: BaseException | None) -> None:
         with self._changed:
             event._result, event._error = result, error
-            aborted = isinstance(error, CanceledError)
-            event.state = EventState.ABORTED if aborted else EventState.COMPLETED
+            event.state = _state_after(error)
             del self._calls[event]
             parent = event._parent
             if parent is None:
@@ -247,11 +246,14 @@ class EventQueue:
     def _settle(self, parent: Event[None]) -> None:
         """Let a parent end that waits for nothing more. The lock is held."""
         if parent.state is EventState.RUNNING and not parent._unfinished:
-            aborted = isinstance(parent._error, CanceledError)
-            parent.state = EventState.ABORTED if aborted else EventState.COMPLETED
+            parent.state = _state_after(parent._error)
             self._end(parent)
             self._changed.notify_all()
 
     def _end(self, event: Event[Any]) -> None:
         self._running -= 1
         self._ended[event] = None
+
+
+def _state_after(error: BaseException | None) -> EventState:
+    return EventState.ABORTED if isinstance(error, CanceledError) else EventState.COMPLETED

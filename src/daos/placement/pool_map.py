@@ -38,7 +38,7 @@ from __future__ import annotations
 import struct
 from enum import IntEnum, IntFlag
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -258,7 +258,10 @@ class PoolMap:
             return cls(decoded.version, decoded.nodes)
         except (msgspec.DecodeError, RecursionError, UnicodeError, InvalidError) as error:
             # msgspec tells of bad text by UnicodeDecodeError, of deep nesting by RecursionError.
-            _raise_body(error, size)
+            text = error.message if isinstance(error, InvalidError) else str(error)
+            raise CorruptError(
+                f"pool map body ({text})", offset=HEADER_SIZE, want=size, got=size
+            ) from error
 
     @cached_property
     def _by_rank(self) -> dict[Rank, RankNode]:
@@ -347,10 +350,3 @@ def has_joined(target: Target, version: MapVersion) -> bool:
     if target.fseq == FSEQ_NEVER:
         return target.state is not ComponentState.UP and target.in_ver <= version
     return target.version <= version
-
-
-def _raise_body(error: Exception, size: int) -> NoReturn:
-    text = error.message if isinstance(error, InvalidError) else str(error)
-    raise CorruptError(
-        f"pool map body ({text})", offset=HEADER_SIZE, want=size, got=size
-    ) from error
