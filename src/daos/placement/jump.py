@@ -234,14 +234,3 @@ def _trimmed(branches: Sequence[_Branch]) -> Sequence[_Branch]:
     while count and not branches[count - 1].mask:
         count -= 1
     return branches[:count]
-
-
-def place(
-    oid: ObjectId,
-    pool_map: PoolMap,
-    *,
-    level: Level = Level.NODE,
-    version: MapVersion | None = None,
-) -> Layout:
-    """The layout of one object; `JumpMap` where there are many. Raises: InvalidError"""
-    return JumpMap(pool_map, level=level, version=version).place(oid)

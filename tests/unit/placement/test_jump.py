@@ -10,7 +10,7 @@ import pytest
 
 from daos.base.errors import InvalidError
 from daos.base.ids import MapVersion, ObjectId, ObjectType, Rank, TargetIndex
-from daos.placement.jump import JumpMap, place
+from daos.placement.jump import JumpMap
 from daos.placement.layout import Layout
 from daos.placement.oclass import REGISTERED, ObjectClass, Redundancy, name_to_id
 from daos.placement.pool_map import (
@@ -81,9 +81,8 @@ def chi_square(found: Counter[int], cells: int) -> float:
 
 def test_equal_inputs_give_equal_layouts() -> None:
     (oid,) = object_ids("S4", 1)
-    first = place(oid, cluster(8))
-    assert first == place(oid, PoolMap.parse(cluster(8).emit()))
-    assert first == JumpMap(cluster(8)).place(oid)
+    first = JumpMap(cluster(8)).place(oid)
+    assert first == JumpMap(PoolMap.parse(cluster(8).emit())).place(oid)
     assert first.version == 1
 
 
@@ -283,15 +282,15 @@ def test_levels_choose_what_a_domain_is() -> None:
     )
     hosts = {0: "a", 1: "a", 2: "b", 3: "b"}
     for oid in object_ids("RP_2G2", 100):
-        for group in place(oid, base).groups:
+        for group in JumpMap(base).place(oid).groups:
             assert len({hosts[shard.rank] for shard in group}) == 2
     for oid in object_ids("RP_4G2", 100):
-        layout = place(oid, base, level=Level.RANK)
+        layout = JumpMap(base, level=Level.RANK).place(oid)
         for group in layout.groups:
             assert len({shard.rank for shard in group}) == 4
         assert sorted(targets_of(layout)) == list(range(8))
     with pytest.raises(InvalidError, match="needs 4 fault domains, there are 2"):
-        place(object_ids("RP_4G2", 1)[0], base)
+        JumpMap(base).place(object_ids("RP_4G2", 1)[0])
 
 
 def test_every_registered_class_that_fits_a_large_pool() -> None:
@@ -318,12 +317,12 @@ def test_refusals() -> None:
     base = cluster(2, 2)
     (wide,) = object_ids("S6", 1)
     with pytest.raises(InvalidError, match="needs 6 targets, there are 4"):
-        place(wide, base)
+        JumpMap(base).place(wide)
     with pytest.raises(InvalidError, match="never decided"):
-        place(object_ids("SX", 1)[0], base)
+        JumpMap(base).place(object_ids("SX", 1)[0])
     for version in (0, 2):
         with pytest.raises(InvalidError, match=f"no layout of version {version}"):
             JumpMap(base, version=MapVersion(version))
     nobody = grown(cluster(), [2], ComponentState.NEW, 2)
     with pytest.raises(InvalidError, match="there are 0"):
-        place(object_ids("S1", 1)[0], nobody)
+        JumpMap(nobody).place(object_ids("S1", 1)[0])
