@@ -39,10 +39,6 @@ _ReplyT = TypeVar("_ReplyT", bound=msgspec.Struct)
 class ContainerModule:
     """The container services of a rank, and the container handlers of its targets."""
 
-    name = "container"
-    id = wire.MODULE_ID
-    version = wire.VERSION
-
     def __init__(self, xstream: Xstream, pools: PoolModule) -> None:
         self._xstream = xstream
         self._pools = pools

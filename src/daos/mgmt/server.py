@@ -81,10 +81,6 @@ class _Found(NamedTuple):
 class ManagementModule:
     """One management service, and handlers on every target."""
 
-    name = "mgmt"
-    id = wire.MODULE_ID
-    version = wire.VERSION
-
     def __init__(
         self, xstream: Xstream, rdb: Rdb, *, members: Members, open_services: OpenServices
     ) -> None:

@@ -217,10 +217,6 @@ class PoolService:
 class PoolModule:
     """The pool services of a rank, and the pool handlers of its targets."""
 
-    name = "pool"
-    id = wire.MODULE_ID
-    version = wire.VERSION
-
     def __init__(self, xstream: Xstream, storage: Storage) -> None:
         self._xstream = xstream
         self._storage = storage
