@@ -56,7 +56,10 @@ class Face(Generic[CoreT]):
         return self._core.writable
 
     def close(self) -> None:
-        """Close the handle; later calls raise StaleHandleError. Idempotent."""
+        """Close the handle; later calls raise StaleHandleError. Idempotent.
+
+        A client's calls in flight finish, or raise CanceledError; either within a second.
+        """
         if self._portal.closed or self._portal.forked:
             return  # the system's end closed it; in a forked child it is the parent's
         try:

@@ -59,7 +59,7 @@ class RecordsLanding:
 
     def into(self, reply: FetchReply) -> Sequence[memoryview]:
         """Memory for each run of records. Raises: InvalidError (records of another size)."""
-        self._check(reply)
+        check_record_size(reply.sizes[0], self._size)
         views = []
         for piece in reply.pieces:
             lo, hi = piece.index, piece.index + piece.count
@@ -68,8 +68,8 @@ class RecordsLanding:
         return views
 
     def finish(self, reply: FetchReply) -> None:
-        """All has landed. Raises: InvalidError (records of another size)."""
-        self._check(reply)
+        """Also where no payload came. Raises: InvalidError (records of another size)."""
+        check_record_size(reply.sizes[0], self._size)
 
     @property
     def end(self) -> int:
@@ -79,9 +79,6 @@ class RecordsLanding:
     def fill(self, count: int) -> None:
         """Zero the holes among the first `count` records; leave the rest alone."""
         zero_gaps(self._view, self._runs, count=count, record_size=self._size)
-
-    def _check(self, reply: FetchReply) -> None:
-        check_record_size(reply.sizes[0], self._size)
 
 
 class ManyLanding:
