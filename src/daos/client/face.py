@@ -56,10 +56,7 @@ class Face(Generic[CoreT]):
         return self._core.writable
 
     def close(self) -> None:
-        """Close the handle; later calls raise StaleHandleError. Idempotent.
-
-        A client's calls in flight finish, or raise CanceledError; either within a second.
-        """
+        """Close the handle; later calls raise StaleHandleError. Idempotent."""
         if self._portal.closed or self._portal.forked:
             return  # the system's end closed it; in a forked child it is the parent's
         try:

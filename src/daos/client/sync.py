@@ -110,6 +110,13 @@ class Client(Face[client.Client]):
         """
         return self._core.buffer(nbytes)
 
+    def close(self) -> None:
+        """Close every pool, end every call. Idempotent.
+
+        Calls in flight finish, or raise CanceledError; either within a second.
+        """
+        super().close()
+
 
 class Admin(Face[admin.Admin]):
     """Administrator's calls."""
@@ -117,3 +124,7 @@ class Admin(Face[admin.Admin]):
     pool_create = blocking(admin.Admin.pool_create)
     pool_destroy = blocking(admin.Admin.pool_destroy)
     pool_list = blocking(admin.Admin.pool_list)
+
+    def close(self) -> None:
+        """End the calls that run, close the context. Idempotent."""
+        super().close()
