@@ -123,6 +123,7 @@ class _Group:
         "lsn",
         "payload_size",
         "records",
+        "room",
         "start",
         "waiters",
         "writes",
@@ -132,6 +133,9 @@ class _Group:
         self.lsn = lsn
         self.records: list[bytes] = []
         self.payload_size = 0
+        # Payload that has been admitted, to the end of a block: while the group is open the head of
+        # the ring does not move, so what fitted once will fit.
+        self.room = 0
         self.writes: list[Write] = []
         self.data_bytes = 0
         self.waiters: list[Done] = []
@@ -230,18 +234,21 @@ class Wal:
                     NvmeIoError         an earlier group failed
         """
         group = self._open
+        size = len(record)
         if group.records and (
-            group.payload_size + len(record) > self._group_bytes
+            group.payload_size + size > self._group_bytes
             or group.data_bytes + data_bytes > self._data_bytes
         ):
             # With the open group placed, would a group of this record alone fit behind it?
-            self._admit(len(record), behind=group)
+            self._admit(size, behind=group)
             self.seal()
             group = self._open
-        else:
-            self._admit(group.payload_size + len(record), behind=None)
+        elif group.payload_size + size > group.room or self._failure is not None:
+            self._admit(group.payload_size + size, behind=None)
+            blocks = group_blocks(group.payload_size + size)
+            group.room = blocks * BLOCK - GROUP_HEADER_SIZE
         group.records.append(record)
-        group.payload_size += len(record)
+        group.payload_size += size
         if writes:
             group.writes += writes
             group.data_bytes += data_bytes

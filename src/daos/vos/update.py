@@ -47,6 +47,7 @@ from daos.vos.arguments import (
     SINGLE,
     VALUE_BYTES,
     check_update,
+    plan_single,
     plan_values,
 )
 from daos.vos.edit import Edit, Place, PlaceFields, changed
@@ -143,13 +144,12 @@ def begin(
         if not 0 < csum[1] <= CSUM_CHUNK_MAX:
             raise InvalidError(f"a checksum covers 1 to {CSUM_CHUNK_MAX} bytes, not {csum[1]}")
         update.csum_chunk = csum[1]
-    check_update(dkey, iods, update.cond, update.kinds)
-    values, tree_bytes = plan_values(
-        dkey,
-        iods,
-        data_thresh=state.data_thresh,
-        csum=(update.csum_type.size, update.csum_chunk),
-    )
+    plan = plan_single(dkey, iods, update.cond, update.kinds, state.data_thresh)
+    if plan is None:
+        check_update(dkey, iods, update.cond, update.kinds)
+        csum_of = (update.csum_type.size, update.csum_chunk)
+        plan = plan_values(dkey, iods, data_thresh=state.data_thresh, csum=csum_of)
+    values, tree_bytes = plan
     meta = state.meta
     blocks = inline = 0
     for value in values:

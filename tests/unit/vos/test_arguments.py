@@ -1,11 +1,26 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
-from daos.base.errors import AccessError, InvalidError, KeyTooBigError, RecordTooBigError
+from daos.base.errors import (
+    AccessError,
+    DaosError,
+    InvalidError,
+    KeyTooBigError,
+    RecordTooBigError,
+)
 from daos.base.ids import KeyKind
 from daos.base.iod import Cond, Iod, IodType, Recx
-from daos.vos.arguments import IODS_MAX, RECXS_MAX, check_fetch, check_update, plan_values
+from daos.vos.arguments import (
+    IODS_MAX,
+    RECXS_MAX,
+    check_fetch,
+    check_update,
+    plan_single,
+    plan_values,
+)
 from daos.vos.reserve import Value
 from daos.vos.single import VALUE_SIZE_MAX
 
@@ -105,3 +120,32 @@ def test_plan() -> None:
     assert nbytes == 2560 + 5 * 1536 + 3 * 512 + payload + csums + 2 * (1 + 5)
     values, _ = plan_values(b"d", iods, data_thresh=0, csum=(8, 1024))
     assert not any(value.blocks for value in values)
+
+
+def test_one_single_value_is_planned_as_any_other() -> None:
+    """`plan_single` says the same as `check_update` and `plan_values`, or nothing."""
+    keys = (b"", b"k", bytes(8), bytes((1 << 20) + 1))
+    kinds = [(dkey, akey) for dkey in KeyKind for akey in KeyKind]
+    sizes = (-1, 0, 1, 4095, 4096, 4097, VALUE_SIZE_MAX, VALUE_SIZE_MAX + 1)
+    iods = [
+        *[[Iod(key, SINGLE, size)] for key in keys for size in sizes],
+        [Iod(b"k", SINGLE, 5, (), Cond.AKEY_INSERT)],
+        [Iod(b"k", SINGLE, 5, (Recx(0, 1),))],
+        [Iod(b"k", IodType.NONE, 5)],
+        [array((0, 5))],
+        [Iod(b"k", SINGLE, 5), Iod(b"l", SINGLE, 5)],
+        [],
+    ]
+    planned = 0
+    for dkey, iod, kind, cond, thresh in itertools.product(keys, iods, kinds, (0, 2), (0, 4096)):
+        one = plan_single(dkey, iod, cond, kind, thresh)
+        if one is not None:
+            check_update(dkey, iod, cond, kind)
+            assert one == plan_values(dkey, iod, data_thresh=thresh, csum=(8, 1024))
+            planned += 1
+        elif not cond and len(iod) == 1 and iod[0].type == SINGLE and iod[0].size:
+            if iod[0].cond:
+                continue  # the others look at conditions
+            with pytest.raises(DaosError):
+                check_update(dkey, iod, cond, kind)
+    assert planned > 100
