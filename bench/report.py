@@ -122,7 +122,8 @@ def number(value: float, unit: str) -> str:
     if unit.endswith("/s"):
         for scale, prefix in _SCALES:
             if value >= scale:
-                return f"{value / scale:.3g} {prefix}{unit}"
+                # "k/s", "kMiB/s"; "1/s" alone would read as "k1/s".
+                return f"{value / scale:.3g} {prefix}{unit.removeprefix('1')}"
     if value == int(value):
         return f"{value:.0f} {unit}".rstrip()
     return f"{value:.3g} {unit}".rstrip() if value < _PRECISE else f"{value:.0f} {unit}".rstrip()

@@ -58,8 +58,8 @@ def test_only_wrong_counts_fail_a_run() -> None:
 @pytest.mark.parametrize(
     ("value", "unit", "text"),
     [
-        (123_456, "1/s", "123 k1/s"),
-        (2_500_000, "1/s", "2.5 M1/s"),
+        (123_456, "1/s", "123 k/s"),
+        (2_500_000, "1/s", "2.5 M/s"),
         (12, "1/s", "12 1/s"),
         (25.04, "µs", "25 µs"),
         (1234.5, "µs", "1234 µs"),
