@@ -45,10 +45,6 @@ FETCH_BYTES_MAX: Final = Limits().payload_size_max  # of one fetch reply: what a
 class ObjectModule:
     """Registers the object protocol with every target."""
 
-    name = "object"
-    id = wire.MODULE_ID
-    version = wire.VERSION
-
     def setup_target(self, target: Target) -> None:
         """Serve object requests on this target."""
         service = _ObjectService(target)
@@ -159,7 +155,7 @@ class _ObjectService:
     # Fetches
 
     def fetch(self, rpc: Rpc) -> None:
-        """Find the records, read and verify their bytes, answer when what was seen is durable."""
+        """Find the records; once what was seen is durable, read, verify and answer."""
         request: wire.FetchRequest = rpc.request
         handle = self._target.handle(request.address.handle, write=False)
         unit = _unit(request.address)
