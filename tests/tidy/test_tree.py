@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.tidy import documents, layers, rules, tree
+from tests.tidy import documents, layers, rules, scenarios, tree
 from tests.tidy.tree import ROOT, Module
 
 if TYPE_CHECKING:
@@ -89,6 +89,10 @@ def test_every_package_has_a_readme(texts: Mapping[str, str]) -> None:
 
 def test_format_pages_are_indexed(texts: Mapping[str, str]) -> None:
     report(documents.format_pages(texts))
+
+
+def test_scenario_tables_are_true(texts: Mapping[str, str]) -> None:
+    report(scenarios.wrong_rows(texts))
 
 
 def test_links_lead_somewhere(texts: Mapping[str, str]) -> None:

@@ -232,7 +232,7 @@ def test_names_are_text() -> None:
     with pytest.raises(InvalidError, match="no text"):
         PoolMap(V1, _replace(base, name="host\ud800"))
     body = base.emit()[pool_map.HEADER_SIZE :].replace(b"\xa1a", b"\xa1\xe2")
-    with pytest.raises(CorruptError, match="utf-8"):
+    with pytest.raises(CorruptError, match=r"(?i)utf-8"):  # msgspec words it in two ways
         PoolMap.parse(sealed(body))
 
 
