@@ -27,7 +27,7 @@ from daos.cart.protocol import Procedure
 from daos.container import wire as cont_wire
 from daos.container.records import ContainerMeta
 from daos.container.records import HandleRecord as ContainerHandleRecord
-from daos.embedded.system import SystemRecord
+from daos.embedded.services import MembersRecord, SystemRecord
 from daos.mgmt import wire as mgmt_wire
 from daos.mgmt.core import PoolRecord
 from daos.object import wire as obj_wire
@@ -37,7 +37,15 @@ from daos.pool.server import HandleRecord, PoolMeta
 from tests.unit.embedded.cluster import Cluster, code_of, endpoint, new_id, oid_of
 from tests.unit.embedded.test_access import requests
 
-RECORDS = (PoolMeta, HandleRecord, ContainerMeta, ContainerHandleRecord, PoolRecord, SystemRecord)
+RECORDS = (
+    PoolMeta,
+    HandleRecord,
+    ContainerMeta,
+    ContainerHandleRecord,
+    PoolRecord,
+    SystemRecord,
+    MembersRecord,
+)
 SYSTEM_CALLS = [
     procedure
     for protocol in (mgmt_wire.PROTOCOL, pool_wire.PROTOCOL, cont_wire.PROTOCOL)
@@ -162,7 +170,7 @@ class Peer:
         self.loop.run_until_complete(call)
 
     def check(self) -> None:
-        bugs = [self.cluster.system._context.statistics().bugs]
+        bugs = [self.cluster.system.engine.xstream.context.statistics().bugs]
         bugs += [target.xstream.context.statistics().bugs for target in self.cluster.targets]
         assert not any(bugs)
         assert not any(target._stopped for target in self.cluster.targets)

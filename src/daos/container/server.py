@@ -75,7 +75,8 @@ class ContainerModule:
             pool_handles, deadline_ns=deadline_ns, trace_id=trace_id
         )
 
-    def setup_target(self, target: Target) -> None:
+    @staticmethod
+    def setup_target(target: Target) -> None:
         """Serve what the container service asks of a target."""
         serve = target.xstream.context.serve
 

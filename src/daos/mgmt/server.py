@@ -101,7 +101,8 @@ class ManagementModule:
         serve(wire.POOL_LIST, answering(self._list))
         serve(wire.POOL_FIND, answering(self._find))
 
-    def setup_target(self, target: Target) -> None:
+    @staticmethod
+    def setup_target(target: Target) -> None:
         """Serve what the management service asks of a target."""
         serve = target.xstream.context.serve
 

@@ -45,7 +45,8 @@ FETCH_BYTES_MAX: Final = Limits().payload_size_max  # of one fetch reply: what a
 class ObjectModule:
     """Registers the object protocol with every target."""
 
-    def setup_target(self, target: Target) -> None:
+    @staticmethod
+    def setup_target(target: Target) -> None:
         """Serve object requests on this target."""
         service = _ObjectService(target)
         serve = target.xstream.context.serve

@@ -242,7 +242,8 @@ class PoolModule:
         serve(wire.ATTRS, answering(self._attrs))
         serve(wire.SET_ATTRS, answering(self._set_attrs))
 
-    def setup_target(self, target: Target) -> None:
+    @staticmethod
+    def setup_target(target: Target) -> None:
         """Serve what the pool service asks of a target."""
 
         async def query(rpc: Rpc[wire.TargetQueryRequest]) -> wire.TargetQueryReply:

@@ -26,9 +26,9 @@ Record = tuple[str, bytes, bytes]
 
 def stores(cluster: Cluster) -> dict[str, LocalRdb]:
     system = cluster.system
-    assert system._pools is not None
-    mgmt = LocalRdb(system._storage._opened["mgmt"].meta, cluster.clock)
-    return {"mgmt": mgmt, "pool": system._pools.service(POOL).rdb}
+    assert system.services is not None
+    mgmt = LocalRdb(system.engine.storage._opened["mgmt"].meta, cluster.clock)
+    return {"mgmt": mgmt, "pool": system.services.pools.service(POOL).rdb}
 
 
 async def make(cluster: Cluster) -> None:

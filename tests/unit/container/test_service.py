@@ -404,7 +404,7 @@ async def test_changes_beside_a_destroy_leave_nothing_behind(cluster: Cluster) -
             code_of(pool.open("c1")),
             pool.destroy("c1", force=True),
         )
-        rdb = cluster.system._pools.service(pool.pool).rdb  # type: ignore[union-attr]
+        rdb = cluster.system.services.pools.service(pool.pool).rdb  # type: ignore[union-attr]
         left = [pair.key for pair in (await rdb.range(b"cont", b"conu")).pairs]
         left += [pair.key for pair in (await rdb.range(b"snap", b"snaq")).pairs]
         assert left == []
@@ -478,7 +478,7 @@ async def test_an_open_that_one_target_refuses_is_undone_on_the_others(
     cluster.targets[broken].fail(KeyError("a bug"))
     assert await code_of(pool.open("c1", handle=new_id(70))) == "SHUTDOWN"
     assert not cluster.targets[1 - broken]._handles
-    rdb = cluster.system._pools.service(pool.pool).rdb  # type: ignore[union-attr]
+    rdb = cluster.system.services.pools.service(pool.pool).rdb  # type: ignore[union-attr]
     assert (await rdb.range(b"conthdl", b"conthdm")).pairs == []
 
 

@@ -202,7 +202,7 @@ class Cluster:
             self.system.network,
             endpoint,
             clock=self.clock,
-            hlc=self.system._hlc,
+            hlc=self.system.engine.hlc,
             rng=self.rng,
             loop=asyncio.get_running_loop(),
         )
@@ -221,7 +221,7 @@ class Cluster:
 
     @property
     def targets(self) -> list[Target]:
-        return self.system._targets
+        return self.system.engine.targets
 
     def shard(self, pool: bytes, target: int = 0) -> Shard:
         return self.targets[target]._shards[_pool_uuid(pool)]

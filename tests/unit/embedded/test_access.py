@@ -130,7 +130,7 @@ def test_the_table_names_every_procedure() -> None:
 def test_every_procedure_is_served_where_it_belongs(tmp_path: Path) -> None:
     async def run() -> None:
         async with Cluster(tmp_path) as cluster:
-            system = set(cluster.system._context._station.services)
+            system = set(cluster.system.engine.xstream.context._station.services)
             targets = [set(each.xstream.context._station.services) for each in cluster.targets]
             assert targets[0] == targets[1]
             assert not system & targets[0]

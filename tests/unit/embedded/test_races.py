@@ -74,8 +74,8 @@ async def race(rng: random.Random, *calls: Coroutine[Any, Any, Any]) -> list[str
 
 
 async def keys(cluster: Cluster, pool: PoolHandle, *prefixes: bytes) -> list[bytes]:
-    assert cluster.system._pools is not None
-    rdb = cluster.system._pools.service(pool.pool).rdb
+    assert cluster.system.services is not None
+    rdb = cluster.system.services.pools.service(pool.pool).rdb
     pairs = (await rdb.range(b"\0", UNBOUNDED)).pairs
     return [pair.key for pair in pairs if pair.key.startswith(prefixes)]
 

@@ -264,8 +264,8 @@ async def test_a_connect_that_looked_before_the_pool_was_to_go_loses_its_turn(
     cluster: Cluster,
 ) -> None:
     pool = (await cluster.create_pool()).uuid
-    assert cluster.system._pools is not None
-    service = cluster.system._pools.service(pool)
+    assert cluster.system.services is not None
+    service = cluster.system.services.pools.service(pool)
     txn, looked, go_on = service.rdb.txn, asyncio.Event(), asyncio.Event()
 
     async def late(*args: Any) -> TxnResult:  # noqa: ANN401
