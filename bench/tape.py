@@ -82,6 +82,16 @@ class _End:
             self._closed = True
             self._loop.call_soon(self.channel.connection_lost, error)
 
+    def share(self, region_id: int, fd: int, nbytes: int) -> None:
+        """As `Link`; a tape has no memory to share."""
+
+    def unshare(self, region_id: int) -> None:
+        """As `Link`."""
+
+    def memory(self, region_id: int) -> memoryview | None:
+        """As `Link`."""
+        return None
+
     def _pull(self) -> None:
         self._kicked = False
         while self.channel.data_to_send(_TURN_BYTES):

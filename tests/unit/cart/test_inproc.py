@@ -168,3 +168,17 @@ def test_a_place_is_taken_until_its_listener_closes() -> None:
         assert str(error) == "DER_UNREACH(-1006): nobody listens at rank 0 tag 1"
 
     run(scenario)
+
+
+def test_no_memory_is_shared() -> None:
+    async def scenario(world: World) -> None:
+        here = world.connect()
+        here.link.share(7, -1, 4096)
+        await asyncio.sleep(0)
+        (there,) = world.accepted
+        assert there.link.memory(7) is None
+        here.link.unshare(7)
+        here.link.close()
+        await there.until(lambda: bool(there.lost))
+
+    run(scenario)

@@ -15,6 +15,8 @@ Bytes out are pulled: the channel says `kick`, the link later asks `data_to_send
     T5  `connection_lost` comes exactly once, and nothing after it. A channel that has called
         `close` hears nothing from its peer any more; what it had queued still leaves
     T6  between `pause_reading` and `resume_reading` little more arrives: what was under way
+    T7  memory that one side has shared before it sent a frame is there for the other when that
+        frame arrives. A transport without shared memory never has any
 
 Addresses, sockets, name services are a transport's own business. A new one passes
 `daos.testing.kits.transport`.
@@ -77,6 +79,26 @@ class Link(Protocol):
 
     def close(self, error: DaosError | None = None) -> None:
         """Send what is queued, then end; with an error, end at once. Idempotent."""
+        ...
+
+    def share(self, region_id: int, fd: int, nbytes: int) -> None:
+        """Offer the peer the first `nbytes` of a memfd, sealed with F_SEAL_SHRINK.
+
+        An offer only: a transport without shared memory does nothing, and a peer that has mapped
+        enough already refuses. `fd` stays the caller's, who may close it at once.
+        """
+        ...
+
+    def unshare(self, region_id: int) -> None:
+        """Take the offer back: the peer forgets the mapping, and the id is free again."""
+        ...
+
+    def memory(self, region_id: int) -> memoryview | None:
+        """What the peer has shared under this id, mapped here; None: there is no such thing.
+
+        The peer sees what is written to it and may change it at any time: copy or checksum a
+        payload once, decide nothing by reading twice. A view stays valid when the link has ended.
+        """
         ...
 
 

@@ -138,6 +138,15 @@ class LinkEnd:
         else:
             self._schedule()
 
+    def share(self, region_id: int, fd: int, nbytes: int) -> None:
+        """Nothing (N1)."""
+
+    def unshare(self, region_id: int) -> None:
+        """Nothing."""
+
+    def memory(self, region_id: int) -> memoryview | None:
+        return None
+
     def lost(self, error: DaosError | None) -> None:
         """Tell our channel; only here does it hear of the end."""
         self.over = True
