@@ -26,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with scratch(options.dir) as directory:
             report = Report(describe(options.loop, directory), heard=_progress)
-            run = Run(directory, report, loop=options.loop, quick=options.quick)
+            whole = bool(options.names) and not options.quick
+            run = Run(directory, report, loop=options.loop, quick=options.quick, whole=whole)
             for name in chosen:
                 run.suite = name
                 if options.profile:

@@ -28,6 +28,7 @@ class Run:
     report: Report
     loop: str = "asyncio"
     quick: bool = False
+    whole: bool = False  # also what takes a quarter of an hour: the suite was asked for by name
     suite: str = ""
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
     _places: list[Path] = field(default_factory=list)

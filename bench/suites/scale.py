@@ -1,8 +1,12 @@
-"""Cost of one operation as the store fills: 10^4, 10^5, 10^6 dkeys, and extents in one array akey.
+"""Cost of one operation as the store fills: dkeys, extents of one akey, versions of one value.
 
-    keys      100 B single values below dkeys in no order; updates of new dkeys, of known ones at
-              random and fetches at random: the cache of nodes misses as the store grows
+    keys      10^4 to 10^6 100 B single values below dkeys in no order, and 10^7 where the suite is
+              asked for by name; updates of new dkeys, of known ones at random and fetches at
+              random: the cache of nodes misses as the store grows. Then a checkpoint of all of it,
+              and the time to open from that
     extents   one akey of `n` extents; a write over a random place, and a read of 256 records there
+    versions  one 100 B value written 10^3 to 10^5 times; a fetch now, a fetch at a random epoch
+    log       the time to open from a log of a quarter of a GiB, by its size
 
 Processor time of the loop's thread in VOS and its log; the device's threads and flushes are left
 out. The limit of each row is the same operation at 10^4.
@@ -22,18 +26,23 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from bench.report import Budget
 from bench.run import Run
 from bench.stand import MiB, Stand, UnflushedDirectory, object_id, open_stand
 from daos.base.errors import DaosError
-from daos.base.ids import ShardIndex, UnitOid
+from daos.base.ids import Epoch, ShardIndex, UnitOid
 from daos.base.iod import Iod, IodType, Recx
+from daos.bio.device import BLOCK
 from daos.bio.file_directory import FileDirectory
-from daos.bio.meta import MetaConfig
+from daos.bio.meta import MetaConfig, MetaContext
 
 _SIZES: Final = (10**4, 10**5, 10**6)
+_SIZE_WHOLE: Final = 10**7
+_VERSIONS: Final = (10**3, 10**4, 10**5)
+_LOG_UPDATES: Final = 800_000  # about a quarter of a GiB of log
 _TURN: Final = 64
 _SAMPLES: Final = 1024  # operations of one measurement
 _RECXS: Final = 1024  # extents of one update while filling
@@ -41,6 +50,7 @@ _READ_RECORDS: Final = 256
 _KEYS_GROWTH: Final = Budget(sign="≤", bound=2.0)
 _EXTENTS_GROWTH: Final = Budget(sign="≤", bound=1.3)
 _CONFIG: Final = MetaConfig(wal_bytes=256 * MiB)
+GiB: Final = 1 << 30
 
 Layers = Iterator[Iterator[tuple[int, int]]]  # (lo, width), disjoint within a layer
 
@@ -57,19 +67,31 @@ class ExtentShape:
 def run(run: Run) -> None:
     """Budgets of the design: keys at most twice, extents at most 1.3 times the cost at 10^4."""
     sizes = _SIZES[:-1] if run.quick else _SIZES
-    run.in_loop(_keys, run, sizes)
+    place = run.new_directory()
+    run.in_loop(_keys, run, place, (*sizes, _SIZE_WHOLE) if run.whole else sizes)
+    gib, seconds = run.in_loop(_open_s, place)
+    run.row("open from a checkpoint", seconds / gib, "s/GiB")
+    run.clear()
+    run.in_loop(_versions, run)
+    run.clear()
+    place = run.new_directory()
+    gib = run.in_loop(_fill_log, place, run.scaled(_LOG_UPDATES))
+    _, seconds = run.in_loop(_open_s, place)
+    run.row("open from a log", seconds / gib, "s/GiB")
+    run.clear()
     for shape in SHAPES:
         run.in_loop(_extents, run, shape, sizes if shape is SHAPES[0] else sizes[:2])
 
 
-async def _keys(run: Run, sizes: tuple[int, ...]) -> None:
-    place = run.new_directory()
+async def _keys(run: Run, place: Path, sizes: tuple[int, ...]) -> None:
     (place / "devices").mkdir()
     directory = UnflushedDirectory(FileDirectory(place / "devices"))
     rng = random.Random(1)
     costs: dict[str, float] = {}
+    # Room for the tree, twice: the checkpoint in force and the next one.
+    size_bytes = (2048 + sizes[-1] // 550) * MiB
     async with open_stand(
-        directory, place / "live", size_bytes=6144 * MiB, config=_CONFIG
+        directory, place / "live", size_bytes=size_bytes, config=_config(sizes[-1])
     ) as stand:
         there = 0
         for size in sizes:
@@ -83,6 +105,72 @@ async def _keys(run: Run, sizes: tuple[int, ...]) -> None:
             }
             for what, seconds in found.items():
                 _row(run, costs, f"{what} among", f"{size:,} dkeys", seconds, _KEYS_GROWTH)
+        began = time.perf_counter()
+        await stand.meta.checkpoint()
+        seconds = time.perf_counter() - began
+        run.row(f"checkpoint of {sizes[-1]:,} dkeys", seconds / _tree_gib(stand.meta), "s/GiB")
+
+
+async def _versions(run: Run) -> None:
+    place = run.new_directory()
+    (place / "devices").mkdir()
+    directory = UnflushedDirectory(FileDirectory(place / "devices"))
+    rng = random.Random(1)
+    costs: dict[str, float] = {}
+    async with open_stand(
+        directory, place / "live", size_bytes=2048 * MiB, config=_CONFIG
+    ) as stand:
+        epochs = [stand.hlc.now()]
+        there = 0
+        for size in _VERSIONS:
+            while there < size - _SAMPLES // 2:
+                count = min(_SAMPLES, size - _SAMPLES // 2 - there)
+                await _updates_s(stand, [0] * count)
+                epochs.append(stand.hlc.now())
+                there += count
+            now = [stand.hlc.now()] * _SAMPLES
+            past = [epochs[rng.randrange(1, len(epochs))] for _ in range(_SAMPLES)]
+            found = {
+                "fetch now": await _fetches_s(stand, [0] * _SAMPLES, now),
+                "fetch in the past": await _fetches_s(stand, [0] * _SAMPLES, past),
+                "update": await _updates_s(stand, [0] * _SAMPLES),
+            }
+            there += _SAMPLES
+            for what, seconds in found.items():
+                _row(run, costs, f"{what} among", f"{size:,} versions", seconds, None)
+
+
+async def _fill_log(place: Path, updates: int) -> float:
+    """A shard with a log to replay, as a kill would leave it; the log's size in GiB."""
+    (place / "devices").mkdir()
+    directory = UnflushedDirectory(FileDirectory(place / "devices"))
+    config = MetaConfig(wal_bytes=2048 * MiB, checkpoint_percent=75)
+    async with open_stand(directory, place / "live", size_bytes=6144 * MiB, config=config) as stand:
+        await _updates_s(stand, range(updates))
+        return stand.meta.statistics().wal.blocks_used * BLOCK / GiB
+
+
+async def _open_s(place: Path) -> tuple[float, float]:
+    """GiB of the tree, and seconds to have it back from the device."""
+    directory = FileDirectory(place / "devices")
+    (name,) = directory.names()
+    device = await directory.open(name)
+    began = time.perf_counter()
+    meta = await MetaContext.open(device, config=MetaConfig(), live_path=place / "again")
+    seconds = time.perf_counter() - began
+    gib = _tree_gib(meta)
+    await meta.close(checkpoint=False)
+    await directory.close()
+    return gib, seconds
+
+
+def _config(keys: int) -> MetaConfig:
+    """A log of a quarter of the tree, as the design asks for, and 256 MiB at least."""
+    return MetaConfig(wal_bytes=max(256, keys // 7000) * MiB)
+
+
+def _tree_gib(meta: MetaContext) -> float:
+    return meta.statistics().tree_pages * BLOCK / GiB
 
 
 async def _extents(run: Run, shape: ExtentShape, sizes: tuple[int, ...]) -> None:
@@ -115,8 +203,8 @@ def _row(
     budget: Budget | None,
 ) -> None:
     cost = seconds / _SAMPLES * 1e6
-    first = costs.setdefault(what, cost)
-    limit = (first, f"at {_SIZES[0]:,}") if first != cost else None
+    limit = (costs[what], "at the smallest") if what in costs else None
+    costs.setdefault(what, cost)
     run.row(f"{what} {where}", cost, "µs", limit=limit, budget=budget if limit else None)
 
 
@@ -138,11 +226,12 @@ async def _updates_s(stand: Stand, numbers: range | list[int]) -> float:
     return time.thread_time() - began
 
 
-async def _fetches_s(stand: Stand, numbers: list[int]) -> float:
+async def _fetches_s(stand: Stand, numbers: list[int], epochs: list[Epoch] | None = None) -> float:
     container, into = stand.container, bytearray(100)
+    epochs = epochs or [stand.hlc.now()] * len(numbers)
     began = time.thread_time()
-    for number in numbers:
-        fetch = container.fetch_begin(_KEYS, b"%08d" % number, _KEY_IODS, stand.hlc.now())
+    for number, epoch in zip(numbers, epochs, strict=True):
+        fetch = container.fetch_begin(_KEYS, b"%08d" % number, _KEY_IODS, epoch)
         container.fetch_read(fetch, _raise)
         into[:] = fetch.views[0]
         container.fetch_end(fetch)
