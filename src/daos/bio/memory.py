@@ -34,6 +34,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from daos.base.errors import DER, AgainError, DaosError, InvalidError
 from daos.bio.device import BLOCK
 
@@ -56,26 +58,26 @@ class PoolStatistics:
     waited_total: int
 
 
-class Buffer:
+class Buffer(msgspec.Struct, eq=False, gc=False):
     """`nbytes` of aligned memory, owned by whoever acquired it until `release`."""
 
-    __slots__ = ("_arena", "_pool", "address", "view")
-
-    def __init__(self, pool: AlignedPool, arena: _Arena, nbytes: int) -> None:
-        self._pool = pool
-        self._arena: _Arena | None = arena
-        self.address = arena.address
-        view = memoryview(arena.memory)
-        self.view = view if nbytes == arena.nbytes else view[:nbytes]
+    view: memoryview
+    address: int
+    _pool: AlignedPool
+    _arena: _Arena | None
 
     @property
     def nbytes(self) -> int:
         return len(self.view)
 
-    def release(self) -> None:
-        """Give it back. Views cut from it must not be used any more; `view` itself is closed."""
-        arena, self._arena = self._arena, None
+    def release(self, error: DaosError | None = None) -> None:
+        """Give it back. Views cut from it must not be used any more; `view` itself is closed.
+
+        `error` makes it fit to be a `Done`, and does not matter here.
+        """
+        arena = self._arena
         assert arena is not None, "a buffer is released once"
+        self._arena = None
         self.view.release()
         self._pool._take_back(arena)
 
@@ -142,9 +144,7 @@ class AlignedPool:
         """
         # A block is a class of every pool.
         size = BLOCK if nbytes == BLOCK else self._class_checked(nbytes)
-        if self._waiters:
-            return None
-        return self._take(nbytes, size)
+        return None if self._waiters else self._take(nbytes, size)
 
     def when_available(self, nbytes: int, done: Callable[[Buffer], None]) -> Waiting:
         """Call `done` with the buffer, later in the loop, in the order of the requests.
@@ -201,12 +201,13 @@ class AlignedPool:
             self._make_room(size)
             arena = _Arena(size)
             self._bytes_mapped += size
-        self._bytes_in_use += size
-        if self._bytes_in_use > self._bytes_in_use_peak:
-            self._bytes_in_use_peak = self._bytes_in_use
+        in_use = self._bytes_in_use = self._bytes_in_use + size
+        if in_use > self._bytes_in_use_peak:
+            self._bytes_in_use_peak = in_use
         self._buffers_in_use += 1
         self._acquired_total += 1
-        return Buffer(self, arena, nbytes)
+        view = memoryview(arena.memory)
+        return Buffer(view if nbytes == size else view[:nbytes], arena.address, self, arena)
 
     def _make_room(self, size: int) -> None:
         """Unmap free buffers of other classes, the largest first, until `size` fits."""
@@ -217,8 +218,13 @@ class AlignedPool:
                 self._bytes_mapped -= other
 
     def _take_back(self, arena: _Arena) -> None:
-        self._free.setdefault(arena.nbytes, []).append(arena)
-        self._bytes_in_use -= arena.nbytes
+        size = arena.nbytes
+        free = self._free.get(size)
+        if free is None:
+            self._free[size] = [arena]
+        else:
+            free.append(arena)
+        self._bytes_in_use -= size
         self._buffers_in_use -= 1
         if self._waiters:
             self._serve()

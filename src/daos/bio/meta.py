@@ -35,7 +35,6 @@ import contextlib
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 from uuid import UUID
 
 import lmdb
@@ -46,7 +45,6 @@ from daos.base.errors import (
     CorruptError,
     DaosError,
     InvalidError,
-    NoSpaceError,
     NvmeIoError,
     ShutdownError,
 )
@@ -54,7 +52,6 @@ from daos.base.ids import Epoch, Lsn
 from daos.bio.checkpoint import (
     Checkpoint,
     CheckpointWriter,
-    ManifestRoom,
     checkpoint_blocks,
     load_checkpoint,
 )
@@ -63,6 +60,7 @@ from daos.bio.layout import Superblock, emit_record
 from daos.bio.memory import AlignedPool
 from daos.bio.meta_config import MetaConfig
 from daos.bio.replay import Applier, ReplayEnd, replay
+from daos.bio.room import Hold, Room
 from daos.bio.space import Extent, Hint, Space, SpaceStatistics
 from daos.bio.superblock import format_device, read_superblock, slot_write
 from daos.bio.tree import Tree, clear_live
@@ -72,9 +70,6 @@ from daos.bio.wal import Wal, WalStatistics
 __all__ = ["Hold", "MetaConfig", "MetaContext", "MetaStatistics", "Tx"]
 
 log = logging.getLogger(__name__)
-
-# Pages of released holds after which the tree is counted again.
-RECOUNT_PAGES: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +85,6 @@ class MetaStatistics:
     checkpoints: int
     checkpoints_failed: int
     durable_lsn: int
-
-
-class Hold:
-    """Room promised to one update; give it to `MetaContext.release` once it is through."""
-
-    __slots__ = ("data_blocks", "tree_pages")
-
-    def __init__(self, tree_pages: int, data_blocks: int) -> None:
-        self.tree_pages = tree_pages
-        self.data_blocks = data_blocks
 
 
 class MetaContext:
@@ -124,7 +109,6 @@ class MetaContext:
         self._tree = tree
         self._checkpoint = checkpoint
         self._checkpoint_hint = Hint()
-        self._manifest_room = ManifestRoom(space)
         self._checkpoint_task: asyncio.Task[None] | None = None
         self._checkpoint_lsn = -1  # boundary of the one that runs; -1: none runs
         self._checkpoint_again_at = 0  # blocks used; after a failure, the next try waits for more
@@ -132,9 +116,6 @@ class MetaContext:
         self._checkpoints_failed = 0
         self._closed = False
         self._close_task: asyncio.Task[None] | None = None
-        self._pages_held = 0
-        self._pages_since = 0  # pages of holds released since `_pages` was counted
-        self._pages = tree.pages()
         ring_count = superblock.wal_count
         self._wal = Wal(
             device,
@@ -149,7 +130,18 @@ class MetaContext:
             on_durable=self._on_durable,
         )
         self._checkpoint_at = ring_count * config.checkpoint_percent // 100
-        self._manifest_room.settle(self._checkpoint_need(0))
+        self._room = Room(
+            space,
+            count_pages=tree.pages,
+            blocks_coming=self._blocks_coming,
+            reclaim=self._reclaim,
+            want_blocks=self._want_blocks,
+        )
+        self._room.settle()
+        # Every update asks for these: no call of ours between.
+        self.hold = self._room.hold
+        self.release = self._room.release
+        self.when_durable = self._wal.when_durable
 
     @staticmethod
     async def format(device: BlockDevice, *, uuid: UUID, config: MetaConfig) -> None:
@@ -251,70 +243,6 @@ class MetaContext:
     def begin(self) -> Tx:
         return Tx(self._tree.get, self._commit)
 
-    def hold(self, *, tree_bytes: int, data_blocks: int) -> Hold:
-        """Promise room for an update, counting the checkpoint that will copy it.
-
-        Units:      tree_bytes = keys and values that may be put; data_blocks to be reserved
-        Raises:     NoSpaceError   nothing was changed
-        """
-        if tree_bytes < 0 or data_blocks < 0:
-            raise InvalidError(f"hold of {tree_bytes} bytes and {data_blocks} blocks")
-        # LMDB merges pages less than a quarter full; and one put may split a page per level.
-        pages = 8 + tree_bytes // (BLOCK // 4) if tree_bytes else 0
-        if self._pages_since > RECOUNT_PAGES:
-            self._recount()
-        if not self._fits(pages, data_blocks):
-            self._recount()
-            room = self._manifest_room
-            while not room.grow(self._checkpoint_need(pages)) and self._reclaim():
-                pass
-            while not self._fits(pages, data_blocks) and self._reclaim():
-                pass
-            if not self._fits(pages, data_blocks):
-                if self.space.blocks_aging and self._wal.idle and not self._closed:
-                    self._wal.seal(empty=True)  # what was freed last is there for the next try
-                left = self._blocks_left(self._checkpoint_need(0))
-                where = "" if room.suits(self._checkpoint_need(pages)) else ", too scattered for it"
-                raise NoSpaceError(
-                    f"{data_blocks} blocks and {pages} tree pages wanted, "
-                    f"{left} blocks left beside the next checkpoint{where}"
-                )
-        self.space.hold(data_blocks)
-        self._pages_held += pages
-        return Hold(pages, data_blocks)
-
-    def release(self, hold: Hold) -> None:
-        """Give a hold back, in the turn in which its reservations were committed or cancelled."""
-        self.space.unhold(hold.data_blocks)
-        self._pages_held -= hold.tree_pages
-        self._pages_since += hold.tree_pages
-        hold.data_blocks = hold.tree_pages = 0
-
-    def _reclaim(self) -> int:
-        return self.space.reclaim(durable_lsn=self.durable_lsn)
-
-    def _recount(self) -> None:
-        """What was held was a worst case; see what the tree really takes. Cost: 1 us."""
-        self._pages, self._pages_since = self._tree.pages(), 0
-
-    def _fits(self, pages: int, data_blocks: int) -> bool:
-        need = self._checkpoint_need(pages)
-        if not self._manifest_room.suits(need):
-            return False
-        return data_blocks <= min(self._blocks_left(need), self.space.blocks_available)
-
-    def _checkpoint_need(self, pages: int) -> int:
-        """Blocks of the next checkpoint, with `pages` more than there may be by now."""
-        pages += self._pages + self._pages_since + self._pages_held
-        return checkpoint_blocks(pages + pages // 16, self.space.map_bytes_max)
-
-    def _blocks_left(self, need: int) -> int:
-        left = self.space.blocks_available - need
-        if self._checkpoint_lsn > self._checkpoint.lsn:
-            # What the one that runs will take is held; then the one before it goes away.
-            left += self._checkpoint.blocks
-        return left
-
     def _commit(self, tx: Tx) -> Lsn:
         pairs, runs, frees = tx.pairs, tx.runs, tx.frees
         if self._closed:
@@ -367,15 +295,6 @@ class MetaContext:
         self._wal.when_room(done)
         if not self._wal.has_room and self._wal.failure is None:
             self._start_checkpoint()
-
-    def when_durable(self, lsn: int, done: Done) -> None:
-        """Call `done` once group `lsn` is durable, in order of LSN, inline if it is already.
-
-        With NvmeIoError if it never will be: then the outcome after a restart is unknown.
-
-        Raises:     InvalidError   no transaction has this LSN yet
-        """
-        self._wal.when_durable(lsn, done)
 
     async def durable(self, lsn: int) -> None:
         """Wait for group `lsn`. A cancelled caller changes nothing.
@@ -447,17 +366,28 @@ class MetaContext:
             await self._wal.drained()
 
     def statistics(self) -> MetaStatistics:
-        self._recount()
+        pages = self._room.recount()
         return MetaStatistics(
             wal=self._wal.statistics(),
             space=self.space.statistics(),
             tree_entries=self._tree.entries(),
-            tree_pages=self._pages,
-            blocks_left=max(0, self._blocks_left(self._checkpoint_need(0))),
+            tree_pages=pages,
+            blocks_left=max(0, self._room.blocks_left()),
             checkpoints=self._checkpoints,
             checkpoints_failed=self._checkpoints_failed,
             durable_lsn=self.durable_lsn,
         )
+
+    def _reclaim(self) -> int:
+        return self.space.reclaim(durable_lsn=self.durable_lsn)
+
+    def _want_blocks(self) -> None:
+        if self.space.blocks_aging and self._wal.idle and not self._closed:
+            self._wal.seal(empty=True)  # what was freed last is there for the next try
+
+    def _blocks_coming(self) -> int:
+        """What the checkpoint that runs will take is held; then the one before it goes away."""
+        return self._checkpoint.blocks if self._checkpoint_lsn > self._checkpoint.lsn else 0
 
     def _on_durable(self, lsn: int) -> None:
         """A group is durable, and nothing is in flight at this moment."""
@@ -532,7 +462,7 @@ class MetaContext:
                     self.space.drop(extent)
         finally:
             self._checkpoint_lsn = -1
-            self._manifest_room.settle(self._checkpoint_need(0))  # before anybody takes it
+            self._room.settle()  # before anybody takes it
         self._checkpoints += 1
         wal.trim(position)
 
@@ -542,14 +472,14 @@ class MetaContext:
         self._check_tree()
         if self._tree.failure is not None:  # a copy would lack what the log is to forget
             raise self._tree.failure
-        self._recount()
+        pages = self._room.recount()
         space_map, blocks_allocated = self.space.snapshot_map(), self.space.blocks_allocated
         writer = CheckpointWriter(
             self.device,
             self.space,
             self._checkpoint_hint,
-            hold_blocks=checkpoint_blocks(self._pages, self.space.map_bytes_max),
-            room=self._manifest_room,
+            hold_blocks=checkpoint_blocks(pages, self.space.map_bytes_max),
+            room=self._room.manifest,
         )
         try:
             try:

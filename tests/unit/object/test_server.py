@@ -52,7 +52,7 @@ def held(container: ContainerHandle) -> Held:
     meta = container.cluster.shard(container.pool.pool, container.target).meta
     space, memory = meta.space.statistics(), meta.memory.statistics().bytes_in_use
     blocks = space.blocks_free, space.blocks_reserved, space.blocks_held
-    return Held(*blocks, space.pins, meta._pages_held, memory)
+    return Held(*blocks, space.pins, meta._room.pages_held, memory)
 
 
 async def raw_update(

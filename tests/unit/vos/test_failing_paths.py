@@ -47,7 +47,7 @@ def held(meta: MetaContext) -> dict[str, object]:
         "blocks_reserved": space.blocks_reserved,
         "blocks_held": space.blocks_held,
         "pins": space.pins,
-        "pages_held": meta._pages_held,
+        "pages_held": meta._room.pages_held,
         "buffers": meta.memory.statistics().buffers_in_use,
         "waiting": meta.memory.statistics().waiting,
     }

@@ -164,7 +164,7 @@ async def test_scattered_values_hold_room_for_their_runs(
     shard: MemoryShard, c: VosContainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     space = shard.meta.space
-    assert shard.meta._manifest_room.grow(5000)
+    assert shard.meta._room.manifest.grow(5000)
     blocks = [space.reserve(1) for _ in range(space.blocks_free)]
     for block in blocks[:2000:2]:
         space.cancel(block)
@@ -172,17 +172,17 @@ async def test_scattered_values_hold_room_for_their_runs(
         Iod(b"s", SINGLE, 500 * BLOCK),
         Iod(b"a", ARRAY, 1, (Recx(0, 400 * BLOCK), Recx(1 << 30, 100 * BLOCK))),
     ):
-        before = shard.meta._pages_held
+        before = shard.meta._room.pages_held
         update = c.update_begin(OID, b"d", [iod])
         assert len(update.taken.runs) == 500
-        assert shard.meta._pages_held - before > 498 * 512 // 1024
+        assert shard.meta._room.pages_held - before > 498 * 512 // 1024
         data = random.Random(1).randbytes(500 * BLOCK)
         at = 0
         for destination in update.destinations:
             destination[:] = data[at : at + len(destination)]
             at += len(destination)
         await shard.meta.durable(c.update_end(update, Epoch(10)))
-        assert shard.meta._pages_held == before
+        assert shard.meta._room.pages_held == before
         read = Iod(iod.akey, iod.type, 0, iod.recxs)
         _, views = await shard.fetch(c, OID, b"d", [read], epoch=20)
         assert b"".join(views) == data
@@ -207,7 +207,7 @@ async def test_scattered_values_hold_room_for_their_runs(
     with pytest.raises(NoSpaceError, match="scattered"):
         c.update_begin(OID, b"d", [Iod(b"t", SINGLE, 500 * BLOCK)])
     assert space.blocks_free == free
-    assert shard.meta._pages_held == 0
+    assert shard.meta._room.pages_held == 0
     assert shard.meta.memory.statistics().buffers_in_use == 0
 
 
