@@ -6,7 +6,7 @@ Source: DAOS src/container/srv.c, srv_target.c.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -14,7 +14,7 @@ import msgspec
 from daos.base.checksum import ChecksumType
 from daos.base.errors import InvalidError
 from daos.base.ids import ContainerUuid, Epoch, HandleUuid, PoolUuid
-from daos.cart.context import Rpc
+from daos.cart.context import Endpoint, Rpc
 from daos.cart.protocol import Procedure
 from daos.container import wire
 from daos.container.service import ContainerService
@@ -44,10 +44,18 @@ class ContainerModule:
         self._pools = pools
 
     async def open(self, pool: PoolUuid, *, evict: bool) -> None:
-        """Finish half-done work of a pool whose service has just opened."""
+        """Finish half-done work of a pool whose service has just opened. `evict`: as `Services`."""
         service = self._service(pool.bytes)
         if evict:
             await service.evict_all()
+        else:
+            await service.reopen_handles()
+        await service.resume()
+
+    async def rejoin(self, pool: PoolUuid, endpoints: Sequence[Endpoint]) -> None:
+        """Tell targets that have just started which handles there are; go on with what waited."""
+        service = self._service(pool.bytes)
+        await service.reopen_handles(endpoints)
         await service.resume()
 
     def setup_system(self) -> None:

@@ -38,11 +38,11 @@ from daos.base.errors import (
 )
 from daos.base.ids import U64_MAX
 from daos.base.names import LABEL_SIZE_MAX, check_label, check_snapshot_name
-from daos.cart.context import Rpc
+from daos.cart.context import Endpoint, Rpc
 from daos.cart.protocol import Procedure
 from daos.container import core, records, wire
 from daos.container.records import ContainerMeta, HandleRecord
-from daos.engine.service import ask_targets, parse_id
+from daos.engine.service import NO_ANSWER, ask_targets, parse_id
 from daos.engine.xstream import Xstream
 from daos.pool.core import check_flags, check_share, check_writable
 from daos.pool.records import (
@@ -102,8 +102,39 @@ class ContainerService:
     async def resume(self) -> None:
         """Finish what a service that died had begun to destroy."""
         for uuid, meta in (await self._containers()).items():
-            if meta.destroying:
+            if not meta.destroying:
+                continue
+            try:
                 await self._remove(uuid)
+            except DaosError as error:
+                if error.code not in NO_ANSWER:
+                    raise
+                log.info("container stays marked pool=%s error=%s", self._pool.uuid, error)
+
+    async def reopen_handles(self, endpoints: Sequence[Endpoint] = ()) -> None:
+        """Tell all targets, or those given, of every open handle: they have forgotten them.
+
+        Who can't be reached is told when its engine joins.
+        """
+        found = await self._rdb.range(records.HANDLE, prefix_end(records.HANDLE))
+        for pair in found.pairs:
+            record = parse_record(HandleRecord, pair.value, "container handle")
+            handle = records.handle_of_key(pair.key)
+            try:
+                opened = await self._by_handle(handle, write=False)
+                request = await self._opening(opened.uuid, handle, record.flags)
+                deadline_ns = self._own_deadline_ns()
+                await self._ask(
+                    wire.TGT_OPEN, request, deadline_ns=deadline_ns, trace_id=0, to=endpoints
+                )
+                # Nobody may have closed it meanwhile: as in `_tell_open`.
+                await self._by_handle(handle, write=False)
+            except StaleHandleError:
+                await self._tell_close(handle, deadline_ns=self._own_deadline_ns(), trace_id=0)
+            except DaosError as error:
+                if error.code not in NO_ANSWER:
+                    raise
+                log.info("handle is not told pool=%s error=%s", self._pool.uuid, error)
 
     async def evict_all(self) -> None:
         """Forget every handle: no client survived, and no target knows them."""
@@ -395,33 +426,33 @@ class ContainerService:
         await self._rdb.txn([], [Delete(records.OID + uuid), Delete(records.CONTAINER + uuid)])
 
     async def _tell_open(self, rpc: Rpc[wire.OpenRequest], found: _Found) -> wire.OpenReply:
-        request = rpc.request
+        handle = rpc.request.handle
         props = await self._props(found.uuid)
-        snapshots = await self._snapshots(found.uuid)
-        kind, chunk = checksum_type(props["cksum"]), int(props["cksum_size"])
-        await self._ask(
-            wire.TGT_OPEN,
-            wire.TargetOpenRequest(
-                self._pool.uuid.bytes,
-                found.uuid,
-                request.handle,
-                request.flags != "r",
-                kind,
-                chunk,
-                snapshots[-1].epoch if snapshots else 0,
-            ),
-            deadline_ns=rpc.deadline_ns,
-            trace_id=rpc.trace_id,
-        )
+        request = await self._opening(found.uuid, handle, rpc.request.flags)
+        await self._ask(wire.TGT_OPEN, request, deadline_ns=rpc.deadline_ns, trace_id=rpc.trace_id)
         # Nobody may have closed it meanwhile, else targets would know a handle that we don't.
-        await self._by_handle(request.handle, write=False)
+        await self._by_handle(handle, write=False)
         return wire.OpenReply(
             found.uuid,
             found.meta.label,
-            kind,
-            chunk,
+            request.checksum_type,
+            request.checksum_chunk,
             int(props["rd_fac"]),
             int(props["rd_lvl"]),
+        )
+
+    async def _opening(self, uuid: bytes, handle: bytes, flags: str) -> wire.TargetOpenRequest:
+        """What a target has to know of a handle."""
+        props = await self._props(uuid)
+        snapshots = await self._snapshots(uuid)
+        return wire.TargetOpenRequest(
+            self._pool.uuid.bytes,
+            uuid,
+            handle,
+            flags != "r",
+            checksum_type(props["cksum"]),
+            int(props["cksum_size"]),
+            snapshots[-1].epoch if snapshots else 0,
         )
 
     async def _undo_open(self, key: bytes, handle: bytes) -> None:
@@ -454,11 +485,18 @@ class ContainerService:
         return done.succeeded
 
     async def _ask(
-        self, procedure: Procedure, request: msgspec.Struct, *, deadline_ns: int, trace_id: int
+        self,
+        procedure: Procedure,
+        request: msgspec.Struct,
+        *,
+        deadline_ns: int,
+        trace_id: int,
+        to: Sequence[Endpoint] = (),
     ) -> None:
+        """Ask all targets of the pool, or those named."""
         await ask_targets(
             self._xstream,
-            self._pool.endpoints,
+            to or self._pool.endpoints,
             procedure,
             request,
             deadline_ns=deadline_ns,

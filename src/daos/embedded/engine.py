@@ -7,6 +7,8 @@ A system has one or several. Which transport joins them, what their devices, clo
 are, comes from outside; `system.py` puts a system of one rank together, a server or a simulation
 others.
 
+    Engine(…) --add_targets--> targets listen --start_joining--> they know their shards and handles
+
 A bug that shows in a request of a target stops that target, and no other (engine/target.py).
 
 Source: DAOS src/engine/init.c; ours: everything of a rank in one loop.
@@ -15,12 +17,14 @@ Source: DAOS src/engine/init.c; ours: everything of a rank in one loop.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
 from daos.base.clock import Clock, Rng
+from daos.base.errors import DaosError
 from daos.base.hlc import Hlc
 from daos.base.ids import SYSTEM_TAG, Rank, Tag, TargetIndex, tag_of
 from daos.bio.device import DeviceDirectory
@@ -33,8 +37,16 @@ from daos.engine.storage import Storage
 from daos.engine.target import Target
 from daos.engine.xstream import Xstream
 from daos.mgmt.server import ManagementModule
+from daos.mgmt.wire import RANK_JOIN, RankJoinRequest
 from daos.object.server import ObjectModule
 from daos.pool.server import PoolModule
+
+log = logging.getLogger(__name__)
+
+# A rank asks to join until it is heard: each time for so long, with pauses that double.
+JOIN_NS: Final = 60 * 1_000_000_000
+JOIN_PAUSE_S: Final = 0.05
+JOIN_PAUSE_MAX_S: Final = 2.0
 
 
 def _target_modules() -> list[TargetModule]:
@@ -68,6 +80,7 @@ class Engine:
         self._meta = meta
         self._contexts: list[Context] = []
         self._closers: list[Callable[[], None]] = []
+        self._joining: asyncio.Task[None] | None = None
         self.storage = self._new_storage()  # of the system xstream
         self.xstream = self._new_xstream(SYSTEM_TAG, self._serving_context(SYSTEM_TAG))
         self.targets: list[Target] = []
@@ -87,6 +100,33 @@ class Engine:
             module.setup_target(target)
         context.listen()
 
+    def joined(self) -> None:
+        """Everything that the services know of has been told to the targets."""
+        for target in self.targets:
+            target.joined()
+
+    def start_joining(self, service: Endpoint) -> None:
+        """Tell the services, on another rank, that this one has started; until they answer."""
+        assert self._joining is None, "an engine joins once"
+        self._joining = self.loop.create_task(self._join(service))
+
+    async def _join(self, service: Endpoint) -> None:
+        pause_s = JOIN_PAUSE_S
+        while True:
+            deadline_ns = self.clock.now_ns() + JOIN_NS
+            request = RankJoinRequest(self.rank)
+            try:
+                await self.xstream.context.call(
+                    service, RANK_JOIN, request, deadline_ns=deadline_ns
+                )
+            except DaosError as error:
+                log.info("rank %d has not joined yet: %s", self.rank, error)
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, JOIN_PAUSE_MAX_S)
+            else:
+                self.joined()
+                return
+
     def client_context(self) -> Context:
         """For a client in this process, which shares this rank's clocks. Its owner closes it."""
         return self._context(None, None)
@@ -102,6 +142,8 @@ class Engine:
 
         Raises: NvmeIoError, NoSpaceError  a shard took no checkpoint; nothing acknowledged is lost
         """
+        if self._joining is not None:
+            self._joining.cancel()
         async with AsyncExitStack() as stack:  # from the last to the first
             stack.push_async_callback(self.directory.close)
             stack.push_async_callback(self.storage.close_all, checkpoint=checkpoint)

@@ -18,6 +18,7 @@ Source: DAOS src/mgmt/srv.c, src/control/system (membership); ours: members are 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -142,18 +143,24 @@ class Services:
             engine.xstream,
             store.rdb,
             members=_by_host(members),
-            open_services=services._open,
+            services=services,
         )
         pools.setup_system()
         containers.setup_system()
         mgmt.setup_system()
         engine.xstream.context.listen()
         await mgmt.start()
+        engine.joined()
         return services
 
-    async def _open(self, pool: PoolUuid) -> None:
+    async def open(self, pool: PoolUuid) -> None:
+        """Open the services of a pool; management asks when its shards are open."""
         await self.pools.open(pool, evict=self._evict)
         await self._containers.open(pool, evict=self._evict)
+
+    async def rejoin(self, pool: PoolUuid, endpoints: Sequence[Endpoint]) -> None:
+        """Tell targets that have just started what is open of a pool."""
+        await self._containers.rejoin(pool, endpoints)
 
 
 def _by_host(members: tuple[Member, ...]) -> list[tuple[str, list[tuple[Rank, int]]]]:

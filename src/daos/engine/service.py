@@ -14,7 +14,7 @@ from uuid import UUID
 
 import msgspec
 
-from daos.base.errors import AccessError, InvalidError
+from daos.base.errors import DER, AccessError, InvalidError
 from daos.base.ids import PoolUuid, tag_of
 from daos.cart.context import NO_RANK, Endpoint, Rpc
 from daos.cart.protocol import Procedure
@@ -22,6 +22,9 @@ from daos.engine.xstream import Xstream
 from daos.placement.pool_map import PoolMap
 
 ID_SIZE: Final = 16  # bytes of a UUID on the wire
+
+# Codes of requests that nobody answered: what became of them is not known.
+NO_ANSWER: Final = frozenset({DER.TIMEDOUT, DER.CANCELED, DER.UNREACH})
 
 _ReplyT = TypeVar("_ReplyT", bound=msgspec.Struct)
 

@@ -6,7 +6,10 @@
 A shard lives on the device `pool-<pool uuid>-<target>` of the rank's device directory. Nothing
 here is shared with another target, so what runs between two awaits is atomic.
 
-    SERVING --fail(bug)--> STOPPED     until the system is started again
+    STARTING --joined--> SERVING --fail(bug)--> STOPPED     until the system is started again
+
+A target that starts knows no shard and no handle until management has told it. Until then it
+answers DER_AGAIN to what it does not know.
 
 An exception that should not exist says that memory may not be what it should be. From then on the
 target answers nothing and writes nothing new: requests hear DER_SHUTDOWN, the shards are closed
@@ -89,6 +92,7 @@ class Target:
         self._handles: dict[bytes, ContainerHandle] = {}
         self._opening: list[_Opening] = []
         self._stopped = ""  # why, once a bug has shown
+        self._joined = False
 
     def fail(self, bug: Exception) -> None:
         """Stop serving, at once and for good: see the module."""
@@ -99,6 +103,10 @@ class Target:
             )
             self._handles.clear()
             log.error("target stopped target=%d bug=%s", self.index, type(bug).__name__)
+
+    def joined(self) -> None:
+        """From now on what this target does not know does not exist: it was told all there is."""
+        self._joined = True
 
     def device_name(self, pool: PoolUuid) -> str:
         """Where this target keeps its shard of `pool`."""
@@ -141,11 +149,12 @@ class Target:
         await self._storage.close_all(checkpoint=checkpoint and not self._stopped)
 
     def shard(self, pool: PoolUuid) -> Shard:
-        """The open shard of `pool`. Raises: NotFoundError, ShutdownError."""
+        """The open shard of `pool`. Raises: NotFoundError, ShutdownError; AgainError as `handle`."""
         self._check_serving()
         try:
             return self._shards[pool]
         except KeyError:
+            self._check_joined()
             raise NotFoundError(f"target {self.index} has no shard of pool {pool}") from None
 
     async def open_handle(
@@ -195,11 +204,13 @@ class Target:
     def handle(self, uuid: bytes, *, write: bool) -> ContainerHandle:
         """The handle a request names.
 
-        Raises: StaleHandleError, AccessError (write on "r"), ShutdownError
+        Raises: StaleHandleError, AccessError (write on "r"), ShutdownError; AgainError (just
+                started, and not told yet which handles there are)
         """
         handle = self._handles.get(uuid)
         if handle is None:
             self._check_serving()
+            self._check_joined()
             raise StaleHandleError("the container handle is closed or unknown to this target")
         if write and not handle.writable:
             raise AccessError("the container is open read-only")
@@ -248,6 +259,10 @@ class Target:
     def _check_serving(self) -> None:
         if self._stopped:
             raise ShutdownError(self._stopped)
+
+    def _check_joined(self) -> None:
+        if not self._joined:
+            raise AgainError(f"target {self.index} has just started; ask again in a moment")
 
     # Garbage collection
 

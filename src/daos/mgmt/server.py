@@ -11,6 +11,8 @@ Orders that matter:
               gone -> record gone -> answered
     start     what is CREATING or DESTROYING is removed; what is READY is opened. A pool that
               can't be opened does not keep the others down: asking for it raises its error
+    join      an engine that has started: its shards are opened, open handles are told to it ->
+              what waited for it is removed -> answered
 
 What has been marked is removed to the end, whatever becomes of the client's deadline; what could
 not be removed is tried again by the next destroy of that pool, and at the next start.
@@ -21,18 +23,26 @@ Source: DAOS src/mgmt/srv_pool.c, src/control/server/mgmt_pool.go.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
 
-from daos.base.errors import BusyError, DaosError, DataLossError, ExistsError, NotFoundError
+from daos.base.errors import (
+    BusyError,
+    DaosError,
+    DataLossError,
+    ExistsError,
+    InvalidError,
+    NotFoundError,
+)
 from daos.base.ids import SYSTEM_TAG, PoolUuid, Rank
 from daos.base.names import LABEL_SIZE_MAX, check_label
 from daos.cart.context import Endpoint, Rpc
 from daos.cart.protocol import Procedure, ReplyT, RequestT
 from daos.engine.service import (
+    NO_ANSWER,
     answering,
     ask_targets,
     engines_only,
@@ -69,8 +79,16 @@ _OWN_WORK_NS: Final = 600 * 1_000_000_000
 
 # (host name, [(rank, number of targets)])
 Members = Sequence[tuple[str, Sequence[tuple[Rank, int]]]]
-# Opens the pool's services on this rank, once its shards are open.
-OpenServices = Callable[[PoolUuid], Awaitable[None]]
+
+
+class PoolServices(Protocol):
+    """The services of pools on this rank."""
+
+    async def open(self, pool: PoolUuid) -> None:
+        """Open them; the pool's shards are open, those of unreachable ranks excepted."""
+
+    async def rejoin(self, pool: PoolUuid, endpoints: Sequence[Endpoint]) -> None:
+        """Tell these targets, whose engine has just started, what is open."""
 
 
 class _Found(NamedTuple):
@@ -82,14 +100,14 @@ class ManagementModule:
     """One management service, and handlers on every target."""
 
     def __init__(
-        self, xstream: Xstream, rdb: Rdb, *, members: Members, open_services: OpenServices
+        self, xstream: Xstream, rdb: Rdb, *, members: Members, services: PoolServices
     ) -> None:
         self._xstream = xstream
         self._rdb = rdb
         self._pool_map = PoolMap.initial(members)
         self._endpoints = target_endpoints(self._pool_map)
         self._service = Endpoint(xstream.rank, SYSTEM_TAG)
-        self._open_services = open_services
+        self._services = services
         self._failed: dict[bytes, DaosError] = {}  # pools that could not be opened, and why
         self._creating: set[bytes] = set()  # by a request that runs now
 
@@ -100,6 +118,7 @@ class ManagementModule:
         serve(wire.POOL_DESTROY, answering(self._destroy))
         serve(wire.POOL_LIST, answering(self._list))
         serve(wire.POOL_FIND, answering(self._find))
+        serve(wire.RANK_JOIN, engines_only(self._join))
 
     @staticmethod
     def setup_target(target: Target) -> None:
@@ -125,25 +144,67 @@ class ManagementModule:
         serve(wire.TGT_OPEN, engines_only(open_))
 
     async def start(self) -> None:
-        """Remove what was half made or half removed, open the rest. All targets must listen."""
+        """Remove what was half made or half removed, open the rest.
+
+        Our own targets must listen. Ranks that can't be reached are told when they join.
+        """
         for found in await self._records():
-            record = found.record
-            pool = PoolUuid(UUID(bytes=record.uuid))
+            await self._start_pool(found)
+
+    async def _start_pool(self, found: _Found) -> None:
+        record = found.record
+        pool = PoolUuid(UUID(bytes=record.uuid))
+        try:
+            if record.state is PoolState.READY:
+                await self._open_shards(record.uuid)
+                await self._services.open(pool)
+            else:
+                await self._remove(await self._mark(found))
+            self._failed.pop(record.uuid, None)
+        except NotFoundError as error:
+            # The pool is recorded: what is missing is lost, and "not found" would invite
+            # somebody to make it anew.
+            lost = DataLossError(f"pool {record.label!r} lost a part: {error.message}")
+            self._failed[record.uuid] = lost
+            log.error("pool %s (%r) can't be opened: %s", pool, record.label, lost)
+        except DaosError as error:
+            if record.state is not PoolState.READY and error.code in NO_ANSWER:
+                log.info("pool %s (%r) goes on being removed later", pool, record.label)
+                return
+            self._failed[record.uuid] = error
+            log.error("pool %s (%r) can't be opened: %s", pool, record.label, error)
+
+    async def _open_shards(self, pool: bytes) -> None:
+        request = wire.TargetOpenRequest(pool)
+        for rank, endpoints in self._by_rank().items():
             try:
-                if record.state is PoolState.READY:
-                    await self._ask(wire.TGT_OPEN, wire.TargetOpenRequest(record.uuid))
-                    await self._open_services(pool)
-                else:
-                    await self._remove(await self._mark(found))
-            except NotFoundError as error:
-                # The pool is recorded: what is missing is lost, and "not found" would invite
-                # somebody to make it anew.
-                lost = DataLossError(f"pool {record.label!r} lost a part: {error.message}")
-                self._failed[record.uuid] = lost
-                log.error("pool %s (%r) can't be opened: %s", pool, record.label, lost)
+                await self._ask(wire.TGT_OPEN, request, endpoints=endpoints)
             except DaosError as error:
-                self._failed[record.uuid] = error
-                log.error("pool %s (%r) can't be opened: %s", pool, record.label, error)
+                if error.code not in NO_ANSWER or rank == self._xstream.rank:
+                    raise
+                log.info("rank %d can't be reached; it opens its shards when it joins", rank)
+
+    async def _join(self, rpc: Rpc[wire.RankJoinRequest]) -> pool_wire.Empty:
+        """Let a rank that has started open its shards, and know which handles there are."""
+        rank = rpc.request.rank
+        endpoints = self._by_rank().get(Rank(rank))
+        if rpc.source.rank != rank or endpoints is None:
+            raise InvalidError(f"rank {rpc.source.rank} can't join as {rank}")
+        for found in await self._records():
+            uuid = found.record.uuid
+            if found.record.state is not PoolState.READY or uuid in self._failed:
+                if uuid not in self._creating:
+                    await self._start_pool(found)
+                continue
+            await self._ask(wire.TGT_OPEN, wire.TargetOpenRequest(uuid), endpoints=endpoints)
+            await self._services.rejoin(PoolUuid(UUID(bytes=uuid)), endpoints)
+        return pool_wire.Empty()
+
+    def _by_rank(self) -> dict[Rank, list[Endpoint]]:
+        ranks: dict[Rank, list[Endpoint]] = {}
+        for endpoint in self._endpoints:
+            ranks.setdefault(endpoint.rank, []).append(endpoint)
+        return ranks
 
     async def _create(self, rpc: Rpc[wire.PoolCreateRequest]) -> wire.PoolRecord:
         request = rpc.request
@@ -288,10 +349,12 @@ class ManagementModule:
         request: msgspec.Struct,
         *,
         deadline_ns: int | None = None,
+        endpoints: Sequence[Endpoint] = (),
     ) -> None:
+        """Ask all targets, or those at `endpoints`."""
         await ask_targets(
             self._xstream,
-            self._endpoints,
+            endpoints or self._endpoints,
             procedure,
             request,
             deadline_ns=self._own_deadline_ns() if deadline_ns is None else deadline_ns,

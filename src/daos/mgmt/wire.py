@@ -1,7 +1,8 @@
 """Management RPCs. Protocol `mgmt`, module 1, version 1; bodies are MessagePack arrays.
 
-POOL_* come from administrators and clients to the management service, TGT_* go from it to every
-target of a pool. UUIDs travel as 16 bytes; `name` is a pool's label or its UUID in text form.
+POOL_* come from administrators and clients to the management service, RANK_* from engines; TGT_* go
+from it to every target of a pool. UUIDs travel as 16 bytes; `name` is a pool's label or its UUID in
+text form.
 Source: DAOS src/mgmt/rpc.h, src/control/server/mgmt_pool.go (who does what in which order).
 """
 
@@ -82,6 +83,12 @@ class TargetDestroyRequest(msgspec.Struct, array_like=True, frozen=True):
     pool: bytes
 
 
+class RankJoinRequest(msgspec.Struct, array_like=True, frozen=True):
+    """An engine has started: what its targets forgot is told to them before the answer."""
+
+    rank: int
+
+
 POOL_CREATE: Final = Procedure("mgmt_pool_create", _opcode(0), PoolCreateRequest, PoolRecord)
 POOL_DESTROY: Final = Procedure("mgmt_pool_destroy", _opcode(1), PoolDestroyRequest, Empty)
 POOL_LIST: Final = Procedure("mgmt_pool_list", _opcode(2), PoolListRequest, PoolListReply)
@@ -89,10 +96,20 @@ POOL_FIND: Final = Procedure("mgmt_pool_find", _opcode(3), PoolFindRequest, Pool
 TGT_CREATE: Final = Procedure("mgmt_tgt_create", _opcode(32), TargetCreateRequest, Empty)
 TGT_DESTROY: Final = Procedure("mgmt_tgt_destroy", _opcode(33), TargetDestroyRequest, Empty)
 TGT_OPEN: Final = Procedure("mgmt_tgt_open", _opcode(34), TargetOpenRequest, Empty)
+RANK_JOIN: Final = Procedure("mgmt_rank_join", _opcode(35), RankJoinRequest, Empty)
 
 PROTOCOL: Final = Protocol(
     "mgmt",
     MODULE_ID,
     VERSION,
-    (POOL_CREATE, POOL_DESTROY, POOL_LIST, POOL_FIND, TGT_CREATE, TGT_DESTROY, TGT_OPEN),
+    (
+        POOL_CREATE,
+        POOL_DESTROY,
+        POOL_LIST,
+        POOL_FIND,
+        TGT_CREATE,
+        TGT_DESTROY,
+        TGT_OPEN,
+        RANK_JOIN,
+    ),
 )
