@@ -195,7 +195,8 @@ class ServerChannel:
             events = more
         if session.has_output and not self._kicked:
             self._kick()  # replies that the session gave by itself
-        if not session.may_read and not self._paused:
+        # Not in the middle of a payload: its request, one of those served, would wait for itself.
+        if not session.may_read and not self._paused and self._landing is None:
             self._paused = True
             self.link.pause_reading()
 

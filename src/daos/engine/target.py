@@ -149,7 +149,7 @@ class Target:
         await self._storage.close_all(checkpoint=checkpoint and not self._stopped)
 
     def shard(self, pool: PoolUuid) -> Shard:
-        """The open shard of `pool`. Raises: NotFoundError, ShutdownError; AgainError as `handle`."""
+        """The open shard of `pool`. Raises: NotFoundError, ShutdownError, AgainError."""
         self._check_serving()
         try:
             return self._shards[pool]

@@ -6,7 +6,7 @@ A test class derives from `TransportKit` and says how to make one:
         def make(self, loop: asyncio.AbstractEventLoop) -> Transport:
             return InprocNetwork(loop)
 
-Every test runs on asyncio's own loop and, where it is installed, on uvloop. Peers that misbehave
+Every test runs on each of the `LOOPS` that the class names. Peers that misbehave
 are played by `RawChannel`, which sends whatever bytes it is told to.
 """
 
@@ -20,6 +20,7 @@ from typing import ClassVar
 
 import pytest
 
+from daos.base.clock import SystemClock
 from daos.base.errors import (
     DER,
     CanceledError,
@@ -29,6 +30,7 @@ from daos.base.errors import (
     NotFoundError,
     ShutdownError,
 )
+from daos.cart.calling import Done
 from daos.cart.context import Limits
 from daos.cart.protocol import Procedure, opcode
 from daos.cart.transport import Link, Transport
@@ -50,31 +52,47 @@ from daos.testing.kits.transport_peers import (
     frame,
     pattern,
 )
+from daos.testing.simloop import SimClock, SimLoop
 
 
-def _loops() -> list[str]:
-    return ["asyncio", *(["uvloop"] if importlib.util.find_spec("uvloop") else [])]
+def _new_uvloop() -> asyncio.AbstractEventLoop:
+    loop: asyncio.AbstractEventLoop = importlib.import_module("uvloop").new_event_loop()
+    return loop
+
+
+_HAS_UVLOOP = importlib.util.find_spec("uvloop") is not None
+_LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "asyncio": asyncio.SelectorEventLoop,
+    "uvloop": _new_uvloop,
+    "sim": lambda: SimLoop(1),
+}
 
 
 class TransportKit:
     """Derive, say how to `make` one, and let pytest collect the class."""
 
     TIMEOUT_S: ClassVar[float] = 30.0
+    # On which loops it runs: asyncio's own, uvloop where it is installed, and the simulated one.
+    LOOPS: ClassVar[tuple[str, ...]] = ("asyncio", "uvloop")
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        if "run" in metafunc.fixturenames:
+            loops = [loop for loop in self.LOOPS if loop != "uvloop" or _HAS_UVLOOP]
+            metafunc.parametrize("run", loops, indirect=True)
 
     def make(self, loop: asyncio.AbstractEventLoop) -> Transport:
         """A new transport, alone in its world."""
         raise NotImplementedError
 
-    @pytest.fixture(params=_loops())
+    @pytest.fixture
     def run(self, request: pytest.FixtureRequest) -> Callable[[Scenario], None]:
         """Runs a scenario on one of the loops and closes what it opened."""
-        factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.SelectorEventLoop
-        if request.param == "uvloop":
-            factory = importlib.import_module("uvloop").new_event_loop
+        factory = _LOOPS[request.param]
 
         async def main(scenario: Scenario) -> None:
             loop = asyncio.get_running_loop()
-            bench = Bench(self.make(loop), loop)
+            clock = SimClock(loop) if isinstance(loop, SimLoop) else SystemClock()
+            bench = Bench(self.make(loop), loop, clock)
             async with asyncio.timeout(self.TIMEOUT_S):
                 await scenario(bench)
                 for context in bench.contexts:
@@ -112,12 +130,18 @@ class TransportKit:
             limits = Limits(inflight_max=16)
             for client in (bench.context(None, limits), bench.context(OTHER)):
                 bench.order.clear()
-                calls = [
-                    client.call(SERVER, ECHO, Ask(number), deadline_ns=bench.soon())
-                    for number in range(500)
-                ]
-                answers = await asyncio.gather(*calls)
-                assert [answer.number for answer in answers] == list(range(500))
+                answers: list[asyncio.Future[Answer | None]] = []
+                for number in range(500):
+                    future: asyncio.Future[Answer | None] = bench.loop.create_future()
+                    answers.append(future)
+                    client.send(
+                        SERVER,
+                        ECHO,
+                        Ask(number),
+                        deadline_ns=bench.soon(),
+                        done=_into(future),
+                    )
+                assert await asyncio.gather(*answers) == [Answer(n) for n in range(500)]
                 assert bench.order == list(range(500))
 
         run(scenario)
@@ -398,11 +422,13 @@ class TransportKit:
                 for _ in range(200):
                     await asyncio.sleep(0)
                 assert server.statistics().serving <= 2 + 2
-                for number in range(24):
+                served = []
+                for _ in range(24):
                     await bench.held_count(1)
                     rpc = bench.held.pop(0)
-                    assert rpc.request.number == number
-                    rpc.reply(Answer(number))
+                    served.append(rpc.request.number)
+                    rpc.reply(Answer(rpc.request.number))
+                assert sorted(served) == list(range(24))
 
         run(scenario)
 
@@ -471,6 +497,7 @@ class TransportKit:
                     )
                 )
                 await bench.held_count(2)
+                bench.held.sort(key=lambda rpc: rpc.request.number)
                 bench.held[0].abort = lambda: bench.on_abort(1)
                 bench.held[1].reply(Answer(2), [memoryview(data)])
                 await server.close()
@@ -484,6 +511,13 @@ class TransportKit:
 
 Scenario = Callable[[Bench], Awaitable[None]]
 Run = Callable[[Scenario], None]
+
+
+def _into(future: asyncio.Future[Answer | None]) -> Done[Answer]:
+    def done(answer: Answer | None, _nbytes: int, _error: DaosError | None) -> None:
+        future.set_result(answer)
+
+    return done
 
 
 async def _outcome(call: Awaitable[Answer]) -> Answer | DaosError:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from daos.base.clock import SystemClock
+from daos.base.clock import Clock
 from daos.base.errors import (
     DaosError,
     NotFoundError,
@@ -138,10 +138,10 @@ class RawChannel:
 class Bench:
     """Contexts over one transport, a server among them; all closed at the end."""
 
-    def __init__(self, transport: Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, transport: Transport, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
         self.transport = transport
         self.loop = loop
-        self.clock = SystemClock()
+        self.clock = clock
         self.contexts: list[Context] = []
         self.bugs: list[Exception] = []
         self.held: list[Rpc[Ask, Answer]] = []
