@@ -226,6 +226,15 @@ class LinkEnd:
             self._kicked = True
             self.pump_soon()
 
+    def share(self, region_id: int, fd: int, nbytes: int) -> None:
+        """Nothing: hosts share no memory."""
+
+    def unshare(self, region_id: int) -> None:
+        """Nothing."""
+
+    def memory(self, region_id: int) -> memoryview | None:
+        return None
+
     # --- coming to be
 
     def connect(self, endpoint: Endpoint, give_up_at: float) -> None:
