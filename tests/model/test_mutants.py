@@ -35,6 +35,7 @@ from daos.vos.extent_record import ExtentRecord
 from daos.vos.lsn import LsnTable
 from daos.vos.nodes import Node, Nodes
 from daos.vos.single import SingleRecord
+from daos.vos.timestamps import Timestamps
 from tests.crash import system_cut
 from tests.crash.judge import Judge
 from tests.crash.power_cut import record
@@ -96,7 +97,7 @@ def punch_does_not_propagate(patch: Patch) -> None:
 
 def late_punches_hide_later_writes(patch: Patch) -> None:
     """A punch is accepted below a write that relies on the creation it hides."""
-    patch.setattr("daos.vos.edit.Stamps.newest", lambda *_: 0)
+    patch.setattr(Timestamps, "later_write", lambda *_: False)
 
 
 def page_loses_its_last_entry(patch: Patch) -> None:

@@ -124,6 +124,7 @@ class Twin:
         assert isinstance(op.obj, UnitOid)
         assert op.dkey is not None
         verdict = self.model.judge_update(op, *_object_conds(cond))
+        update = None
         try:
             update = self.container.update_begin(
                 op.obj, op.dkey, [iod_of(write, cond) for write in op.writes], cond=cond
@@ -135,6 +136,8 @@ class Twin:
             outcome = ""
         except DaosError as error:
             outcome = name_of(error)
+            if update is not None:
+                self.container.update_cancel(update)
         return self._judge(op, verdict.accepts(outcome), outcome, verdict)
 
     async def punch(self, op: Op, cond: int = 0) -> str:

@@ -178,8 +178,8 @@ class Model:
             must.add("NONEXIST")
         for old in (old for old in self.history if old.obj == op.obj):
             if op.dkey is None or old.dkey in (None, op.dkey):
-                if old.epoch > op.epoch and (old.writes or (op.akeys and old.akeys)):
-                    may.add("TX_RESTART")  # a later write relies on what this would hide
+                if old.epoch > op.epoch:
+                    may.add("TX_RESTART")  # a later write may rely on what this would hide
                 if old.epoch == op.epoch:
                     may.add("NO_PERM")
         return Verdict(must, may)

@@ -28,6 +28,7 @@ PURE_FILES = {
     "vos/ilog_view.py",
     "vos/keys.py",
     "vos/records.py",
+    "vos/timestamps.py",
 }
 PURE_PACKAGES = {"placement"}
 IMPURE = {"asyncio", "time", "random", "uuid", "secrets", "socket", "threading", "logging"}

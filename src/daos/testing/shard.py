@@ -33,7 +33,9 @@ from daos.bio.meta import MetaConfig, MetaContext
 from daos.testing.devices import MemoryDevice
 from daos.vos.container import VosContainer
 from daos.vos.fetch import Fetch
+from daos.vos.ilog import MINOR_MAX
 from daos.vos.pool import VosPool
+from daos.vos.timestamps import Operation
 
 P = ParamSpec("P")
 
@@ -98,6 +100,8 @@ class MemoryShard:
         *,
         epoch: int,
         cond: int = 0,
+        minor: int = MINOR_MAX,
+        op: Operation | None = None,
     ) -> Lsn:
         """Land `data` across the destinations, end the update, wait until it is durable."""
         update = container.update_begin(oid, dkey, iods, cond=cond)
@@ -106,7 +110,11 @@ class MemoryShard:
         for destination in update.destinations:
             destination[:] = data[at : at + len(destination)]
             at += len(destination)
-        lsn = container.update_end(update, Epoch(epoch))
+        try:
+            lsn = container.update_end(update, Epoch(epoch), minor=minor, op=op)
+        except DaosError:
+            container.update_cancel(update)
+            raise
         await self.meta.durable(lsn)
         return lsn
 
@@ -119,11 +127,15 @@ class MemoryShard:
         *,
         epoch: int,
         cond: int = 0,
+        minor: int = MINOR_MAX,
+        op: Operation | None = None,
     ) -> Lsn:
         """Update single values; an empty value punches."""
         iods = [Iod(akey, IodType.SINGLE, len(value)) for akey, value in values.items()]
         data = b"".join(values.values())
-        return await self.update(container, oid, dkey, iods, data, epoch=epoch, cond=cond)
+        return await self.update(
+            container, oid, dkey, iods, data, epoch=epoch, cond=cond, minor=minor, op=op
+        )
 
     async def write(
         self,
@@ -150,9 +162,10 @@ class MemoryShard:
         *,
         epoch: int,
         cond: int = 0,
+        op: Operation | None = None,
     ) -> tuple[Fetch, list[bytes]]:
         """An ended fetch, and a copy of its views."""
-        fetch = container.fetch_begin(oid, dkey, iods, Epoch(epoch), cond=cond)
+        fetch = container.fetch_begin(oid, dkey, iods, Epoch(epoch), cond=cond, op=op)
         try:
             done: asyncio.Future[DaosError | None] = asyncio.get_running_loop().create_future()
             container.fetch_read(fetch, done.set_result)
@@ -172,10 +185,11 @@ class MemoryShard:
         *,
         epoch: int,
         cond: int = 0,
+        op: Operation | None = None,
     ) -> bytes | None:
         """A single value, None where nothing is."""
         iods = [Iod(akey, IodType.SINGLE, 0)]
-        fetch, views = await self.fetch(container, oid, dkey, iods, epoch=epoch, cond=cond)
+        fetch, views = await self.fetch(container, oid, dkey, iods, epoch=epoch, cond=cond, op=op)
         assert fetch.sizes == [len(view) for view in views] or fetch.sizes == [0]
         return views[0] if views else None
 

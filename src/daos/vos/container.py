@@ -5,6 +5,7 @@
     punch                                                           punch.py
     list_objects, list_dkeys, list_akeys, list_extents              iterate.py
     query_key                                                       query.py
+    reading                                                         conflicts.py
 
 Nothing here awaits. What changes the tree is one transaction, visible at once, durable when the
 log is durable up to the LSN returned; what only reads says in `.lsn` how far that must be.
@@ -14,12 +15,14 @@ What they share stands in state.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from daos.base.checksum import ChecksumType
 from daos.base.ids import Epoch, Lsn, UnitOid
 from daos.base.iod import Iod
 from daos.bio.device import Done
+from daos.vos import conflicts as _conflicts
 from daos.vos import fetch as _fetch
 from daos.vos import iterate as _iterate
 from daos.vos import keys
@@ -32,6 +35,7 @@ from daos.vos.ilog import MINOR_MAX
 from daos.vos.iterate import PAGE_BYTES, ExtentEntry, Page
 from daos.vos.query import KeyQuery
 from daos.vos.state import ContainerState
+from daos.vos.timestamps import Operation
 from daos.vos.update import Update
 
 
@@ -58,31 +62,50 @@ class VosContainer(ContainerState):
         self.check_alive()
         return _update.begin(self, oid, dkey, iods, cond=cond, csum=(csum_type, csum_chunk))
 
-    def update_end(self, update: Update, epoch: Epoch, *, minor: int = MINOR_MAX) -> Lsn:
+    def update_end(
+        self,
+        update: Update,
+        epoch: Epoch,
+        *,
+        minor: int = MINOR_MAX,
+        op: Operation | None = None,
+    ) -> Lsn:
         """Make the values at the destinations visible from `epoch` on.
 
-        Atomicity:  all akeys or none; on an error the update is cancelled
-        Raises:     TxRestartError    epoch <= modification_bound, or a later write in the way
+        Atomicity:  all akeys or none; on an error the update is cancelled, but for TxRestartError:
+                    then it may be ended again, with a newer epoch
+        Raises:     TxRestartError    epoch <= modification_bound, or it would change what was
+                                      read at `epoch` or later, or the outcome is in doubt
                     ExistsError, NotFoundError   a condition failed
                     DaosError NO_PERM            the akey has values of the other type, or the
                                                  single value was written at this epoch
                     InvalidError                 records of another size
         """
-        return _update.end(self, update, epoch, minor)
+        return _update.end(self, update, epoch, minor, op)
 
     def update_cancel(self, update: Update) -> None:
         """Give everything back; nothing is left of an update that did not end. Idempotent."""
         _update.cancel(self, update)
 
     def fetch_begin(
-        self, oid: UnitOid, dkey: bytes, iods: Sequence[Iod], epoch: Epoch, *, cond: int = 0
+        self,
+        oid: UnitOid,
+        dkey: bytes,
+        iods: Sequence[Iod],
+        epoch: Epoch,
+        *,
+        cond: int = 0,
+        op: Operation | None = None,
     ) -> Fetch:
         """Find what a reader at `epoch` sees. Must be ended.
 
-        Raises:     InvalidError; NotFoundError (a condition); ChecksumError (damage in the tree)
+        Raises:     InvalidError; NotFoundError (a condition); ChecksumError (damage in the tree);
+                    TxRestartError (in doubt)
         """
         self.check_alive()
-        return _fetch.begin(self, oid, dkey, iods, epoch, cond=cond)
+        if op is None:
+            return _fetch.begin(self, oid, dkey, iods, epoch, cond=cond)
+        return _fetch.begin_for(self, oid, dkey, iods, epoch, cond=cond, op=op)
 
     def fetch_read(self, fetch: Fetch, done: Done) -> None:
         """Read and verify what is stored in blocks; then `fetch.views` are valid.
@@ -107,16 +130,18 @@ class VosContainer(ContainerState):
         akeys: Sequence[bytes] = (),
         cond: int = 0,
         minor: int = MINOR_MAX,
+        op: Operation | None = None,
     ) -> Lsn:
         """Hide the object, the dkey, or the akeys, from `epoch` on.
 
-        Raises:     TxRestartError   epoch <= modification_bound, or a later write below it
+        Raises:     TxRestartError   epoch <= modification_bound, or a later write below it, or
+                                     it would change what was read at `epoch` or later, or in doubt
                     NotFoundError    Cond.PUNCH, and one of them does not exist
                     InvalidError, KeyTooBigError, NoSpaceError
         """
         self.check_alive()
         target = _punch.Target(dkey, tuple(akeys))
-        return _punch.punch(self, oid, epoch, target, cond=cond, minor=minor)
+        return _punch.punch(self, oid, epoch, target, cond=cond, minor=minor, op=op)
 
     def list_objects(
         self, epoch: Epoch, *, anchor: bytes = b"", limit: int, bytes_max: int = PAGE_BYTES
@@ -187,6 +212,28 @@ class VosContainer(ContainerState):
         """
         self.check_alive()
         return _query.query_key(self, _iterate.Where(oid, dkey, akey), flags, epoch)
+
+    @contextmanager
+    def reading(
+        self,
+        op: Operation,
+        epoch: Epoch,
+        oid: UnitOid | None = None,
+        dkey: bytes | None = None,
+        akey: bytes | None = None,
+    ) -> Iterator[None]:
+        """Around listings and queries of a transaction.
+
+        They count as a read of the container, the object, the dkey or the akey: the level above
+        the keys, or the records, that are looked for.
+
+        Raises:     TxRestartError (in doubt)
+        """
+        names = _conflicts.CONTAINER
+        if oid is not None:
+            names = _conflicts.asked(oid, dkey, () if akey is None else (akey,))
+        with _conflicts.reading(self, names, epoch, op, names.path):
+            yield
 
     def raise_bound(self, epoch: Epoch) -> Lsn:
         """Refuse writes at or below `epoch` from now on; once durable, also after a restart.

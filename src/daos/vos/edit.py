@@ -1,7 +1,7 @@
 """One modifying operation: what it changes in the tree, all or nothing.
 
 An operation checks and decides first, then fills an `Edit`, then commits it. Dropping an edit is an
-abort: neither the tree, nor the root, nor the cache, nor the stamps have changed.
+abort: neither the tree, nor the root, nor the cache have changed.
 
 The root record is written rarely: its limit of node ids is taken ahead in steps, ids below it cost
 nothing, and a restart skips what is left of a step.
@@ -114,46 +114,6 @@ class Edit:
             for cache_key, node in self._nodes:
                 cache.put(cache_key, node)
         return lsn
-
-
-class Stamps:
-    """The newest epoch written below each node, as far as it matters.
-
-    A creation is logged once; writes below it are not. A punch that arrives late, with an epoch
-    below such a write, would hide the write together with the creation it relies on. Such a punch
-    is refused, and this is how it is known. What is not remembered counts as written at `floor`.
-
-    Cost:       one dict store a level; at most two generations of `_GENERATION` entries
-    Source:     DAOS src/vos/vos_ts.c, write timestamps "Under-punch protection"
-    """
-
-    __slots__ = ("_floor", "_old", "_young")
-
-    _GENERATION: Final = 1 << 15
-
-    def __init__(self, floor: Epoch | int) -> None:
-        self._floor = int(floor)
-        self._young: dict[int, int] = {}
-        self._old: dict[int, int] = {}
-
-    def newest(self, node_id: int) -> int:
-        """No write below the node is newer than this."""
-        stamp = self._young.get(node_id)
-        if stamp is None:
-            stamp = self._old.get(node_id, self._floor)
-        return stamp
-
-    def wrote(self, node_id: int, epoch: int) -> None:
-        """A write below the node at `epoch` is in the tree."""
-        young = self._young
-        stamp = young.get(node_id)
-        if stamp is None:
-            stamp = self._old.get(node_id, self._floor)
-            if len(young) >= self._GENERATION:
-                self._floor = max(self._floor, max(self._old.values(), default=0))
-                self._old = young
-                self._young = young = {}
-        young[node_id] = epoch if epoch > stamp else stamp
 
 
 def tree_bytes(user_keys: Iterable[bytes]) -> int:

@@ -234,7 +234,7 @@ def find(
     """
     _check_range(lo, hi)
     if bound > epoch:
-        _refuse_uncertain(reader, akey_id, lo, hi, classes=classes, epoch=epoch, bound=bound)
+        refuse_uncertain(reader, akey_id, lo, hi, classes=classes, epoch=epoch, bound=bound)
     return pieces_of(reader.cursor(), look_at(akey_id, classes, epoch, floor), lo, hi)
 
 
@@ -396,9 +396,13 @@ def _raise_reach(cursor: Cursor, tx: Writer, key: bytes, reach: int) -> None:
         found = cursor.prev()
 
 
-def _refuse_uncertain(
+def refuse_uncertain(
     reader: Reader, akey_id: int, lo: int, hi: int, *, classes: int, epoch: int, bound: int
 ) -> None:
+    """Refuse to look at [lo, hi) where an extent was written in (epoch, bound].
+
+    Raises:     TxRestartError
+    """
     found = versions(reader, akey_id, lo, hi, classes=classes, epoch_lo=epoch + 1, epoch_hi=bound)
     for version in found:
         raise TxRestartError(f"records [{lo}, {hi}) were written at {version.epoch}, in doubt")

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from daos.base.checksum import ChecksumType, xxh3
-from daos.base.errors import DaosError, InvalidError, NotFoundError
+from daos.base.errors import DaosError, InvalidError, NotFoundError, TxRestartError
 from daos.base.ids import EPOCH_MAX, Epoch, KeyKind, Lsn, UnitOid
 from daos.base.iod import Cond, Iod
 from daos.bio.descriptor import FetchDescriptor, Hole, Inline, Piece, Stored
@@ -32,11 +32,13 @@ from daos.bio.device import BLOCK, Done
 from daos.bio.space import Pin
 from daos.vos import extents, keys
 from daos.vos.arguments import AKEY_FETCH, PER_AKEY, SINGLE, check_fetch
+from daos.vos.conflicts import asked_of, reading
 from daos.vos.ilog_view import ROOT, IlogView
 from daos.vos.nodes import Node
 from daos.vos.records import NodeRecord
 from daos.vos.single import newest
 from daos.vos.state import ContainerState
+from daos.vos.timestamps import Operation
 
 _CSUM_TYPES: Final = {int(kind): kind for kind in ChecksumType}
 _ANY_FETCH: Final = int(Cond.DKEY_FETCH | Cond.AKEY_FETCH)
@@ -178,6 +180,30 @@ def begin(
     if fetch.is_stored:
         fetch.pin = state.meta.space.pin()
         fetch.descriptor = FetchDescriptor(state.meta.device, state.meta.memory)
+    return fetch
+
+
+def begin_for(
+    state: ContainerState,
+    oid: UnitOid,
+    dkey: bytes,
+    iods: Sequence[Iod],
+    epoch: Epoch,
+    *,
+    cond: int,
+    op: Operation,
+) -> Fetch:
+    """The same for a transaction: what it finds, or not, must be certain, and stay."""
+    fetch = None
+    names = asked_of(keys.object_order(oid), keys.key_kinds(oid), dkey, iods)
+    at = names.path[: 2 if cond & Cond.DKEY_FETCH else None]
+    try:
+        with reading(state, names, epoch, op, at):
+            fetch = begin(state, oid, dkey, iods, epoch, cond=cond)
+    except TxRestartError:
+        if fetch is not None:
+            end(state, fetch)
+        raise
     return fetch
 
 

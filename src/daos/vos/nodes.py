@@ -176,9 +176,12 @@ def load(tree_key: bytes, value: bytes) -> Node:
     return Node(tree_key, record)
 
 
-def view(node: Node | None, epoch: int, parent: IlogView = ilog_view.ROOT) -> IlogView:
+def view(
+    node: Node | None, epoch: int, parent: IlogView = ilog_view.ROOT, bound: int = 0
+) -> IlogView:
     """The full view of a node, or of one that was never written."""
-    return ilog_view.view(EMPTY if node is None else node.ilog, epoch, parent=parent)
+    log = EMPTY if node is None else node.ilog
+    return ilog_view.view(log, epoch, bound=bound, parent=parent)
 
 
 def free_place(

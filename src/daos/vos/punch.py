@@ -9,10 +9,10 @@ epoch below it, must stay hidden.
 
 Three rules about late arrivals, all TX_RESTART, so that the caller comes again with a new epoch:
     R1  nothing is written at or below the container's modification bound
-    R2  no punch below a later write under the same node: the write may rely on the creation that
-        the punch would hide
-    R3  no update below the check that found its dkey empty and punched it, no punch of akeys
-        below any such check
+    R2  no punch below a later write to the same node or below it: the write may rely on the
+        creation that the punch would hide
+    R3  a punch of akeys looks whether the dkey is empty, which is a read of the dkey: no write of
+        any kind below it afterwards
 Conditions come first: NONEXIST has precedence over TX_RESTART.
 
 Source: DAOS src/vos/vos_obj.c vos_obj_punch, key_punch, vos_propagate_check.
@@ -22,16 +22,23 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from daos.base.checksum import xxh3
-from daos.base.errors import DaosError, InvalidError, TxRestartError
+from daos.base.errors import (
+    AccessError,
+    DaosError,
+    InvalidError,
+    NotFoundError,
+    TxRestartError,
+)
 from daos.base.ids import Epoch, KeyKind, Lsn, UnitOid
 from daos.base.iod import Cond
 from daos.vos import ilog_view, keys
+from daos.vos.conflicts import asked, refuse_doubt
 from daos.vos.edit import Edit, Place, changed, tree_bytes
 from daos.vos.ilog import EMPTY, Ilog
 from daos.vos.ilog_view import IlogView
 from daos.vos.nodes import Node, load, view
 from daos.vos.state import ContainerState
+from daos.vos.timestamps import Operation, Path, Who
 
 AKEYS_MAX: Final = 1024
 # Known akeys are hints: beyond this many they are forgotten and found again.
@@ -49,6 +56,7 @@ class _Stamp(NamedTuple):
     epoch: int
     minor: int
     conditional: bool
+    op: Operation | None
 
 
 def punch(
@@ -59,6 +67,7 @@ def punch(
     *,
     cond: int,
     minor: int,
+    op: Operation | None,
 ) -> Lsn:
     """See VosContainer.punch.
 
@@ -66,91 +75,123 @@ def punch(
     """
     _check(oid, target, cond)
     state.check_write_epoch(epoch, minor)
-    order = keys.object_order(oid)
-    object_hash = xxh3(order)
-    dkey_hash = None if target.dkey is None else xxh3(target.dkey)
-    work = _Punch(state, oid, _Stamp(int(epoch), minor, bool(cond & Cond.PUNCH)))
+    work = _Punch(state, oid, _Stamp(int(epoch), minor, bool(cond & Cond.PUNCH), op), target)
+    names = work.names
     hold = state.meta.hold(
-        tree_bytes=tree_bytes((order, target.dkey or b"", *target.akeys)), data_blocks=0
+        tree_bytes=tree_bytes((names.order, names.dkey or b"", *names.akeys)), data_blocks=0
     )
+    object_hash, *rest = work.path
     try:
-        lsn = work.run(order, target)
+        lsn = work.run()
     except DaosError as error:
-        if dkey_hash is None:
-            error.lsn = state.lsns.of_object(object_hash)
+        if rest:
+            error.lsn = state.lsns.of_dkey(object_hash, rest[0])
         else:
-            error.lsn = state.lsns.of_dkey(object_hash, dkey_hash)
+            error.lsn = state.lsns.of_object(object_hash)
         raise
     finally:
         state.meta.release(hold)
-    if dkey_hash is None:
-        state.lsns.wrote_object(object_hash, lsn)
+    if rest:
+        state.lsns.wrote_dkey(object_hash, rest[0], lsn)
     else:
-        state.lsns.wrote_dkey(object_hash, dkey_hash, lsn)
+        state.lsns.wrote_object(object_hash, lsn)
     return lsn
 
 
 class _Punch:
     """One punch on its way down."""
 
-    __slots__ = ("edit", "kinds", "stamp", "state")
+    __slots__ = ("edit", "names", "path", "stamp", "state")
 
-    def __init__(self, state: ContainerState, oid: UnitOid, stamp: _Stamp) -> None:
+    def __init__(self, state: ContainerState, oid: UnitOid, stamp: _Stamp, target: Target) -> None:
         self.state = state
-        self.kinds = keys.key_kinds(oid)
         self.stamp = stamp
         self.edit = Edit(state.meta, state.root)
+        self.names = asked(oid, target.dkey, dict.fromkeys(target.akeys))
+        self.path = self.names.path
 
-    def run(self, order: bytes, target: Target) -> Lsn:
-        """Down to the leaf; conditions on the way, puts at the end."""
-        state, epoch = self.state, self.stamp.epoch
-        object_ = Place(state.node_id, keys.OBJECT, order, KeyKind.LEXICAL)
-        node = state.nodes.object(order)
-        seen = view(node, epoch)
-        log = self._decide(node, seen, "object", leaf=target.dkey is None)
-        if target.dkey is None:
-            self._put(object_, node, log)
-            return self.edit.commit(epoch, state.nodes.cache)
-        object_id = self._ensure(object_, node)
-        dkey = Place(object_id, keys.DKEY, target.dkey, self.kinds[0])
-        node = self._find(dkey, node)
-        seen = view(node, epoch, seen)
-        log = self._decide(node, seen, "dkey", leaf=not target.akeys)
-        if not target.akeys:
-            self._put(dkey, node, log)
-            return self.edit.commit(epoch, state.nodes.cache)
-        return self._punch_akeys(dkey, node, seen, tuple(dict.fromkeys(target.akeys)))
-
-    def _punch_akeys(
-        self, dkey: Place, node: Node | None, seen: IlogView, names: tuple[bytes, ...]
-    ) -> Lsn:
-        state, epoch = self.state, self.stamp.epoch
-        dkey_id = self._id(node)
-        check = state.checks.newest(dkey_id)
-        punched: set[bytes] = set()
-        for name in names:
-            akey = Place(dkey_id, keys.AKEY, name, self.kinds[1])
-            child = self._find(akey, node)
-            child_seen = view(child, epoch, seen)
-            log = self._decide(child, child_seen, "akey", leaf=True)
-            punched.add(self._put(akey, child, log))
-        if epoch < check:
-            raise TxRestartError(f"epoch {epoch} is below the emptiness check at {check}")
-        empty = seen.visible and not self._any_visible(dkey_id, seen, punched)
-        if empty:
-            self._put(dkey, node, self._decide(node, seen, "dkey", leaf=True))
-        elif node is None:
-            self._put(dkey, None, EMPTY, dkey_id)
-        lsn = self.edit.commit(epoch, state.nodes.cache)
-        if seen.visible:
-            state.checks.wrote(dkey_id, epoch)
-            if empty:
-                state.empty_checks.wrote(dkey_id, epoch)
+    def run(self) -> Lsn:
+        """The punch; of a transaction refused in doubt, and with a condition a read as well."""
+        timestamps, (epoch, _, conditional, op) = self.state.timestamps, self.stamp
+        if op is None:
+            return self._run()
+        refuse_doubt(self.state, self.names, epoch, op, must_know=conditional)
+        try:
+            lsn = self._run()
+        except NotFoundError:
+            timestamps.read(self.path, epoch, op.id)
+            raise
+        except AccessError:  # whoever read here at this epoch explains it better
+            timestamps.check(self.path, epoch, op.id)
+            raise
+        if conditional:
+            timestamps.read(self.path, epoch, op.id)
         return lsn
 
+    def _run(self) -> Lsn:
+        """Down to the leaf; conditions on the way, then what came later, puts at the end."""
+        state, epoch, names = self.state, self.stamp.epoch, self.names
+        object_ = Place(state.node_id, keys.OBJECT, names.order, KeyKind.LEXICAL)
+        node = state.nodes.object(names.order)
+        seen = view(node, epoch)
+        log = self._decide(node, seen, "object", leaf=names.dkey is None)
+        if names.dkey is None:
+            self._put(object_, node, log)
+            return self._commit(self.path)
+        object_id = self._ensure(object_, node)
+        dkey = Place(object_id, keys.DKEY, names.dkey, names.kinds[0])
+        node = self._find(dkey, node)
+        seen = view(node, epoch, seen)
+        log = self._decide(node, seen, "dkey", leaf=not names.akeys)
+        if not names.akeys:
+            self._put(dkey, node, log)
+            return self._commit(self.path)
+        return self._punch_akeys(dkey, node, seen)
+
+    def _punch_akeys(self, dkey: Place, node: Node | None, seen: IlogView) -> Lsn:
+        """The akeys, and their dkey where none is left: then that is written as well."""
+        epoch = self.stamp.epoch
+        dkey_id = self._id(node)
+        punched: set[bytes] = set()
+        for name in self.names.akeys:
+            akey = Place(dkey_id, keys.AKEY, name, self.names.kinds[1])
+            child = self._find(akey, node)
+            log = self._decide(child, view(child, epoch, seen), "akey", leaf=True)
+            punched.add(self._put(akey, child, log))
+        path = self.path
+        if not seen.visible:
+            if node is None:
+                self._put(dkey, None, EMPTY, dkey_id)
+            return self._commit(path)
+        if not self._any_visible(dkey_id, seen, punched):
+            self._put(dkey, node, self._decide(node, seen, "dkey", leaf=True))
+            self._refuse_late(path[:2])
+        lsn = self._commit(path)
+        self.state.timestamps.read(path[:2], epoch, self._who)
+        return lsn
+
+    def _commit(self, path: Path) -> Lsn:
+        state, epoch = self.state, self.stamp.epoch
+        self._refuse_late(path)
+        lsn = self.edit.commit(epoch, state.nodes.cache)
+        state.timestamps.wrote((epoch, *path))
+        return lsn
+
+    @property
+    def _who(self) -> Who:
+        return None if self.stamp.op is None else self.stamp.op.id
+
+    def _refuse_late(self, path: Path) -> None:
+        """Raises: TxRestartError (R2, R3, and whatever else was read)."""
+        timestamps, epoch = self.state.timestamps, self.stamp.epoch
+        if timestamps.later_write(path, epoch):
+            raise TxRestartError(f"a punch at {epoch} under a later write")
+        if epoch <= timestamps.newest_read:
+            timestamps.check(path, epoch, self._who)
+
     def _decide(self, node: Node | None, seen: IlogView, what: str, *, leaf: bool) -> Ilog:
-        """The log to be stored. Raises: NotFoundError, TxRestartError (R2)."""
-        log = ilog_view.punch(
+        """The log to be stored. Raises: NotFoundError, AccessError."""
+        return ilog_view.punch(
             EMPTY if node is None else node.ilog,
             seen,
             self.stamp.minor,
@@ -158,11 +199,6 @@ class _Punch:
             conditional=self.stamp.conditional,
             what=what,
         )
-        if leaf and node is not None:
-            newest = self.state.writes.newest(node.id)
-            if self.stamp.epoch < newest:
-                raise TxRestartError(f"a punch at {self.stamp.epoch} under a write at {newest}")
-        return log
 
     def _find(self, place: Place, parent: Node | None) -> Node | None:
         if parent is None:

@@ -203,8 +203,12 @@ def newest(
     return Version(found_epoch, minor, SingleRecord.parse(cursor.value()))
 
 
-def check_not_written(meta: MetaContext, akey_id: int, epoch: Epoch | int) -> None:
-    """Refuse a second version at one epoch. Raises: DaosError NO_PERM."""
+def check_not_written(meta: MetaContext, akey_id: int, epoch: Epoch | int, minor: int = 0) -> None:
+    """Refuse a second version at one epoch, but a newer one of a transaction, above `minor`.
+
+    Raises:     DaosError NO_PERM
+    Source:     DAOS src/vos/vos_tree.c svt_rec_update
+    """
     version = newest(meta, akey_id, epoch, (0, 0))
-    if version is not None and version.epoch == epoch:
+    if version is not None and version.epoch == epoch and version.minor >= minor:
         raise DaosError(f"the single value was written at epoch {epoch} already", code=DER.NO_PERM)

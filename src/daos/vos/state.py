@@ -13,10 +13,11 @@ from daos.base.errors import InvalidError, StaleHandleError, TxRestartError
 from daos.base.ids import EPOCH_MAX, ContainerUuid, Epoch
 from daos.bio.meta import MetaContext
 from daos.bio.space import Hint
-from daos.vos.edit import Root, Stamps
+from daos.vos.edit import Root
 from daos.vos.ilog import MINOR_MAX
 from daos.vos.lsn import LsnTable
 from daos.vos.nodes import Nodes
+from daos.vos.timestamps import Timestamps
 
 
 class ContainerState:
@@ -40,11 +41,7 @@ class ContainerState:
         self.modification_bound = bound
         self.nodes = Nodes(meta.get, node_id)
         self.lsns = LsnTable()
-        # Newest writes below each node; newest emptiness checks of each dkey, all of them and
-        # those that found it empty (punch.py).
-        self.writes = Stamps(bound)
-        self.checks = Stamps(0)
-        self.empty_checks = Stamps(0)
+        self.timestamps = Timestamps(bound)
         # Where this container's data went last, so that it stays contiguous.
         self.hint = Hint()
         # For each dkey the akey last seen visible: where the next emptiness check starts.

@@ -9,7 +9,8 @@
 State of an update:
 
     OPEN --end--> ENDED (memory is given back when the log is durable)
-      +---cancel, failed end--> CANCELED
+      +---end at an epoch that came too late (TX_RESTART)--> OPEN, to be ended at a newer one
+      +---cancel, end that failed otherwise--> CANCELED
 
 Record size 0 punches: the single value, or the ranges of an array.
 
@@ -28,9 +29,12 @@ from typing import Final
 
 from daos.base.checksum import ChecksumType, compute, compute_chunks, xxh3
 from daos.base.errors import (
+    DER,
     AccessError,
     DaosError,
+    ExistsError,
     InvalidError,
+    NotFoundError,
     RecordTooBigError,
     TxRestartError,
 )
@@ -43,6 +47,7 @@ from daos.vos import extents, ilog_view, keys
 from daos.vos.arguments import (
     AKEY_COND,
     DKEY_INSERT,
+    DKEY_UPDATE,
     PER_AKEY,
     SINGLE,
     VALUE_BYTES,
@@ -50,6 +55,7 @@ from daos.vos.arguments import (
     plan_single,
     plan_values,
 )
+from daos.vos.conflicts import asked_of, refuse_doubt
 from daos.vos.edit import Edit, Place, PlaceFields, changed
 from daos.vos.extents import ExtentRecord
 from daos.vos.ilog import EMPTY, emit_created
@@ -59,6 +65,7 @@ from daos.vos.records import NodeRecord
 from daos.vos.reserve import Span, Taken, give_back, take
 from daos.vos.single import SingleRecord, check_not_written
 from daos.vos.state import ContainerState
+from daos.vos.timestamps import Operation, Path
 
 CSUM_CHUNK_DEFAULT: Final = 32 << 10
 CSUM_CHUNK_MAX: Final = 1 << 30
@@ -68,6 +75,7 @@ _NONE: Final = Condition.NONE
 _UPDATE: Final = Condition.UPDATE
 _XXH3: Final = ChecksumType.XXH3
 _MUST_EXIST: Final = int(Cond.DKEY_UPDATE | Cond.AKEY_UPDATE)
+_DKEY_COND: Final = DKEY_INSERT | DKEY_UPDATE
 _CONDITION: Final = {
     0: Condition.NONE,
     int(Cond.AKEY_INSERT): Condition.INSERT,
@@ -183,21 +191,26 @@ def _hold_more(state: ContainerState, update: Update, runs: int) -> None:
     update.hold.tree_pages += more.tree_pages
 
 
-def end(state: ContainerState, update: Update, epoch: Epoch, minor: int) -> Lsn:
+def end(
+    state: ContainerState, update: Update, epoch: Epoch, minor: int, op: Operation | None
+) -> Lsn:
     """See VosContainer.update_end.
 
     Cost:       3 look-ups, a put a value; a put a node that is created or changes
     """
     assert update.state is _OPEN, update.state
+    done = True
     try:
         state.check_alive()
         state.check_write_epoch(epoch, minor)
-        lsn = _End(state, update, epoch, minor).run()
+        work = _End(state, update, epoch, minor, op)
+        lsn = work.run() if op is None else work.run_for(op)
     except DaosError as error:
+        done = type(error) is not TxRestartError
         error.lsn = state.lsns.of_dkey(update.object_hash, update.dkey_hash)
         raise
     finally:
-        if update.state is _OPEN:
+        if done and update.state is _OPEN:
             cancel(state, update)
     state.lsns.wrote_dkey(update.object_hash, update.dkey_hash, lsn)
     descriptor = update.taken.descriptor
@@ -222,20 +235,47 @@ class _End:
     to those below it is the same, and it costs nothing.
     """
 
-    __slots__ = ("data_sum", "edit", "epoch", "minor", "spans", "state", "update", "written")
+    __slots__ = ("data_sum", "edit", "epoch", "minor", "op", "spans", "state", "update")
 
-    def __init__(self, state: ContainerState, update: Update, epoch: int, minor: int) -> None:
+    def __init__(
+        self,
+        state: ContainerState,
+        update: Update,
+        epoch: int,
+        minor: int,
+        op: Operation | None,
+    ) -> None:
         self.state = state
         self.update = update
         self.epoch = epoch
         self.minor = minor
+        self.op = op
         self.edit = Edit(state.meta, state.root)
         self.spans = iter(update.taken.spans)
-        self.written: list[int] = []
         # XXH3 of the payload where it is one value of whole blocks: its own is the log's, too.
         self.data_sum: int | None = None
 
+    def run_for(self, op: Operation) -> Lsn:
+        """The same for a transaction: refused in doubt; its conditions are reads."""
+        state, update, epoch = self.state, self.update, self.epoch
+        read = _condition_path(update)
+        asked = asked_of(update.order, update.kinds, update.dkey, update.iods)
+        refuse_doubt(state, asked, epoch, op, must_know=bool(read))
+        try:
+            lsn = self.run()
+        except (ExistsError, NotFoundError):
+            state.timestamps.read(read, epoch, op.id)
+            raise
+        except DaosError as error:
+            if error.code in _SAME_EPOCH:  # whoever read here at this epoch explains it better
+                state.timestamps.check(_path(update), epoch, op.id)
+            raise
+        if read:
+            state.timestamps.read(read, epoch, op.id)
+        return lsn
+
     def run(self) -> Lsn:
+        """Conditions on the way down come first, then what was read at this epoch or later."""
         state, update = self.state, self.update
         nodes, cond = state.nodes, update.cond
         node = nodes.object(update.order)
@@ -260,12 +300,12 @@ class _End:
                 condition = _CONDITION[(iod.cond if cond & PER_AKEY else cond) & AKEY_COND]
             place = (dkey_id, keys.AKEY, iod.akey, akey_kind)
             self._write_akey(place, akey, seen, condition, iod)
-        check = state.empty_checks.newest(dkey_id)
-        if self.epoch < check and node is not None:
-            raise TxRestartError(f"epoch {self.epoch} is below the emptiness check at {check}")
-        return self._commit(object_id, dkey_id)
+        path = _path(update)
+        if self.epoch <= state.timestamps.newest_read:
+            state.timestamps.check(path, self.epoch, None if self.op is None else self.op.id)
+        return self._commit(path)
 
-    def _commit(self, object_id: int, dkey_id: int) -> Lsn:
+    def _commit(self, path: Path) -> Lsn:
         state, update, epoch = self.state, self.update, self.epoch
         descriptor = update.taken.descriptor
         if descriptor is not None:
@@ -274,11 +314,7 @@ class _End:
         lsn = self.edit.commit(epoch, state.nodes.cache)
         update.state = UpdateState.ENDED
         state.meta.release(update.hold)
-        wrote = state.writes.wrote
-        wrote(object_id, epoch)
-        wrote(dkey_id, epoch)
-        for akey_id in self.written:
-            wrote(akey_id, epoch)
+        state.timestamps.wrote((epoch, *path))
         return lsn
 
     def _create(
@@ -342,7 +378,6 @@ class _End:
             record = self._write_extents(record, iod)
         if record is not before:
             self.edit.put((place[0], place[2]), tree_key, record)
-        self.written.append(record.node_id)
 
     def _fix_type(self, record: NodeRecord, iod: Iod) -> NodeRecord:
         """The first update decides for good."""
@@ -355,8 +390,9 @@ class _End:
 
     def _write_single(self, record: NodeRecord, iod: Iod) -> None:
         akey_id, epoch, kind = record.node_id, self.epoch, self.update.csum_type
-        if epoch <= self.state.writes.newest(akey_id):
-            check_not_written(self.state.meta, akey_id, epoch)
+        if epoch <= self.state.timestamps.newest_write:
+            minor = 0 if self.op is None else self.minor
+            check_not_written(self.state.meta, akey_id, epoch, minor)
         if not iod.size:
             value = SingleRecord(0)
         else:
@@ -380,8 +416,7 @@ class _End:
         self.edit.tx.put(keys.single_key(akey_id, epoch, self.minor), value.emit())
 
     def _write_extents(self, record: NodeRecord, iod: Iod) -> NodeRecord:
-        akey_id = record.node_id
-        newest = self.state.writes.newest(akey_id)
+        newest = self.state.timestamps.newest_write
         classes = record.class_mask
         for recx in iod.recxs:
             if not iod.size:
@@ -428,4 +463,26 @@ class _End:
         return inserted.class_bit
 
 
+def _path(update: Update) -> Path:
+    """The akeys that are written, in the table of timestamps."""
+    iods = update.iods
+    if len(iods) == 1:
+        return (update.object_hash, update.dkey_hash, xxh3(iods[0].akey))
+    return (update.object_hash, update.dkey_hash, *[xxh3(iod.akey) for iod in iods])
+
+
+def _condition_path(update: Update) -> Path:
+    """What the conditions read: the dkey, or the akeys that have one; () without any."""
+    cond = update.cond
+    if cond & _DKEY_COND:
+        return (update.object_hash, update.dkey_hash)
+    if cond & PER_AKEY:
+        akeys = [xxh3(iod.akey) for iod in update.iods if iod.cond & AKEY_COND]
+    else:
+        akeys = [xxh3(iod.akey) for iod in update.iods if cond & AKEY_COND]
+    return (update.object_hash, update.dkey_hash, *akeys) if akeys else ()
+
+
 _WHAT: Final = {keys.OBJECT: "object", keys.DKEY: "dkey"}
+# Why a write does not fit beside one of its own epoch.
+_SAME_EPOCH: Final = (DER.NO_PERM, DER.VOS_PARTIAL_UPDATE)

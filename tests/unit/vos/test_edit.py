@@ -8,34 +8,10 @@ from daos.bio.space import Extent
 from daos.testing.shard import MemoryShard, on_shard, unit
 from daos.vos import keys
 from daos.vos.container import VosContainer
-from daos.vos.edit import Edit, Place, Stamps, changed, tree_bytes
+from daos.vos.edit import Edit, Place, changed, tree_bytes
 from daos.vos.ilog import EMPTY
 from daos.vos.nodes import NodeCache
 from daos.vos.records import NodeRecord, RootRecord
-
-
-def test_stamps_remember_the_newest() -> None:
-    stamps = Stamps(10)
-    assert stamps.newest(1) == 10
-    stamps.wrote(1, 20)
-    stamps.wrote(1, 15)
-    assert stamps.newest(1) == 20
-    assert stamps.newest(2) == 10
-    stamps.wrote(2, 5)
-    assert stamps.newest(2) == 10
-
-
-def test_stamps_forget_on_the_safe_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Stamps, "_GENERATION", 4)
-    stamps = Stamps(0)
-    written = {node: 100 + node for node in range(20)}
-    for node, epoch in written.items():
-        stamps.wrote(node, epoch)
-        stamps.wrote(0, epoch)  # used all the time
-    assert stamps.newest(0) == 119
-    assert stamps.newest(19) == 119
-    assert all(stamps.newest(node) >= epoch for node, epoch in written.items())
-    assert stamps.newest(999) < 119
 
 
 def test_changed_and_tree_bytes() -> None:

@@ -14,7 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from daos.base.errors import DER, AgainError, ChecksumError, DaosError, NoSpaceError, NvmeIoError
+from daos.base.errors import (
+    DER,
+    AgainError,
+    ChecksumError,
+    DaosError,
+    NoSpaceError,
+    NvmeIoError,
+    TxRestartError,
+)
 from daos.base.hlc import Hlc
 from daos.base.ids import Epoch
 from daos.base.iod import Cond, Iod, IodType, Recx
@@ -86,7 +94,11 @@ def update(
     minor: int = 1,
 ) -> None:
     given = c.update_begin(OID, dkey, iods, cond=cond)
-    c.update_end(given, Epoch(epoch), minor=minor)
+    try:
+        c.update_end(given, Epoch(epoch), minor=minor)
+    except TxRestartError:
+        c.update_cancel(given)  # all other errors do
+        raise
 
 
 ONE = [Iod(b"s", SINGLE, BIG), Iod(b"i", SINGLE, 10)]

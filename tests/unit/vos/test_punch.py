@@ -111,7 +111,9 @@ async def test_late_punch_below_an_emptiness_check(shard: MemoryShard, c: VosCon
     c.punch(OID, Epoch(30), dkey=b"d", akeys=[b"a"])
     with pytest.raises(TxRestartError):
         c.punch(OID, Epoch(20), dkey=b"d", akeys=[b"b"])
-    await shard.put(c, OID, b"d", {b"c": b"z"}, epoch=20)  # the dkey was not found empty
+    with pytest.raises(TxRestartError):
+        await shard.put(c, OID, b"d", {b"c": b"z"}, epoch=20)
+    await shard.put(c, OID, b"d", {b"c": b"z"}, epoch=30)
     c.punch(OID, Epoch(31), dkey=b"d", akeys=[b"b"])
     assert akeys(c, b"d", 31) == [b"c"]
 
