@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         PoolInfo,
         Range,
         Snapshot,
+        Version,
     )
     from daos.embedded.local import local
     from daos.placement.layout import Layout
@@ -115,6 +116,7 @@ __all__ = [
     "StaleMapError",
     "TxRestartError",
     "TxUncertainError",
+    "Version",
     "__version__",
     "aio",
     "local",
@@ -172,6 +174,7 @@ _HOME: Final[dict[str, str]] = {
     "PoolInfo": "daos.client.values",
     "Range": "daos.client.values",
     "Snapshot": "daos.client.values",
+    "Version": "daos.client.values",
     "aio": "",
     "local": "daos.embedded.local",
 }

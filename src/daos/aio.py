@@ -49,6 +49,7 @@ from daos.client.values import (
     Snapshot,
     SpaceInfo,
     TierInfo,
+    Version,
 )
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ __all__ = [
     "Snapshot",
     "SpaceInfo",
     "TierInfo",
+    "Version",
     "local",
 ]
 

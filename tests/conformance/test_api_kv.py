@@ -198,6 +198,10 @@ class TestMany:
         assert list(kv.scan("b/", b"b/5")) == [key for key in keys if key >= b"b/5"]
         assert [key for key, _ in kv.items("b/", "b/98")] == [b"b/98", b"b/99"]
         assert list(kv.scan(prefix="c")) == []
+        assert list(kv.scan(reverse=True)) == list(reversed(kv)) == keys[::-1]
+        assert list(kv.scan("a/", "a/10", reverse=True)) == [b"a/10", b"a/1", b"a/0"]
+        assert list(kv.scan("b/", "a/5")) == keys[600:]
+        assert list(kv.scan("a/", "b/5")) == list(kv.scan("b/", "a/5", reverse=True)) == []
         pages, found = kv.scan(), []
         while part := list(islice(pages, 100)):
             found += part

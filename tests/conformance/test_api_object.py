@@ -382,6 +382,89 @@ class TestPunchAndEnumeration:
         assert [extent.offset for extent in head + rest] == [n * 7 for n in range(1200)]
         assert [extent.epoch for extent in rest] == sorted(extent.epoch for extent in rest)
 
+    @pytest.mark.parametrize("otype", ["MULTI_LEXICAL", "MULTI_UINT64", "MULTI_HASHED"])
+    def test_backwards_is_the_exact_opposite(self, cont: daos.Container, otype: str) -> None:
+        obj = cont.object(cont.new_oid(otype, oclass="SX"))
+        names = [number.to_bytes(8, "little") for number in range(0, 1200, 7)]
+        for name in names:
+            obj.update(name, name, b"v")
+            obj.update(names[0], name, b"v")
+        for listing in (obj.dkeys, lambda **way: obj.akeys(names[0], **way)):
+            there = list(listing())
+            back = list(listing(reverse=True))
+            assert len(there) == len(names)
+            assert sorted(back) == sorted(there)
+            if otype != "MULTI_HASHED":
+                assert back == there[::-1]
+                middle = there[len(there) // 2]
+                assert list(listing(start=middle)) == there[len(there) // 2 :]
+                assert list(listing(start=middle, reverse=True)) == back[len(there) // 2 - 1 :]
+                first = listing(reverse=True)
+                head = list(islice(first, 50))
+                assert head + list(listing(reverse=True, anchor=first.anchor)) == back
+            else:
+                with pytest.raises(daos.InvalidError, match="no order"):
+                    list(listing(start=there[0]))
+        with pytest.raises(daos.InvalidError):
+            obj.dkeys(start=-1)
+
+    def test_extents_backwards(self, obj: daos.Object) -> None:
+        for number in range(0, 3000, 3):
+            obj.write(b"d", b"a", number, b"xy")
+        there = list(obj.extents(b"d", b"a"))
+        pages = obj.extents(b"d", b"a", reverse=True)
+        head = list(islice(pages, 1500))
+        assert head == there[::-1]
+        assert not list(pages)
+        some = obj.extents(b"d", b"a", reverse=True)
+        head = list(islice(some, 300))
+        assert head + list(obj.extents(b"d", b"a", reverse=True, anchor=some.anchor)) == there[::-1]
+
+    def test_versions_of_a_single_value(self, cont: daos.Container, obj: daos.Object) -> None:
+        assert list(obj.versions(b"d", b"a")) == []
+        sizes = [5, LARGE, 1, 70]
+        for size in sizes:
+            obj.update(b"d", b"a", noise(size))
+        snap = cont.snapshot()
+        obj.punch_akeys(b"d", [b"a"])
+        obj.update(b"d", b"a", b"again")
+        found = list(obj.versions(b"d", b"a"))
+        assert [each.size for each in found] == [*sizes, 5]
+        assert [each.covered for each in found] == [True] * 4 + [False]
+        assert found == sorted(found)
+        assert list(obj.versions(b"d", b"a", reverse=True)) == found[::-1]
+        lo, hi = found[1].epoch, found[2].epoch
+        assert list(obj.versions(b"d", b"a", lo=lo, hi=hi)) == [
+            daos.Version(v.epoch, 0, 1, v.size, False) for v in found[1:3]
+        ]
+        assert list(obj.versions(b"d", b"a", lo=hi, hi=lo)) == []
+        old = list(cont.at(snap).object(obj.oid).versions(b"d", b"a"))
+        assert [each.size for each in old] == sizes
+        assert not any(each.covered for each in old)
+        for bad in (-1, 1 << 64, "now", None):
+            with pytest.raises(daos.InvalidError):
+                obj.versions(b"d", b"a", lo=bad)
+
+    def test_versions_of_records(self, obj: daos.Object) -> None:
+        obj.write(b"d", b"a", 0, bytes(64), record_size=8)
+        obj.write(b"d", b"a", 4, bytes(8), record_size=8)
+        obj.write(b"d", b"a", 0, bytes(8), record_size=8)
+        obj.punch_range(b"d", b"a", 6, 100)
+        found = [(v.offset, v.count, v.size) for v in obj.versions(b"d", b"a")]
+        assert found == [(0, 1, 8), (0, 8, 8), (4, 1, 8), (6, 100, 0)]
+        back = [(v.offset, v.count, v.size) for v in obj.versions(b"d", b"a", reverse=True)]
+        assert back == found[::-1]
+        assert [v.offset for v in obj.extents(b"d", b"a")] == [0, 1, 4, 5]
+
+    def test_versions_in_pages(self, obj: daos.Object) -> None:
+        for number in range(1500):
+            obj.update(b"d", b"a", b"%d" % number)
+        listing = obj.versions(b"d", b"a", reverse=True)
+        head = list(islice(listing, 1100))
+        rest = list(obj.versions(b"d", b"a", reverse=True, anchor=listing.anchor))
+        assert len({v.epoch for v in head + rest}) == 1500
+        assert head + rest == sorted(head + rest, reverse=True)
+
     def test_query_of_keys_and_records(self, cont: daos.Container) -> None:
         """IO29, IO53."""
         obj = cont.object(cont.new_oid("MULTI_UINT64", "SX"))

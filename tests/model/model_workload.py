@@ -25,6 +25,7 @@ from daos.base.ids import (
     UnitOid,
 )
 from daos.base.iod import Cond, Iod, IodType, QueryFlag, Recx
+from daos.vos.versions import Epochs
 from tests.model.twin import Shard, Twin, iod_all
 from tests.model.vos_model import ARRAY, SINGLE, Op, Write
 
@@ -221,7 +222,7 @@ class Workload:
         twin = self._twin(rng)
         obj, dkey, places = self.choices.keys(rng)
         epoch = self._read_epoch(twin, rng)
-        level = rng.choice(("objects", "dkeys", "akeys", "extents"))
+        level = rng.choice(("objects", "dkeys", "akeys", "extents", "versions"))
         dkey_kind, akey_kind = obj.oid.type.dkey_kind, obj.oid.type.akey_kind
         prefix = rng.choice((b"", b"a", b"x" * 400, b"k"))
         if level == "objects":
@@ -231,8 +232,12 @@ class Workload:
         elif level == "akeys":
             prefix = prefix if akey_kind is not KeyKind.UINT64 else b""
             twin.list_akeys(obj, dkey, epoch, rng, prefix)
-        else:
+        elif level == "extents":
             twin.list_extents(obj, dkey, KEYS[akey_kind][places[0]], epoch, rng)
+        else:
+            lo = self._read_epoch(twin, rng) if rng.random() < 0.5 else 0
+            epochs = Epochs(lo, epoch)
+            twin.list_versions(obj, dkey, KEYS[akey_kind][places[0]], epochs, rng)
 
     async def query(self, rng: random.Random) -> None:
         twin = self._twin(rng)

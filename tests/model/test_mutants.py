@@ -28,7 +28,8 @@ from daos.bio.descriptor import FetchDescriptor
 from daos.bio.space import Extent, Space
 from daos.testing.devices import MemoryDevice
 from daos.testing.recording import RecordingDevice
-from daos.vos import extents, ilog_view, iterate, pool, punch
+from daos.vos import extents, ilog_view, iterate, pool, punch, scan, versions
+from daos.vos.anchor import Position
 from daos.vos.container import VosContainer
 from daos.vos.edit import Edit
 from daos.vos.extent_record import ExtentRecord
@@ -36,6 +37,7 @@ from daos.vos.lsn import LsnTable
 from daos.vos.nodes import Node, Nodes
 from daos.vos.single import SingleRecord
 from daos.vos.timestamps import Timestamps
+from daos.vos.versions import Epochs
 from tests.crash import system_cut
 from tests.crash.judge import Judge
 from tests.crash.power_cut import record
@@ -102,13 +104,58 @@ def late_punches_hide_later_writes(patch: Patch) -> None:
 
 def page_loses_its_last_entry(patch: Patch) -> None:
     """A full page of keys forgets one, and the next page begins behind it."""
-    page = iterate._Scan.page
+    page = iterate._page
 
     def short(*args: Passed, **kwargs: Passed) -> Passed:
         found, position, eof = page(*args, **kwargs)
         return found[: len(found) - (not eof and len(found) > 1)], position, eof
 
-    patch.setattr(iterate._Scan, "page", short)
+    patch.setattr(iterate, "_page", short)
+
+
+def listings_begin_anywhere(patch: Patch) -> None:
+    """A start is taken for a hint."""
+    made = scan.KeyScan.__init__
+
+    def careless(self: Passed, *args: Passed, start: bytes = b"", **kwargs: Passed) -> None:
+        made(self, *args, **kwargs)
+
+    patch.setattr(scan.KeyScan, "__init__", careless)
+
+
+def backwards_repeats_the_anchor(patch: Patch) -> None:
+    """A page backwards begins with the entry that ended the page before it."""
+    begin = scan.KeyScan._begin
+
+    def eager(self: Passed, position: Position) -> Passed:
+        return begin(self, position._replace(included=position.included or self._reverse))
+
+    patch.setattr(scan.KeyScan, "_begin", eager)
+
+
+def long_keys_begin_anew(patch: Patch) -> None:
+    """Each page of keys that share 400 bytes begins at the first of them."""
+    patch.setattr(scan.KeyScan, "_edge", lambda *_: (b"", False))
+
+
+def versions_of_all_epochs(patch: Patch) -> None:
+    """A range of epochs is taken for a hint."""
+    walk = versions.extents
+
+    def blind(reader: Passed, akey_id: int, epochs: Passed, **kwargs: Passed) -> Passed:
+        return walk(reader, akey_id, Epochs(), **kwargs)
+
+    patch.setattr(versions, "extents", blind)
+
+
+def versions_lose_a_place(patch: Patch) -> None:
+    """A page of versions begins other width classes anew."""
+    first = versions._first
+
+    def far(akey_id: int, cls: int, after: bytes, *, reverse: bool) -> bytes:
+        return first(akey_id, cls, after if after[:1] == bytes([cls]) else b"", reverse=reverse)
+
+    patch.setattr(versions, "_first", far)
 
 
 def failed_update_stays_in_the_cache(patch: Patch) -> None:
@@ -149,6 +196,11 @@ ANSWERS: Final[Sequence[Mutant]] = (
     punch_does_not_propagate,
     late_punches_hide_later_writes,
     page_loses_its_last_entry,
+    listings_begin_anywhere,
+    backwards_repeats_the_anchor,
+    long_keys_begin_anew,
+    versions_of_all_epochs,
+    versions_lose_a_place,
     failed_update_stays_in_the_cache,
     bound_is_forgotten,
 )

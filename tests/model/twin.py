@@ -23,7 +23,8 @@ from daos.testing.devices import MemoryDevice
 from daos.vos.container import VosContainer
 from daos.vos.iterate import Page
 from daos.vos.pool import VosPool
-from tests.model.vos_model import ARRAY, Model, Op, Value, Write
+from daos.vos.versions import Epochs
+from tests.model.vos_model import ARRAY, SINGLE, Model, Op, Value, Write
 
 DEVICE_BYTES: Final = 64 << 20
 WAL_BYTES: Final = 512 << 10
@@ -206,37 +207,92 @@ class Twin:
             self.container.fetch_end(fetch)
 
     def list_objects(self, epoch: int, rng: random.Random) -> None:
-        found = _pages(self.container.list_objects, rng, Epoch(epoch))
+        found = _pages(self.container.list_objects, rng, Epoch(epoch), reverse=_way(rng))
         assert len(set(found)) == len(found), "an object was listed twice"
         assert set(found) == self.model.objects(epoch), f"objects @{epoch}"
 
     def list_dkeys(self, obj: UnitOid, epoch: int, rng: random.Random, prefix: bytes = b"") -> None:
-        found = _pages(self.container.list_dkeys, rng, obj, Epoch(epoch), prefix=prefix)
+        kind = obj.oid.type.dkey_kind
         dkeys = self.model.view(obj, epoch).dkeys
-        wanted = {dkey for dkey, akeys in dkeys.items() if akeys and dkey.startswith(prefix)}
+        start, reverse = _start(rng, kind, list(dkeys)), _way(rng)
+        found = _pages(
+            self.container.list_dkeys,
+            rng,
+            obj,
+            Epoch(epoch),
+            prefix=prefix,
+            start=start,
+            reverse=reverse,
+        )
+        dkeys = {
+            dkey: akeys
+            for dkey, akeys in dkeys.items()
+            if dkey.startswith(prefix) and _begun(dkey, start, kind, reverse=reverse)
+        }
+        wanted = {dkey for dkey, akeys in dkeys.items() if akeys}
         where = f"dkeys of {obj} @{epoch}: {found}, model {dkeys.keys()}"
         assert wanted <= set(found) <= set(dkeys), where
-        _check_order(found, obj.oid.type.dkey_kind)
+        _check_order(found, kind, reverse=reverse)
 
     def list_akeys(
         self, obj: UnitOid, dkey: bytes, epoch: int, rng: random.Random, prefix: bytes = b""
     ) -> None:
-        found = _pages(self.container.list_akeys, rng, obj, dkey, Epoch(epoch), prefix=prefix)
+        kind = obj.oid.type.akey_kind
         akeys = self.model.view(obj, epoch).dkeys.get(dkey, {})
-        wanted = {akey for akey in akeys if akey.startswith(prefix)}
+        start, reverse = _start(rng, kind, list(akeys)), _way(rng)
+        found = _pages(
+            self.container.list_akeys,
+            rng,
+            obj,
+            dkey,
+            Epoch(epoch),
+            prefix=prefix,
+            start=start,
+            reverse=reverse,
+        )
+        wanted = {
+            akey
+            for akey in akeys
+            if akey.startswith(prefix) and _begun(akey, start, kind, reverse=reverse)
+        }
         assert set(found) == wanted, f"akeys of {obj} {dkey!r} @{epoch}: {found} != {wanted}"
-        _check_order(found, obj.oid.type.akey_kind)
+        _check_order(found, kind, reverse=reverse)
 
     def list_extents(
         self, obj: UnitOid, dkey: bytes, akey: bytes, epoch: int, rng: random.Random
     ) -> None:
-        entries = _pages(self.container.list_extents, rng, obj, dkey, akey, Epoch(epoch))
+        reverse = _way(rng)
+        entries = _pages(
+            self.container.list_extents, rng, obj, dkey, akey, Epoch(epoch), reverse=reverse
+        )
+        entries = entries[::-1] if reverse else entries
         value = self.model.view(obj, epoch).value(dkey, akey, ARRAY)
         got = _merged((entry.lo, entry.hi, entry.epoch) for entry in entries)
         want = _merged(segment[:3] for segment in value.segments)
         where = f"extents of {obj} {dkey!r} {akey!r} @{epoch}"
         assert got == want, f"{where}: {got} != {want}"
         assert all(entry.record_size == value.size for entry in entries), where
+
+    def list_versions(
+        self, obj: UnitOid, dkey: bytes, akey: bytes, epochs: Epochs, rng: random.Random
+    ) -> None:
+        """All that was accepted under an akey, in order, and what a punch has covered."""
+        reverse = _way(rng)
+        entries = _pages(
+            self.container.list_versions, rng, obj, dkey, akey, epochs, reverse=reverse
+        )
+        entries = entries[::-1] if reverse else entries
+        where = f"versions of {obj} {dkey!r} {akey!r} in {epochs}"
+        written, kind = self.model.written(obj, dkey, akey)
+        want = {key: size for key, size in written.items() if epochs.lo <= key[2] <= epochs.hi}
+        got = [(entry.lo, entry.hi, entry.epoch) for entry in entries]
+        by_epoch = kind == SINGLE
+        order = sorted(want, key=lambda v: v[2] if by_epoch else (v[0], -v[2], v[1]))
+        assert got == order, f"{where}: {got} != {order}"
+        for entry in entries:
+            assert entry.size == want[entry.lo, entry.hi, entry.epoch], where
+            covered = self.model.covered(obj, dkey, akey, entry.epoch, epochs.hi)
+            assert covered in (None, entry.covered), f"{where}: {entry}"
 
     def query(self, obj: UnitOid, flags: int, epoch: int, dkey: bytes, akey: bytes) -> None:
         kinds = obj.oid.type.dkey_kind, obj.oid.type.akey_kind
@@ -363,9 +419,32 @@ def _number(key: bytes) -> int:
     return int.from_bytes(key, "little")
 
 
-def _check_order(found: list[bytes], kind: KeyKind) -> None:
+def _check_order(found: list[bytes], kind: KeyKind, *, reverse: bool) -> None:
     assert len(set(found)) == len(found), f"a key was listed twice: {found}"
     if kind is KeyKind.LEXICAL:
-        assert found == sorted(found), "not in lexical order"
+        assert found == sorted(found, reverse=reverse), "not in lexical order"
     if kind is KeyKind.UINT64:
-        assert found == sorted(found, key=_number), "not in numeric order"
+        assert found == sorted(found, key=_number, reverse=reverse), "not in numeric order"
+
+
+def _way(rng: random.Random) -> bool:
+    """Whether to list backwards."""
+    return rng.random() < 0.5
+
+
+def _start(rng: random.Random, kind: KeyKind, known: list[bytes]) -> bytes:
+    """Where to begin: anywhere, or at a key that is there, or beside one."""
+    if kind is KeyKind.HASHED or rng.random() < 0.5 or not known:
+        return b""
+    key = rng.choice(sorted(known))
+    if kind is KeyKind.UINT64:
+        return (_number(key) + rng.randint(-1, 1) & (1 << 64) - 1).to_bytes(8, "little")
+    return rng.choice((key, key + b"\0", key[:-1] or b"\0", key[:-1] + b"\xff"))
+
+
+def _begun(key: bytes, start: bytes, kind: KeyKind, *, reverse: bool) -> bool:
+    """Whether a key lies at `start` or behind it."""
+    if not start or key == start:
+        return True
+    after = _number(key) > _number(start) if kind is KeyKind.UINT64 else key > start
+    return after is not reverse

@@ -131,6 +131,34 @@ class Model:
                     del view.dkeys[op.dkey]
         return view
 
+    def written(
+        self, obj: Hashable, dkey: bytes, akey: bytes
+    ) -> tuple[dict[tuple[int, int, int], int], int]:
+        """Every version of an akey, (first record, end, epoch) -> size, and its kind."""
+        found: dict[tuple[int, int, int], int] = {}
+        kind = 0
+        for op in self.history:
+            for write in op.writes:
+                if (op.obj, op.dkey, write.akey) != (obj, dkey, akey):
+                    continue
+                kind = write.kind
+                for lo, hi, data in write.parts:
+                    size = write.size if kind == ARRAY else len(data or b"")
+                    found[lo, hi, op.epoch] = 0 if data is None else size
+        return found, kind
+
+    def covered(self, obj: Hashable, dkey: bytes, akey: bytes, epoch: int, at: int) -> bool | None:
+        """Whether a punch hides what was written at `epoch` from a reader `at`; None: open."""
+        answer: bool | None = False
+        for op in self.history:
+            if op.writes or op.obj != obj or not epoch <= op.epoch <= at:
+                continue
+            if op.dkey is None or (op.dkey == dkey and (not op.akeys or akey in op.akeys)):
+                return True
+            if op.dkey == dkey and op.empties:
+                answer = None
+        return answer
+
     def objects(self, epoch: int) -> set[Hashable]:
         return {obj for obj in {op.obj for op in self.history} if self.view(obj, epoch).exists}
 

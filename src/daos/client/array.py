@@ -230,7 +230,7 @@ class Array(ObjectHandle):
         if hi - lo <= CHUNKS_UNLISTED_MAX:
             yield list(range(lo, hi))
             return
-        for fetch in dkey_sources(self._io, b""):
+        for fetch in dkey_sources(self._io):
             anchor, eof = b"", False
             while not eof:
                 keys, anchor, eof = await fetch(anchor, call)

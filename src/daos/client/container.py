@@ -231,15 +231,16 @@ class Container(ServiceHandle[ContainerClient]):
         return Opening(lambda: self._view(epoch_or_name, timeout))
 
     def objects(
-        self, *, anchor: bytes = b"", timeout: float | None = None
+        self, *, reverse: bool = False, anchor: bytes = b"", timeout: float | None = None
     ) -> Listing[ObjectId, ObjectId]:
         """Every object that holds anything, in order of ids: now, or as of a view's snapshot."""
         return Listing(
             self,
-            [self._objects_of(target) for target in self._pool_map.targets],
+            [self._objects_of(target, reverse=reverse) for target in self._pool_map.targets],
             lambda oid: oid,
             decoder=_OID_ANCHOR,
             ordered=True,
+            reverse=reverse,
             anchor=anchor,
             timeout=timeout,
         )
@@ -287,7 +288,7 @@ class Container(ServiceHandle[ContainerClient]):
                 return _View(self, snapshot.epoch)
         raise NotFoundError(f"{self} has no snapshot {epoch_or_name!r}")
 
-    def _objects_of(self, target: Target) -> Fetch[ObjectId]:
+    def _objects_of(self, target: Target, *, reverse: bool) -> Fetch[ObjectId]:
         endpoint = Endpoint(target.rank, tag_of(target.index))
         link = self._link
 
@@ -296,7 +297,7 @@ class Container(ServiceHandle[ContainerClient]):
             reply = await link.context.call(
                 endpoint,
                 OBJECT_LIST,
-                ObjectListRequest(address, anchor, PAGE_ENTRIES),
+                ObjectListRequest(address, anchor, PAGE_ENTRIES, reverse),
                 deadline_ns=call.deadline_ns,
                 trace_id=call.trace_id,
             )

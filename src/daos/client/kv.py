@@ -28,7 +28,7 @@ from daos.client.objectio import (
     settle_fetch,
 )
 from daos.client.session import Handle
-from daos.client.shardlist import dkey_sources, key_anchor
+from daos.client.shardlist import choose, dkey_sources, key_anchor
 from daos.client.task import Batch
 from daos.client.values import Key, encode_key
 from daos.object.core import check_key
@@ -205,25 +205,24 @@ class KeyValue(ObjectHandle, Generic[GivenT]):
         prefix: KvKey = b"",
         start: KvKey = b"",
         *,
+        reverse: bool = False,
         anchor: bytes = b"",
         timeout: float | None = None,
     ) -> Listing[Key, GivenT]:
         """The keys that begin with `prefix`, from `start` on; in order unless they are hashed.
 
+        `reverse`: from the last one backwards, or from `start` down. The targets pick them out.
+
         Raises: InvalidError (no order to start in, a prefix of integers)
-        Cost:   `start` skips at the client: keys before it are listed too
         """
-        if start and self._kind is KeyKind.HASHED:
-            raise InvalidError("hashed keys have no order to start in; scan them all")
-        if prefix and self._kind is KeyKind.UINT64:
-            raise InvalidError("integer keys have no prefix")
-        first = self._key(start) if start else b""
+        choice = choose(self._kind, _bytes_of(prefix), _bytes_of(start), reverse=reverse)
         return Listing(
             self,
-            dkey_sources(self._io, self._key(prefix) if prefix else b"", first),
+            dkey_sources(self._io, choice),
             self._given,
             decoder=key_anchor(self._kind),
             ordered=self._kind is not KeyKind.HASHED,
+            reverse=reverse,
             anchor=anchor,
             timeout=timeout,
         )
@@ -259,9 +258,7 @@ class KeyValue(ObjectHandle, Generic[GivenT]):
         return {key: value for key, value in values.items() if value is not None}
 
     def _key(self, key: KvKey) -> bytes:
-        if isinstance(key, str):
-            key = key.encode("utf-8", "surrogateescape")
-        encoded = encode_key(key, self._kind, "key")
+        encoded = encode_key(_bytes_of(key), self._kind, "key")
         check_key(encoded, self._kind, "key")
         return encoded
 
@@ -287,6 +284,10 @@ def _value(value: BufferLike) -> memoryview:
 def _put(view: memoryview) -> tuple[tuple[Iod, ...], list[memoryview]]:
     """Descriptor and payload; an empty value is a descriptor without payload."""
     return (Iod(AKEY, IodType.SINGLE, view.nbytes),), [view] if view.nbytes else []
+
+
+def _bytes_of(key: KvKey) -> Key:
+    return key.encode("utf-8", "surrogateescape") if isinstance(key, str) else key
 
 
 def _missing(key: KvKey) -> KeyNotFoundError:

@@ -3,8 +3,9 @@
 A `_Source` is what one shard enumerates, page after page. A `Listing` runs over all sources of an
 object, a key or a container:
 
-    ordered     integer and lexical keys, object ids: the sources are merged, ascending overall;
-                an entry that several sources give comes once
+    ordered     integer and lexical keys, object ids: the sources are merged, ascending overall, or
+                descending where each gives its entries backwards; an entry that several sources
+                give comes once
     otherwise   one source after the other, in whatever order its shard has
 
 What there is at the time a page is fetched is what the page shows; an enumeration is no snapshot
@@ -19,7 +20,7 @@ Source: DAOS src/object/cli_obj.c obj_list_*; merging the shards is ours, DAOS l
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Generic, NamedTuple, Self, TypeAlias, TypeVar
 
@@ -93,13 +94,18 @@ class Listing(Generic[EntryT, ItemT]):
         *,
         decoder: AnchorDecoder[EntryT],
         ordered: bool,
+        reverse: bool = False,
         anchor: bytes = b"",
         timeout: float | None = None,
     ) -> None:
-        """Raises: InvalidError for an anchor of another enumeration."""
+        """Raises: InvalidError for an anchor of another enumeration.
+
+        `reverse`: the sources of an ordered listing descend.
+        """
         self._handle = handle
         self._item = item
         self._ordered = ordered
+        self._reverse = reverse
         self._timeout = timeout
         self._last: EntryT | None = None  # before the batch
         self._state: list[bytes | None] = [b""] * len(sources)  # the pages the batch came from
@@ -159,7 +165,7 @@ class Listing(Generic[EntryT, ItemT]):
             for end, source in zip(ended, self._sources, strict=True)
         ]
         if self._ordered:
-            batch = [entry for entry in _ascending(batch) if last is None or _after(entry, last)]
+            batch = [entry for entry in _once(batch) if last is None or self._after(entry, last)]
         elif self._resuming and last in batch:
             del batch[: batch.index(last) + 1]
         self._last, self._batch, self._index, self._resuming = last, batch, 0, False
@@ -174,16 +180,27 @@ class Listing(Generic[EntryT, ItemT]):
 
     async def _merge(self, call: Call) -> list[EntryT]:
         await _fill([source for source in self._sources if source.empty and not source.eof], call)
-        # Up to the least of the last entries at hand no page to come can bring anything.
+        # Up to the nearest of the last entries at hand no page to come can bring anything.
         ends: list[Any] = [source.page[-1] for source in self._sources if not source.eof]
+        nearest: Any = (max if self._reverse else min)(ends) if ends else None
         batch: list[Any] = []  # entries compare, which the type of a union of keys can't say
         for source in self._sources:
             page: Sequence[Any] = source.page
-            end = bisect_right(page, min(ends), lo=source.position) if ends else len(page)
+            end = len(page)
+            if ends:
+                end = bisect_left(page, True, lo=source.position, key=self._beyond(nearest))
             batch += page[source.position : end]
             source.position = end
-        batch.sort()
+        batch.sort(reverse=self._reverse)
         return batch
+
+    def _beyond(self, nearest: EntryT) -> Callable[[EntryT], bool]:
+        """Whether an entry comes behind `nearest`."""
+        return lambda entry: self._after(entry, nearest)
+
+    def _after(self, entry: EntryT, last: EntryT) -> bool:
+        this: Any = entry  # compares, as above
+        return bool(this < last if self._reverse else this > last)
 
 
 async def _fill(sources: Sequence[_Source[EntryT]], call: Call) -> None:
@@ -198,14 +215,9 @@ async def _fill(sources: Sequence[_Source[EntryT]], call: Call) -> None:
         raise first_error(errors) from None
 
 
-def _ascending(batch: Sequence[EntryT]) -> list[EntryT]:
+def _once(batch: Sequence[EntryT]) -> list[EntryT]:
     """A sorted batch with each entry once."""
     return [entry for index, entry in enumerate(batch) if not index or entry != batch[index - 1]]
-
-
-def _after(entry: EntryT, last: EntryT) -> bool:
-    later: Any = entry  # compares, as above
-    return bool(later > last)
 
 
 def _parse_anchor(

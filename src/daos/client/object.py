@@ -22,7 +22,7 @@ from typing import Final, overload
 import msgspec
 
 from daos.base.errors import InvalidError, NotFoundError, RecordTooBigError
-from daos.base.ids import Epoch, KeyKind
+from daos.base.ids import EPOCH_MAX, Epoch, KeyKind
 from daos.base.iod import Cond, Iod, IodType, QueryFlag, Recx
 from daos.client.execute import execute
 from daos.client.landing import (
@@ -31,11 +31,11 @@ from daos.client.landing import (
     RecordsLanding,
     ValueLanding,
 )
-from daos.client.listing import PAGE_ENTRIES, Fetch, Listing, Page
+from daos.client.listing import PAGE_ENTRIES, EntryT, Fetch, Listing, Page
 from daos.client.memory import BufferLike, check_fits, new_bytes, readable, writable
 from daos.client.objectio import RUNNING_MAX, ObjectHandle, ObjectIo, settle_epoch, settle_fetch
 from daos.client.session import Call, Handle
-from daos.client.shardlist import dkey_sources, key_anchor
+from daos.client.shardlist import choose, dkey_sources, key_anchor
 from daos.client.task import Batch
 from daos.client.values import (
     Extent,
@@ -45,16 +45,19 @@ from daos.client.values import (
     KeyT,
     Range,
     Value,
+    Version,
     check_count,
     decode_key,
     encode_key,
 )
+from daos.object.client import Choice
 from daos.object.core import IODS_MAX
 from daos.placement.layout import Layout
 
 _EXISTS: Final = Cond.DKEY_FETCH | Cond.AKEY_FETCH
 
 _EXTENT_ANCHOR: Final = msgspec.msgpack.Decoder(tuple[Extent | None, list[bytes | None]])
+_VERSION_ANCHOR: Final = msgspec.msgpack.Decoder(tuple[Version | None, list[bytes | None]])
 
 
 class Object(ObjectHandle):
@@ -341,56 +344,92 @@ class Object(ObjectHandle):
         self,
         prefix: bytes | None = None,
         *,
+        start: Key | None = None,
+        reverse: bool = False,
         anchor: bytes = b"",
         timeout: float | None = None,
     ) -> Listing[Key, GivenKey]:
         """Every dkey; ascending where the type has an order. Resumes at `listing.anchor`.
 
-        Raises: InvalidError (a prefix of integers, an anchor of another enumeration)
+        Those that begin with `prefix`, from `start` on; `reverse`: from the last, or from `start`,
+        backwards. The targets pick them out.
+
+        Raises: InvalidError (a prefix of integers, a start without an order, an anchor of another
+                enumeration)
         """
         kind = self._dkey_kind
-        if prefix and kind is KeyKind.UINT64:
-            raise InvalidError("integer keys have no prefix")
-        return Listing(
-            self,
-            dkey_sources(self._io, prefix or b""),
-            _itself,
-            decoder=key_anchor(kind),
-            ordered=kind is not KeyKind.HASHED,
-            anchor=anchor,
-            timeout=timeout,
-        )
+        choice = choose(kind, prefix, start, reverse=reverse)
+        return self._keys(dkey_sources(self._io, choice), kind, choice, anchor, timeout)
 
     def akeys(
-        self, dkey: Key, *, anchor: bytes = b"", timeout: float | None = None
+        self,
+        dkey: Key,
+        prefix: bytes | None = None,
+        *,
+        start: Key | None = None,
+        reverse: bool = False,
+        anchor: bytes = b"",
+        timeout: float | None = None,
     ) -> Listing[Key, GivenKey]:
         """Every akey of one dkey; as dkeys."""
         key, kind = self._dkey(dkey), self._akey_kind
+        choice = choose(kind, prefix, start, reverse=reverse)
 
         async def fetch(at: bytes, call: Call) -> Page[Key]:
-            page = await self._io.client.list_akeys(key, anchor=at, limit=PAGE_ENTRIES, call=call)
+            page = await self._io.client.list_akeys(
+                key, anchor=at, limit=PAGE_ENTRIES, choice=choice, call=call
+            )
             return Page([decode_key(name, kind) for name in page.keys], page.anchor, page.eof)
 
+        return self._keys([fetch], kind, choice, anchor, timeout)
+
+    def extents(
+        self,
+        dkey: Key,
+        akey: Key,
+        *,
+        reverse: bool = False,
+        anchor: bytes = b"",
+        timeout: float | None = None,
+    ) -> Listing[Extent, Extent]:
+        """The records of an array that exist, ascending or backwards, never overlapping."""
+        fetch = self._extents_of(self._dkey(dkey), self._akey(akey), reverse=reverse)
         return Listing(
             self,
             [fetch],
             _itself,
-            decoder=key_anchor(kind),
-            ordered=kind is not KeyKind.HASHED,
+            decoder=_EXTENT_ANCHOR,
+            ordered=False,
             anchor=anchor,
             timeout=timeout,
         )
 
-    def extents(
-        self, dkey: Key, akey: Key, *, anchor: bytes = b"", timeout: float | None = None
-    ) -> Listing[Extent, Extent]:
-        """The records of an array that exist, ascending, never overlapping."""
-        sources = [self._extents_of(self._dkey(dkey), self._akey(akey))]
+    def versions(
+        self,
+        dkey: Key,
+        akey: Key,
+        *,
+        lo: int = 0,
+        hi: int | None = None,
+        reverse: bool = False,
+        anchor: bytes = b"",
+        timeout: float | None = None,
+    ) -> Listing[Version, Version]:
+        """All that was written under an akey in the epochs [lo, hi], seen today or not.
+
+        Versions of a single value from the oldest on; of an array by first record, then newest
+        first. `reverse`: the opposite. What snapshots do not keep, aggregation may remove.
+
+        Units:  lo, hi are epochs, both included; hi None: until now, or the view's snapshot
+        Raises: InvalidError
+        """
+        epochs = check_count(lo, "lo"), check_count(EPOCH_MAX if hi is None else hi, "hi")
+        fetch = self._versions_of(self._dkey(dkey), self._akey(akey), epochs, reverse=reverse)
         return Listing(
             self,
-            sources,
-            lambda extent: extent,
-            decoder=_EXTENT_ANCHOR,
+            [fetch],
+            _itself,
+            decoder=_VERSION_ANCHOR,
             ordered=False,
             anchor=anchor,
             timeout=timeout,
@@ -466,10 +505,43 @@ class Object(ObjectHandle):
             found = await self._io.query(flag | QueryFlag.RECX, dkey=key, akey=name, call=call)
         return None if found is None else found.recx
 
-    def _extents_of(self, dkey: bytes, akey: bytes) -> Fetch[Extent]:
+    def _keys(
+        self,
+        sources: Sequence[Fetch[Key]],
+        kind: KeyKind,
+        choice: Choice,
+        anchor: bytes,
+        timeout: float | None,
+    ) -> Listing[Key, GivenKey]:
+        return Listing(
+            self,
+            sources,
+            _itself,
+            decoder=key_anchor(kind),
+            ordered=kind is not KeyKind.HASHED,
+            reverse=choice.reverse,
+            anchor=anchor,
+            timeout=timeout,
+        )
+
+    def _versions_of(
+        self, dkey: bytes, akey: bytes, epochs: tuple[int, int], *, reverse: bool
+    ) -> Fetch[Version]:
+        async def fetch(at: bytes, call: Call) -> Page[Version]:
+            page = await self._io.client.list_versions(
+                dkey, akey, epochs, anchor=at, limit=PAGE_ENTRIES, reverse=reverse, call=call
+            )
+            versions = [
+                Version(Epoch(v.epoch), v.index, v.count, v.size, v.covered) for v in page.versions
+            ]
+            return Page(versions, page.anchor, page.eof)
+
+        return fetch
+
+    def _extents_of(self, dkey: bytes, akey: bytes, *, reverse: bool) -> Fetch[Extent]:
         async def fetch(at: bytes, call: Call) -> Page[Extent]:
             page = await self._io.client.list_recxs(
-                dkey, akey, anchor=at, limit=PAGE_ENTRIES, call=call
+                dkey, akey, anchor=at, limit=PAGE_ENTRIES, reverse=reverse, call=call
             )
             extents = [
                 Extent(recx.index, recx.count, page.record_size, epoch)
@@ -502,5 +574,5 @@ def _array_iod(akey: bytes, extents: Extents, *, cond: int = 0) -> tuple[Iod, li
     return Iod(akey, IodType.ARRAY, size, tuple(recxs), cond), views
 
 
-def _itself(key: Key) -> GivenKey:
-    return key
+def _itself(entry: EntryT) -> EntryT:
+    return entry

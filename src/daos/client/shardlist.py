@@ -9,12 +9,14 @@ from typing import Final, cast
 
 import msgspec
 
+from daos.base.errors import InvalidError
 from daos.base.ids import KeyKind
 from daos.client.listing import PAGE_ENTRIES, AnchorDecoder, Fetch, Page
 from daos.client.objectio import ObjectIo
 from daos.client.session import Call
 from daos.client.values import Key, decode_key, encode_key
 from daos.object import core
+from daos.object.client import ALL, Choice
 from daos.placement.layout import Shard
 
 _BYTES_ANCHOR: Final = msgspec.msgpack.Decoder(tuple[bytes | None, list[bytes | None]])
@@ -27,29 +29,33 @@ def key_anchor(kind: KeyKind) -> AnchorDecoder[Key]:
     return cast("AnchorDecoder[Key]", decoder)  # keys of one kind are of one type
 
 
-def dkey_sources(io: ObjectIo, prefix: bytes, start: Key = b"") -> list[Fetch[Key]]:
-    """Pages of the dkeys that begin with `prefix`, from each group.
+def choose(
+    kind: KeyKind, prefix: Key | None, start: Key | None, *, reverse: bool = False
+) -> Choice:
+    """Which keys to list. Raises: InvalidError (a prefix of integers, a start without an order)."""
+    if prefix and kind is KeyKind.UINT64:
+        raise InvalidError("integer keys have no prefix")
+    first = b""
+    if start is not None and start != b"":
+        if kind is KeyKind.HASHED:
+            raise InvalidError("hashed keys have no order to start in; list them all")
+        first = encode_key(start, kind, "start")
+        core.check_key(first, kind, "start")
+    return Choice(encode_key(prefix, kind, "prefix") if prefix else b"", first, reverse)
 
-    Ordered kinds only: from `start` on. What comes before it is listed and dropped here.
-    """
-    return [_dkeys_of(io, shard, prefix, start) for shard in core.shards(io.layout)]
+
+def dkey_sources(io: ObjectIo, choice: Choice = ALL) -> list[Fetch[Key]]:
+    """Pages of the chosen dkeys, from each group."""
+    return [_dkeys_of(io, shard, choice) for shard in core.shards(io.layout)]
 
 
-def _dkeys_of(io: ObjectIo, shard: Shard, prefix: bytes, start: Key) -> Fetch[Key]:
+def _dkeys_of(io: ObjectIo, shard: Shard, choice: Choice) -> Fetch[Key]:
     kind = io.oid.type.dkey_kind
-    first = encode_key(start, kind, "start") if start else b""
-    order = int.from_bytes(first, "little")
-
-    def wanted(key: bytes) -> bool:
-        if kind is KeyKind.UINT64:
-            return int.from_bytes(key, "little") >= order
-        return key >= first
 
     async def fetch(anchor: bytes, call: Call) -> Page[Key]:
         page = await io.client.list_dkeys(
-            shard, anchor=anchor, limit=PAGE_ENTRIES, prefix=prefix, call=call
+            shard, anchor=anchor, limit=PAGE_ENTRIES, choice=choice, call=call
         )
-        keys = [decode_key(key, kind) for key in page.keys if not first or wanted(key)]
-        return Page(keys, page.anchor, page.eof)
+        return Page([decode_key(key, kind) for key in page.keys], page.anchor, page.eof)
 
     return fetch

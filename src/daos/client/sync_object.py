@@ -36,6 +36,7 @@ class Object(ObjectFace[multi.Object]):
     dkeys = listing(multi.Object.dkeys)
     akeys = listing(multi.Object.akeys)
     extents = listing(multi.Object.extents)
+    versions = listing(multi.Object.versions)
     max_dkey = blocking(multi.Object.max_dkey)
     min_dkey = blocking(multi.Object.min_dkey)
     max_akey = blocking(multi.Object.max_akey)
@@ -164,6 +165,9 @@ class KeyValue(ObjectFace[kv.KeyValue[GivenT]], MutableMapping[GivenT, bytes]):
 
     def __iter__(self) -> Iterator[GivenT]:
         return iter(self.scan())
+
+    def __reversed__(self) -> Iterator[GivenT]:
+        return iter(self.scan(reverse=True))
 
     def __len__(self) -> int:
         return self._portal.call(self._core.count)

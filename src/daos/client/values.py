@@ -124,6 +124,22 @@ class Extent:
     epoch: Epoch
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Version:
+    """What one update wrote, whether it is seen today or not.
+
+    An array's records [offset, offset + count) of `size` bytes each; a single value is offset 0,
+    count 1 and its bytes. `size` 0: punched (or an empty value). `covered`: the akey, or what is
+    above it, was punched since then, at the newest epoch asked for or before it.
+    """
+
+    epoch: Epoch
+    offset: int
+    count: int
+    size: int
+    covered: bool
+
+
 Value: TypeAlias = BufferLike | Extents
 # For mappings by key: a Mapping's key type is invariant, a dict[bytes, bytes] is no
 # Mapping[bytes | int, bytes].

@@ -73,6 +73,25 @@ class RecxPage(NamedTuple):
     eof: bool
 
 
+class VersionPage(NamedTuple):
+    """Versions, where to go on, and whether that was all."""
+
+    versions: tuple[wire.Version, ...]
+    anchor: bytes
+    eof: bool
+
+
+class Choice(NamedTuple):
+    """Which keys are listed: those with the prefix, from the start on, forwards or backwards."""
+
+    prefix: bytes = b""
+    start: bytes = b""
+    reverse: bool = False
+
+
+ALL: Final = Choice()
+
+
 class Found(NamedTuple):
     """Answer of a key query: what was asked for, the rest empty."""
 
@@ -211,32 +230,62 @@ class ObjectClient:
         return _Attempts(link.loop, send, finish).cancel
 
     async def list_dkeys(
-        self, shard: Shard, *, anchor: bytes, limit: int, prefix: bytes = b"", call: Call
+        self, shard: Shard, *, anchor: bytes, limit: int, choice: Choice = ALL, call: Call
     ) -> KeyPage:
         """A page of the dkeys of one shard; b"" starts."""
-        request = wire.KeyListRequest(self._address(shard), anchor, limit, prefix=prefix)
+        request = wire.KeyListRequest(self._address(shard), anchor, limit, b"", *choice)
         reply = await self._call(shard, wire.DKEY_LIST, request, call)
         return KeyPage(reply.keys, reply.anchor, reply.eof)
 
-    async def list_akeys(self, dkey: bytes, *, anchor: bytes, limit: int, call: Call) -> KeyPage:
+    async def list_akeys(
+        self, dkey: bytes, *, anchor: bytes, limit: int, choice: Choice = ALL, call: Call
+    ) -> KeyPage:
         """A page of the akeys of one dkey."""
         core.check_key(dkey, self.oid.type.dkey_kind, "dkey")
         shard = core.shard_of(self.layout, self.oid, dkey)
-        request = wire.KeyListRequest(self._address(shard), anchor, limit, dkey)
+        request = wire.KeyListRequest(self._address(shard), anchor, limit, dkey, *choice)
         reply = await self._call(shard, wire.AKEY_LIST, request, call)
         return KeyPage(reply.keys, reply.anchor, reply.eof)
 
     async def list_recxs(
-        self, dkey: bytes, akey: bytes, *, anchor: bytes, limit: int, call: Call
+        self,
+        dkey: bytes,
+        akey: bytes,
+        *,
+        anchor: bytes,
+        limit: int,
+        reverse: bool = False,
+        call: Call,
     ) -> RecxPage:
-        """A page of the visible extents of one array akey, ascending."""
+        """A page of the visible extents of one array akey."""
         core.check_key(dkey, self.oid.type.dkey_kind, "dkey")
         core.check_key(akey, self.oid.type.akey_kind, "akey")
         shard = core.shard_of(self.layout, self.oid, dkey)
-        request = wire.RecxListRequest(self._address(shard), dkey, akey, anchor, limit)
+        at = self._address(shard)
+        request = wire.RecxListRequest(at, dkey, akey, anchor, limit, reverse)
         reply = await self._call(shard, wire.RECX_LIST, request, call)
         epochs = tuple(Epoch(epoch) for epoch in reply.epochs)
         return RecxPage(reply.recxs, epochs, reply.record_size, reply.anchor, reply.eof)
+
+    async def list_versions(
+        self,
+        dkey: bytes,
+        akey: bytes,
+        epochs: tuple[int, int],
+        *,
+        anchor: bytes,
+        limit: int,
+        reverse: bool = False,
+        call: Call,
+    ) -> VersionPage:
+        """A page of what was ever written under one akey in epochs [lo, hi]; hi 0: until now."""
+        core.check_key(dkey, self.oid.type.dkey_kind, "dkey")
+        core.check_key(akey, self.oid.type.akey_kind, "akey")
+        shard = core.shard_of(self.layout, self.oid, dkey)
+        at = self._address(shard)
+        request = wire.VersionListRequest(at, dkey, akey, anchor, limit, *epochs, reverse)
+        reply = await self._call(shard, wire.VERSION_LIST, request, call)
+        return VersionPage(reply.versions, reply.anchor, reply.eof)
 
     async def query_key(
         self, flags: int, *, dkey: bytes = b"", akey: bytes = b"", call: Call

@@ -17,6 +17,7 @@ Source: DAOS src/object/srv_obj.c ds_obj_rw_handler, ds_obj_enum_handler, ds_obj
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from daos.base.checksum import ChecksumType, compute
@@ -37,6 +38,7 @@ from daos.engine.target import ContainerHandle, Target
 from daos.object import core, wire
 from daos.vos.fetch import Fetch
 from daos.vos.update import Update
+from daos.vos.versions import Epochs
 
 PAGE_ENTRIES_MAX: Final = 4096  # entries of one enumeration reply
 FETCH_BYTES_MAX: Final = Limits().payload_size_max  # of one fetch reply: what a frame carries
@@ -57,6 +59,7 @@ class ObjectModule:
         serve(wire.AKEY_LIST, service.list_akeys)
         serve(wire.RECX_LIST, service.list_recxs)
         serve(wire.OBJECT_LIST, service.list_objects)
+        serve(wire.VERSION_LIST, service.list_versions)
         serve(wire.QUERY_KEY, service.query_key)
 
 
@@ -219,18 +222,23 @@ class _ObjectService:
     def _list_keys(self, rpc: Rpc, request: wire.KeyListRequest, *, dkey: bytes | None) -> None:
         handle = self._target.handle(request.address.handle, write=False)
         unit, epoch = _unit(request.address), self._read_epoch(request.address)
-        container, limit = handle.container, _limit(request.limit)
         if dkey is None:
-            page = container.list_dkeys(
-                unit, epoch, anchor=request.anchor, limit=limit, prefix=request.prefix
-            )
+            listing = partial(handle.container.list_dkeys, unit)
         else:
-            page = container.list_akeys(unit, dkey, epoch, anchor=request.anchor, limit=limit)
+            listing = partial(handle.container.list_akeys, unit, dkey)
+        page = listing(
+            epoch,
+            anchor=request.anchor,
+            limit=_limit(request.limit),
+            prefix=request.prefix,
+            start=request.start,
+            reverse=request.reverse,
+        )
         reply = wire.KeyListReply(tuple(page.entries), page.anchor, page.eof, epoch)
         _answer(rpc, handle, page.lsn, lambda: rpc.reply(reply))
 
     def list_recxs(self, rpc: Rpc) -> None:
-        """A page of the visible extents of an array akey, ascending."""
+        """A page of the visible extents of an array akey."""
         request: wire.RecxListRequest = rpc.request
         handle = self._target.handle(request.address.handle, write=False)
         unit, epoch = _unit(request.address), self._read_epoch(request.address)
@@ -243,6 +251,7 @@ class _ObjectService:
             epoch,
             anchor=request.anchor,
             limit=_limit(request.limit),
+            reverse=request.reverse,
         )
         reply = wire.RecxListReply(
             page.entries[0].record_size if page.entries else 0,
@@ -254,13 +263,37 @@ class _ObjectService:
         )
         _answer(rpc, handle, page.lsn, lambda: rpc.reply(reply))
 
+    def list_versions(self, rpc: Rpc) -> None:
+        """A page of what was ever written under an akey, up to the reader's epoch."""
+        request: wire.VersionListRequest = rpc.request
+        handle = self._target.handle(request.address.handle, write=False)
+        unit, epoch = _unit(request.address), self._read_epoch(request.address)
+        epochs = Epochs(request.epoch_lo, min(request.epoch_hi or epoch, epoch))
+        page = handle.container.list_versions(
+            unit,
+            request.dkey,
+            request.akey,
+            epochs,
+            anchor=request.anchor,
+            limit=_limit(request.limit),
+            reverse=request.reverse,
+        )
+        versions = tuple(
+            wire.Version(each.lo, each.hi - each.lo, *each[2:]) for each in page.entries
+        )
+        reply = wire.VersionListReply(versions, page.anchor, page.eof, epoch)
+        _answer(rpc, handle, page.lsn, lambda: rpc.reply(reply))
+
     def list_objects(self, rpc: Rpc) -> None:
         """A page of this target's object shards."""
         request: wire.ObjectListRequest = rpc.request
         handle = self._target.handle(request.address.handle, write=False)
         epoch = self._read_epoch(request.address)
         page = handle.container.list_objects(
-            epoch, anchor=request.anchor, limit=_limit(request.limit)
+            epoch,
+            anchor=request.anchor,
+            limit=_limit(request.limit),
+            reverse=request.reverse,
         )
         objects = tuple((unit.oid.hi, unit.oid.lo, unit.shard) for unit in page.entries)
         reply = wire.ObjectListReply(objects, page.anchor, page.eof, epoch)

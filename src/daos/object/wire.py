@@ -1,12 +1,12 @@
 """Object RPCs: what travels between a client and the target that owns a shard.
 
-Protocol `object`, module 4, version 1. Bodies are MessagePack arrays (field order is the format);
+Protocol `object`, module 4, version 2. Bodies are MessagePack arrays (field order is the format);
 a 128-bit id travels as two u64. Values travel as the frame's payload, concatenated in the order
 of the descriptors: per iod the single value, or each extent's records.
 
     UPDATE     payload request -> target   size of every value known from the iods
     FETCH      payload target -> client    only what exists; `FetchReply.pieces` says what and where
-    *_LIST     a page a request, resumed by the opaque anchor of the page before
+    *_LIST     a page a request, resumed by the opaque anchor of the page before, either way
     PUNCH      object (dkey empty), dkey (no akeys) or akeys
     QUERY_KEY  largest or smallest integer dkey, integer akey, record
 
@@ -27,7 +27,7 @@ from daos.base.iod import Iod, Recx
 from daos.cart.protocol import Procedure, Protocol, opcode
 
 MODULE_ID: Final = 4
-VERSION: Final = 1
+VERSION: Final = 2
 _opcode: Final = partial(opcode, MODULE_ID, VERSION)
 
 
@@ -97,13 +97,18 @@ class PunchRequest(msgspec.Struct, array_like=True, frozen=True):
 
 
 class KeyListRequest(msgspec.Struct, array_like=True, frozen=True):
-    """A page of dkeys or, with a dkey given, of its akeys."""
+    """A page of dkeys or, with a dkey given, of its akeys.
+
+    Those that begin with `prefix`, from `start` on (ordered kinds only); `reverse`: backwards.
+    """
 
     address: ShardAddress
     anchor: bytes
     limit: int
     dkey: bytes = b""
     prefix: bytes = b""
+    start: bytes = b""
+    reverse: bool = False
 
 
 class KeyListReply(msgspec.Struct, array_like=True, frozen=True):
@@ -123,10 +128,11 @@ class RecxListRequest(msgspec.Struct, array_like=True, frozen=True):
     akey: bytes
     anchor: bytes
     limit: int
+    reverse: bool = False
 
 
 class RecxListReply(msgspec.Struct, array_like=True, frozen=True):
-    """Extents in ascending order, never overlapping, with the epoch that wrote each."""
+    """Extents in order, never overlapping, with the epoch that wrote each."""
 
     record_size: int
     recxs: tuple[Recx, ...]
@@ -142,12 +148,53 @@ class ObjectListRequest(msgspec.Struct, array_like=True, frozen=True):
     address: ShardAddress  # oid and shard are not looked at
     anchor: bytes
     limit: int
+    reverse: bool = False
 
 
 class ObjectListReply(msgspec.Struct, array_like=True, frozen=True):
     """(hi, lo, shard) of each."""
 
     objects: tuple[tuple[int, int, int], ...]
+    anchor: bytes
+    eof: bool
+    epoch: int
+
+
+class VersionListRequest(msgspec.Struct, array_like=True, frozen=True):
+    """A page of what was ever written under one akey in the epochs [epoch_lo, epoch_hi].
+
+    `epoch_hi` 0: up to the epoch of the address. Nothing newer than that is told.
+    """
+
+    address: ShardAddress
+    dkey: bytes
+    akey: bytes
+    anchor: bytes
+    limit: int
+    epoch_lo: int = 0
+    epoch_hi: int = 0
+    reverse: bool = False
+
+
+class Version(msgspec.Struct, array_like=True, frozen=True):
+    """Records [index, index + count), or a single value (0, 1), as one update wrote them.
+
+    `size`: bytes of a record or of the value, 0 where nothing is from `epoch` on; `covered`: a
+    punch of the akey, or above it, hides them now.
+    """
+
+    index: int
+    count: int
+    epoch: int
+    minor: int
+    size: int
+    covered: bool
+
+
+class VersionListReply(msgspec.Struct, array_like=True, frozen=True):
+    """Single values by epoch; extents by index, newest first. Backwards the opposite."""
+
+    versions: tuple[Version, ...]
     anchor: bytes
     eof: bool
     epoch: int
@@ -181,11 +228,14 @@ AKEY_LIST: Final = Procedure("obj_akey_list", _opcode(3), KeyListRequest, KeyLis
 RECX_LIST: Final = Procedure("obj_recx_list", _opcode(4), RecxListRequest, RecxListReply)
 OBJECT_LIST: Final = Procedure("obj_object_list", _opcode(5), ObjectListRequest, ObjectListReply)
 PUNCH: Final = Procedure("obj_punch", _opcode(6), PunchRequest, UpdateReply)
+VERSION_LIST: Final = Procedure(
+    "obj_version_list", _opcode(7), VersionListRequest, VersionListReply
+)
 QUERY_KEY: Final = Procedure("obj_query_key", _opcode(9), QueryKeyRequest, QueryKeyReply)
 
 PROTOCOL: Final = Protocol(
     "object",
     MODULE_ID,
     VERSION,
-    (UPDATE, FETCH, DKEY_LIST, AKEY_LIST, RECX_LIST, OBJECT_LIST, PUNCH, QUERY_KEY),
+    (UPDATE, FETCH, DKEY_LIST, AKEY_LIST, RECX_LIST, OBJECT_LIST, PUNCH, VERSION_LIST, QUERY_KEY),
 )

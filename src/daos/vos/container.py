@@ -4,6 +4,7 @@
     fetch_begin -> fetch_read -> fetch_end                          fetch.py
     punch                                                           punch.py
     list_objects, list_dkeys, list_akeys, list_extents              iterate.py
+    list_versions, key_anchor
     query_key                                                       query.py
     reading                                                         conflicts.py
 
@@ -32,11 +33,13 @@ from daos.vos import update as _update
 from daos.vos.edit import Edit
 from daos.vos.fetch import Fetch
 from daos.vos.ilog import MINOR_MAX
-from daos.vos.iterate import PAGE_BYTES, ExtentEntry, Page
+from daos.vos.iterate import PAGE_BYTES, Choice, ExtentEntry, Page, VersionEntry, Where
 from daos.vos.query import KeyQuery
+from daos.vos.scan import Bounds
 from daos.vos.state import ContainerState
 from daos.vos.timestamps import Operation
 from daos.vos.update import Update
+from daos.vos.versions import Epochs
 
 
 class VosContainer(ContainerState):
@@ -144,11 +147,18 @@ class VosContainer(ContainerState):
         return _punch.punch(self, oid, epoch, target, cond=cond, minor=minor, op=op)
 
     def list_objects(
-        self, epoch: Epoch, *, anchor: bytes = b"", limit: int, bytes_max: int = PAGE_BYTES
+        self,
+        epoch: Epoch,
+        *,
+        anchor: bytes = b"",
+        limit: int,
+        bytes_max: int = PAGE_BYTES,
+        reverse: bool = False,
     ) -> Page[UnitOid]:
         """A page of the objects that exist at `epoch`."""
         self.check_alive()
-        return _iterate.objects(self, epoch, anchor, _iterate.Bounds(limit, bytes_max))
+        bounds = Bounds(limit, bytes_max)
+        return _iterate.objects(self, epoch, anchor, bounds, reverse=reverse)
 
     def list_dkeys(
         self,
@@ -157,13 +167,21 @@ class VosContainer(ContainerState):
         *,
         anchor: bytes = b"",
         limit: int,
-        prefix: bytes | None = None,
+        prefix: bytes = b"",
+        start: bytes = b"",
+        reverse: bool = False,
         bytes_max: int = PAGE_BYTES,
     ) -> Page[bytes]:
-        """A page of the dkeys that exist at `epoch`, in the order of the object's type."""
+        """A page of the dkeys that exist at `epoch`, in the order of the object's type.
+
+        Those that begin with `prefix`, from `start` on; `reverse`: backwards. Pages that follow
+        one another are asked for alike.
+
+        Raises:     InvalidError   a prefix of integers, a start among hashed keys, a bad anchor
+        """
         self.check_alive()
-        bounds = _iterate.Bounds(limit, bytes_max)
-        return _iterate.dkeys(self, oid, epoch, anchor, bounds, prefix=prefix or b"")
+        bounds, choice = Bounds(limit, bytes_max), Choice(prefix, start, reverse)
+        return _iterate.dkeys(self, oid, epoch, anchor, bounds, choice=choice)
 
     def list_akeys(
         self,
@@ -173,14 +191,15 @@ class VosContainer(ContainerState):
         *,
         anchor: bytes = b"",
         limit: int,
-        prefix: bytes | None = None,
+        prefix: bytes = b"",
+        start: bytes = b"",
+        reverse: bool = False,
         bytes_max: int = PAGE_BYTES,
     ) -> Page[bytes]:
-        """A page of the akeys of `dkey` that exist at `epoch`."""
+        """A page of the akeys of `dkey` that exist at `epoch`; as list_dkeys."""
         self.check_alive()
-        bounds = _iterate.Bounds(limit, bytes_max)
-        where = _iterate.Where(oid, dkey)
-        return _iterate.akeys(self, where, epoch, anchor, bounds, prefix=prefix or b"")
+        bounds, choice = Bounds(limit, bytes_max), Choice(prefix, start, reverse)
+        return _iterate.akeys(self, Where(oid, dkey), epoch, anchor, bounds, choice=choice)
 
     def list_extents(
         self,
@@ -191,11 +210,45 @@ class VosContainer(ContainerState):
         *,
         anchor: bytes = b"",
         limit: int,
+        reverse: bool = False,
     ) -> Page[ExtentEntry]:
         """A page of the visible extents of an array akey, ascending, never overlapping."""
         self.check_alive()
-        where = _iterate.Where(oid, dkey, akey)
-        return _iterate.extents_of(self, where, epoch, anchor, limit)
+        where = Where(oid, dkey, akey)
+        return _iterate.extents_of(self, where, epoch, anchor, limit, reverse=reverse)
+
+    def list_versions(
+        self,
+        oid: UnitOid,
+        dkey: bytes,
+        akey: bytes,
+        epochs: Epochs,
+        *,
+        anchor: bytes = b"",
+        limit: int,
+        reverse: bool = False,
+    ) -> Page[VersionEntry]:
+        """A page of what was ever written under an akey in `epochs`, whether it is seen or not.
+
+        Single values from the oldest on, extents by first record and then newest first; `reverse`:
+        the opposite.
+        """
+        self.check_alive()
+        where = Where(oid, dkey, akey)
+        return _iterate.versions_of(self, where, epochs, anchor, limit, reverse=reverse)
+
+    def key_anchor(
+        self,
+        oid: UnitOid,
+        dkey: bytes,
+        akey: bytes | None = None,
+        *,
+        reverse: bool = False,
+    ) -> tuple[bytes, bool]:
+        """Where a listing of dkeys, or of akeys of `dkey`, begins with this one; no such key?"""
+        self.check_alive()
+        choice = Choice(reverse=reverse)
+        return _iterate.key_anchor(self, Where(oid, dkey, akey), choice)
 
     def query_key(
         self,
@@ -211,7 +264,7 @@ class VosContainer(ContainerState):
         Raises:     InvalidError; NotFoundError if nothing is visible
         """
         self.check_alive()
-        return _query.query_key(self, _iterate.Where(oid, dkey, akey), flags, epoch)
+        return _query.query_key(self, Where(oid, dkey, akey), flags, epoch)
 
     @contextmanager
     def reading(

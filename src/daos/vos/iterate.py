@@ -1,20 +1,10 @@
-"""Enumeration: pages of objects, dkeys, akeys and extents, resumed by opaque anchors.
+"""Enumeration: pages of objects, dkeys, akeys, extents and versions, resumed by opaque anchors.
 
-An anchor says where the page before ended, and what it listed:
+Both directions; keys by prefix and from a start on. A page ends at `limit` entries, at `bytes_max`
+bytes of keys (but it has one entry), at the end, or after a bounded number of entries that the
+reader does not see: then it may be empty with eof False.
 
-     0  u8   version      1
-     1  u64  context      XXH3-64 of container, kind of listing, object, dkey, akey and prefix
-     9       position     key order of the last entry looked at; of extents: u64 next record
-             u64 checksum XXH3-64 of everything before it
-
-Integers big-endian. An anchor of another listing, or a damaged one, is refused; keys that came or
-went since then do not matter, since a position need not exist. An empty anchor is the beginning.
-
-A page ends at `limit` entries, at `bytes_max` bytes of keys (but it has one entry), at the end, or
-after a bounded number of entries that the reader does not see: then it may be empty with eof False.
-
-Order: bytes of the key order. Long lexical keys that share their first 400 bytes stand there by
-hash; each page reads the whole group and picks the next ones by the full keys in the records.
+Order and positions of keys: scan.py; of versions: versions.py; anchors: anchor.py.
 
 Invariants:
     I1  every entry that is visible through all pages is listed exactly once
@@ -25,29 +15,29 @@ Source: DAOS src/vos/vos_iterator.c, vos_obj.c; src/object/srv_enum.c.
 from __future__ import annotations
 
 import struct
-from bisect import insort
 from collections.abc import Iterator
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from daos.base.checksum import xxh3
 from daos.base.errors import InvalidError
-from daos.base.ids import EPOCH_MAX, Epoch, KeyKind, Lsn, ObjectId, ShardIndex, UnitOid
+from daos.base.ids import EPOCH_MAX, U64_MAX, Epoch, KeyKind, Lsn, ObjectId, ShardIndex, UnitOid
 from daos.base.iod import IodType
-from daos.vos import extents, keys
+from daos.vos import anchor as anchors
+from daos.vos import extents, keys, versions
+from daos.vos.anchor import Position
 from daos.vos.fetch import walk
 from daos.vos.ilog_view import ROOT, IlogView
-from daos.vos.nodes import Node, load
+from daos.vos.nodes import Node, view
+from daos.vos.scan import Bounds, KeyScan
 from daos.vos.state import ContainerState
+from daos.vos.versions import Epochs
 
 PAGE_BYTES: Final = 512 << 10
 LIMIT_MAX: Final = 1 << 16
 _SKIP_MAX: Final = 4096
 
-_VERSION: Final = 1
-_ANCHOR_HEAD: Final = struct.Struct(">BQ")
 _U64: Final = struct.Struct(">Q")
-_ANCHOR_SIZE_MIN: Final = _ANCHOR_HEAD.size + _U64.size
-_POSITION_SIZE_MAX: Final = keys.KEY_SIZE_MAX
+_BACKWARDS: Final = b"backwards"
 
 Entry = TypeVar("Entry")
 
@@ -73,17 +63,19 @@ class ExtentEntry(NamedTuple):
     record_size: int
 
 
-class Bounds(NamedTuple):
-    """What a page may hold. Raises (check): InvalidError."""
+class VersionEntry(NamedTuple):
+    """What one update wrote: records [lo, hi), or a single value ([0, 1)).
 
-    limit: int
-    bytes_max: int
+    `size`: bytes a record, or of the value; 0: a punch, or an empty value. `covered`: a punch of
+    the akey, or of what is above it, hides it at the newest epoch asked for.
+    """
 
-    def check(self) -> None:
-        if not 0 < self.limit <= LIMIT_MAX:
-            raise InvalidError(f"a page holds 1 to {LIMIT_MAX} entries, not {self.limit}")
-        if self.bytes_max < 1:
-            raise InvalidError(f"a page of {self.bytes_max} bytes holds nothing")
+    lo: int
+    hi: int
+    epoch: int
+    minor: int
+    size: int
+    covered: bool
 
 
 class Where(NamedTuple):
@@ -94,16 +86,29 @@ class Where(NamedTuple):
     akey: bytes | None = None
 
 
-def objects(state: ContainerState, epoch: Epoch, anchor: bytes, bounds: Bounds) -> Page[UnitOid]:
+class Choice(NamedTuple):
+    """Which keys, and in which direction; see scan.KeyScan."""
+
+    prefix: bytes = b""
+    start: bytes = b""
+    reverse: bool = False
+
+
+ALL: Final = Choice()
+
+
+def objects(
+    state: ContainerState, epoch: Epoch, anchor: bytes, bounds: Bounds, *, reverse: bool
+) -> Page[UnitOid]:
     """See VosContainer.list_objects. Cost: O(entries looked at)."""
-    bounds.check()
+    _check_bounds(bounds)
     _check_epoch(epoch)
-    context = _context(state, keys.OBJECT)
-    scan = _Scan(state, state.node_id, keys.OBJECT, KeyKind.LEXICAL, b"")
-    found, position, eof = scan.page(_parse(anchor, context), int(epoch), ROOT, bounds)
-    return Page(
-        [_unit(order) for order in found], _emit(context, position), eof, state.lsns.container
-    )
+    context = anchors.context_of(state, keys.OBJECT, *((_BACKWARDS,) if reverse else ()))
+    scan = KeyScan(state, state.node_id, keys.OBJECT, KeyKind.LEXICAL, reverse=reverse)
+    position = anchors.parse(anchor, context)
+    found, order, eof = _page(scan, position, (int(epoch), ROOT), bounds)
+    entries = [unit_of(order) for order in found]
+    return Page(entries, anchors.emit(context, order), eof, state.lsns.container)
 
 
 def dkeys(
@@ -113,24 +118,24 @@ def dkeys(
     anchor: bytes,
     bounds: Bounds,
     *,
-    prefix: bytes,
+    choice: Choice,
 ) -> Page[bytes]:
     """See VosContainer.list_dkeys. Cost: O(entries looked at)."""
-    bounds.check()
+    _check_bounds(bounds)
     _check_epoch(epoch)
     kind = keys.key_kinds(oid)[0]
-    _check_prefix(prefix, kind)
+    _check_choice(choice, kind)
     order = keys.object_order(oid)
-    context = _context(state, keys.DKEY, order, prefix)
-    position = _parse(anchor, context)
+    context = _key_context(state, keys.DKEY, choice, order)
+    position = anchors.parse(anchor, context)
     lsn = state.lsns.of_object(xxh3(order))
     node = state.nodes.object(order)
     seen = ROOT if node is None else node.look(int(epoch))
     if node is None or not seen.visible:
         return Page([], b"", True, lsn)
-    scan = _Scan(state, node.id, keys.DKEY, kind, prefix)
-    found, position, eof = scan.page(position, int(epoch), seen, bounds)
-    return Page(found, _emit(context, position), eof, lsn)
+    scan = KeyScan(state, node.id, keys.DKEY, kind, **choice._asdict())
+    found, order, eof = _page(scan, position, (int(epoch), seen), bounds)
+    return Page(found, anchors.emit(context, order), eof, lsn)
 
 
 def akeys(
@@ -140,45 +145,46 @@ def akeys(
     anchor: bytes,
     bounds: Bounds,
     *,
-    prefix: bytes,
+    choice: Choice,
 ) -> Page[bytes]:
     """See VosContainer.list_akeys. Cost: O(entries looked at)."""
-    bounds.check()
+    _check_bounds(bounds)
     _check_epoch(epoch)
     kinds = keys.key_kinds(where.oid)
-    _check_prefix(prefix, kinds[1])
+    _check_choice(choice, kinds[1])
     dkey = where.dkey or b""
     keys.check_user_key(dkey, kinds[0], "dkey")
     order = keys.object_order(where.oid)
-    context = _context(state, keys.AKEY, order, dkey, prefix)
-    position = _parse(anchor, context)
+    context = _key_context(state, keys.AKEY, choice, order, dkey)
+    position = anchors.parse(anchor, context)
     lsn = state.lsns.of_dkey(xxh3(order), xxh3(dkey))
     node, seen = walk(state, order, dkey, kinds[0], int(epoch))
     if node is None:
         return Page([], b"", True, lsn)
-    scan = _Scan(state, node.id, keys.AKEY, kinds[1], prefix)
-    found, position, eof = scan.page(position, int(epoch), seen, bounds)
-    return Page(found, _emit(context, position), eof, lsn)
+    scan = KeyScan(state, node.id, keys.AKEY, kinds[1], **choice._asdict())
+    found, order, eof = _page(scan, position, (int(epoch), seen), bounds)
+    return Page(found, anchors.emit(context, order), eof, lsn)
 
 
 def extents_of(
-    state: ContainerState, where: Where, epoch: Epoch, anchor: bytes, limit: int
+    state: ContainerState,
+    where: Where,
+    epoch: Epoch,
+    anchor: bytes,
+    limit: int,
+    *,
+    reverse: bool,
 ) -> Page[ExtentEntry]:
     """See VosContainer.list_extents. Cost: O(extents passed)."""
-    Bounds(limit, PAGE_BYTES).check()
+    _check_bounds(Bounds(limit, PAGE_BYTES))
     _check_epoch(epoch)
-    kinds = keys.key_kinds(where.oid)
-    dkey, akey = where.dkey or b"", where.akey or b""
-    keys.check_user_key(dkey, kinds[0], "dkey")
-    keys.check_user_key(akey, kinds[1], "akey")
-    order = keys.object_order(where.oid)
-    context = _context(state, 0, order, dkey, akey)
-    position = _parse(anchor, context)
-    lo = _U64.unpack(position)[0] if len(position) == _U64.size else 0
-    lsn = state.lsns.of_dkey(xxh3(order), xxh3(dkey))
+    order, context = _value_context(state, 0, where, reverse=reverse)
+    position = anchors.parse(anchor, context).order
+    lsn = state.lsns.of_dkey(xxh3(order), xxh3(where.dkey or b""))
     node, seen = find_akey(state, order, where, int(epoch))
     if node is None or node.record.value_type != IodType.ARRAY:
         return Page([], b"", True, lsn)
+    edge = _U64.unpack(position)[0] if len(position) == _U64.size else None
     record = node.record
     page = extents.visible(
         state.meta,
@@ -186,13 +192,72 @@ def extents_of(
         classes=record.class_mask,
         epoch=int(epoch),
         limit=limit,
-        lo=lo,
+        lo=0 if reverse or edge is None else edge,
+        hi=edge if reverse and edge is not None else extents.RECORDS_MAX,
         floor=seen.prior_punch,
+        reverse=reverse,
     )
     entries = [ExtentEntry(p.lo, p.hi, p.epoch, record.record_size) for p in page.pieces]
     if page.eof:
         return Page(entries, b"", True, lsn)
-    return Page(entries, _emit(context, _U64.pack(page.anchor)), False, lsn)
+    return Page(entries, anchors.emit(context, _U64.pack(page.anchor)), False, lsn)
+
+
+def versions_of(
+    state: ContainerState,
+    where: Where,
+    epochs: Epochs,
+    anchor: bytes,
+    limit: int,
+    *,
+    reverse: bool,
+) -> Page[VersionEntry]:
+    """See VosContainer.list_versions. Cost: O(versions, and stacks of extents passed)."""
+    _check_bounds(Bounds(limit, PAGE_BYTES))
+    if not (0 <= epochs.lo <= U64_MAX and 0 <= epochs.hi <= U64_MAX):
+        raise InvalidError(f"epochs [{epochs.lo}, {epochs.hi}] are no u64")
+    order, context = _value_context(state, 1, where, reverse=reverse)
+    after = anchors.parse(anchor, context).order
+    lsn = state.lsns.of_dkey(xxh3(order), xxh3(where.dkey or b""))
+    node, floor = _find_written(state, order, where, epochs.hi)
+    if node is None or not node.record.value_type or epochs.lo > epochs.hi:
+        return Page([], b"", True, lsn)
+    is_single = node.record.value_type == IodType.SINGLE
+    if after and not versions.is_place(after, single=is_single):
+        raise InvalidError("the anchor is of values of another type")
+    entries: list[VersionEntry] = []
+    found = _versions(state, node, epochs, after, reverse=reverse)
+    for step, (place, entry) in enumerate(found, 1):
+        if entry is not None:
+            entries.append(entry._replace(covered=(entry.epoch, entry.minor) <= floor))
+        if len(entries) >= limit or step >= _SKIP_MAX + limit:
+            return Page(entries, anchors.emit(context, place), False, lsn)
+    return Page(entries, b"", True, lsn)
+
+
+def key_anchor(state: ContainerState, where: Where, choice: Choice = ALL) -> tuple[bytes, bool]:
+    """The anchor at which a listing of dkeys, or of akeys, begins with the key of `where`.
+
+    The second result: there is no such key, so that nothing begins there.
+
+    Source:     DAOS src/vos/vos_obj.c vos_obj_key2anchor
+    """
+    kinds = keys.key_kinds(where.oid)
+    order, dkey = keys.object_order(where.oid), where.dkey or b""
+    keys.check_user_key(dkey, kinds[0], "dkey")
+    level, above = keys.DKEY, [order]
+    parent = state.nodes.object(order)
+    node = None if parent is None else state.nodes.key(parent.id, keys.DKEY, dkey, kinds[0])
+    if where.akey is not None:
+        keys.check_user_key(where.akey, kinds[1], "akey")
+        level, above = keys.AKEY, [order, dkey]
+        if node is not None:
+            node = state.nodes.key(node.id, keys.AKEY, where.akey, kinds[1])
+    if node is None:
+        return b"", True
+    position = node.key[keys.NODE_PREFIX_SIZE :]
+    context = _key_context(state, level, choice, *above)
+    return anchors.emit(context, position, included=True), False
 
 
 def find_akey(
@@ -212,162 +277,114 @@ def find_akey(
     return (node if seen.visible else None), seen
 
 
-class _Scan:
-    """The children of one node, in key order."""
-
-    __slots__ = ("base", "kind", "level", "prefix", "state")
-
-    def __init__(
-        self, state: ContainerState, parent_id: int, level: int, kind: KeyKind, prefix: bytes
-    ) -> None:
-        self.state = state
-        self.level = level
-        self.kind = kind
-        self.prefix = prefix
-        self.base = keys.node_prefix(parent_id, level)
-
-    def page(
-        self, position: bytes, epoch: int, parent: IlogView, bounds: Bounds
-    ) -> tuple[list[bytes], bytes, bool]:
-        """User keys, the position after them, and whether that is the end."""
-        found: list[bytes] = []
-        room = bounds.bytes_max
-        for step, (order, key) in enumerate(self._walk(position, epoch, parent, bounds), 1):
-            if order is None:
-                return found, position, False  # a group of long keys goes on behind this page
-            if key is not None:
-                room -= len(key)
-                if found and room < 0:
-                    return found, position, False
-                found.append(key)
-            position = order
-            if len(found) >= bounds.limit or step >= _SKIP_MAX + bounds.limit:
-                return found, position, False
-        return found, b"", True
-
-    def _walk(
-        self, position: bytes, epoch: int, parent: IlogView, bounds: Bounds
-    ) -> Iterator[tuple[bytes | None, bytes | None]]:
-        """Key order and user key behind `position`; no user key: looked at, but not listed."""
-        base, kind, prefix = self.base, self.kind, self.prefix
-        # Lexical keys with one prefix are neighbours; all others are compared one by one.
-        stop = base + prefix[: keys.LEXICAL_INLINE_MAX] if kind is KeyKind.LEXICAL else base
-        seek = base + position + b"\0" if position else stop
-        group = position if keys.is_long_order(position, kind) else b""
-        while True:
-            if group:
-                yield from self._group(group, epoch, parent, bounds)
-                head = group[: keys.LEXICAL_INLINE_MAX]
-                if not head.strip(b"\xff"):
-                    return  # nothing sorts behind it
-                seek, group = base + keys.after(head), b""
-            cursor = self.state.meta.cursor()
-            more = cursor.set_range(max(seek, stop))
-            while more:
-                tree_key, value = cursor.item()
-                if not tree_key.startswith(stop):
-                    return
-                order = tree_key[len(base) :]
-                if keys.is_long_order(order, kind):
-                    group = order[: keys.LEXICAL_INLINE_MAX]
-                    break
-                node = load(tree_key, value)
-                key = node.record.key or keys.user_key(order, kind)
-                seen = key.startswith(prefix) and node.look(epoch, parent).visible
-                yield order, key if seen else None
-                more = cursor.next()
-            if not group:
-                return
-
-    def _group(
-        self, position: bytes, epoch: int, parent: IlogView, bounds: Bounds
-    ) -> Iterator[tuple[bytes | None, bytes | None]]:
-        """Long keys that share 400 bytes, in order of the full keys, behind `position`.
-
-        Ends with (None, None) if a page does not hold them all.
-
-        Cost:       O(keys of the group) to read, memory for one page of them
-        """
-        get, size = self.state.meta.get, len(self.base)
-        head = self.base + position[: keys.LEXICAL_INLINE_MAX]
-        lowest = b""
-        if len(position) > keys.LEXICAL_INLINE_MAX:
-            last = get(self.base + position)
-            if last is None:
-                raise InvalidError("the anchor names a key that was never there")
-            lowest = load(self.base + position, last).record.key
-        best: list[tuple[bytes, bytes]] = []
-        nbytes, cut = 0, False
-        cursor = self.state.meta.cursor()
-        more = cursor.set_range(head + b"\0")  # behind the key of just these 400 bytes
-        while more:
-            tree_key, value = cursor.item()
-            if not tree_key.startswith(head):
-                break
-            node = load(tree_key, value)
-            key = node.record.key
-            listed = key > lowest and key.startswith(self.prefix)
-            if listed and node.look(epoch, parent).visible:
-                insort(best, (key, tree_key[size:]))
-                nbytes += len(key)
-                while len(best) > bounds.limit or (len(best) > 1 and nbytes > bounds.bytes_max):
-                    nbytes -= len(best.pop()[0])
-                    cut = True
-            more = cursor.next()
-        for key, order in best:
-            yield order, key
-        if cut:
-            yield None, None
-
-
-def _unit(order: bytes) -> UnitOid:
+def unit_of(order: bytes) -> UnitOid:
+    """The object of a key order."""
     hi, lo, shard = keys.parse_object_order(order)
     return UnitOid(ObjectId(hi, lo), ShardIndex(shard))
 
 
-def _check_prefix(prefix: bytes, kind: KeyKind) -> None:
-    if prefix and kind is KeyKind.UINT64:
+def _page(
+    scan: KeyScan, position: Position, at: tuple[int, IlogView], bounds: Bounds
+) -> tuple[list[bytes], bytes, bool]:
+    """User keys, the position after them, and whether that is the end."""
+    epoch, parent = at
+
+    def sees(node: Node) -> bool:
+        return node.look(epoch, parent).visible
+
+    found: list[bytes] = []
+    order, room = position.order, bounds.bytes_max
+    for step, child in enumerate(scan.walk(position, sees, bounds), 1):
+        if child is None:
+            return found, order, False  # a group of long keys goes on behind this page
+        if child.node is not None:
+            room -= len(child.key)
+            if found and room < 0:
+                return found, order, False
+            found.append(child.key)
+        order = child.order
+        if len(found) >= bounds.limit or step >= _SKIP_MAX + bounds.limit:
+            return found, order, False
+    return found, b"", True
+
+
+def _versions(
+    state: ContainerState, node: Node, epochs: Epochs, after: bytes, *, reverse: bool
+) -> Iterator[tuple[bytes, VersionEntry | None]]:
+    """Versions of either kind, with their places."""
+    if node.record.value_type == IodType.SINGLE:
+        walk = versions.singles(state.meta, node.id, epochs, after=after, newest_first=reverse)
+        for place, one in walk:
+            yield place, VersionEntry(0, 1, one.epoch, one.minor, one.record.size, False)
+        return
+    classes = node.record.class_mask
+    for place, found in versions.extents(
+        state.meta, node.id, epochs, classes=classes, after=after, reverse=reverse
+    ):
+        if found is None:
+            yield place, None
+            continue
+        size = found.record.record_size
+        yield place, VersionEntry(found.lo, found.hi, found.epoch, found.minor, size, False)
+
+
+def _find_written(
+    state: ContainerState, order: bytes, where: Where, epoch: int
+) -> tuple[Node | None, tuple[int, int]]:
+    """The akey's node, whoever sees it, and the newest punch above its values at `epoch`."""
+    assert where.dkey is not None
+    assert where.akey is not None
+    kinds = keys.key_kinds(where.oid)
+    node, seen = state.nodes.object(order), ROOT
+    for level, key, kind in (
+        (keys.DKEY, where.dkey, kinds[0]),
+        (keys.AKEY, where.akey, kinds[1]),
+    ):
+        if node is None:
+            return None, extents.NO_FLOOR
+        seen = view(node, epoch, seen)
+        node = state.nodes.key(node.id, level, key, kind)
+    if node is None:
+        return None, extents.NO_FLOOR
+    return node, view(node, epoch, seen).prior_punch
+
+
+def _key_context(state: ContainerState, level: int, choice: Choice, *parts: bytes) -> int:
+    backwards = (_BACKWARDS,) if choice.reverse else ()
+    return anchors.context_of(state, level, *parts, choice.prefix, *backwards)
+
+
+def _value_context(
+    state: ContainerState, level: int, where: Where, *, reverse: bool
+) -> tuple[bytes, int]:
+    """The object's key order, and what anchors of a listing below an akey are made for."""
+    kinds = keys.key_kinds(where.oid)
+    dkey, akey = where.dkey or b"", where.akey or b""
+    keys.check_user_key(dkey, kinds[0], "dkey")
+    keys.check_user_key(akey, kinds[1], "akey")
+    order = keys.object_order(where.oid)
+    backwards = (_BACKWARDS,) if reverse else ()
+    return order, anchors.context_of(state, level, order, dkey, akey, *backwards)
+
+
+def _check_bounds(bounds: Bounds) -> None:
+    if not 0 < bounds.limit <= LIMIT_MAX:
+        raise InvalidError(f"a page holds 1 to {LIMIT_MAX} entries, not {bounds.limit}")
+    if bounds.bytes_max < 1:
+        raise InvalidError(f"a page of {bounds.bytes_max} bytes holds nothing")
+
+
+def _check_choice(choice: Choice, kind: KeyKind) -> None:
+    if choice.prefix and kind is KeyKind.UINT64:
         raise InvalidError("integer keys have no prefixes")
-    if len(prefix) > keys.USER_KEY_SIZE_MAX:
-        raise InvalidError(f"a prefix of {len(prefix)} bytes is longer than any key")
+    if len(choice.prefix) > keys.USER_KEY_SIZE_MAX:
+        raise InvalidError(f"a prefix of {len(choice.prefix)} bytes is longer than any key")
+    if choice.start:
+        if kind is KeyKind.HASHED:
+            raise InvalidError("hashed keys have no order to start in")
+        keys.check_user_key(choice.start, kind, "start")
 
 
 def _check_epoch(epoch: int) -> None:
     if not 0 < epoch <= EPOCH_MAX:
         raise InvalidError(f"nothing is read at epoch {epoch}")
-
-
-def _context(state: ContainerState, level: int, *parts: bytes) -> int:
-    return xxh3(
-        b"".join(
-            [
-                state.uuid.bytes,
-                bytes((level,)),
-                *[_U64.pack(len(part)) + part for part in parts],
-            ]
-        )
-    )
-
-
-def _emit(context: int, position: bytes) -> bytes:
-    if not position:
-        return b""
-    body = _ANCHOR_HEAD.pack(_VERSION, context) + position
-    return body + _U64.pack(xxh3(body))
-
-
-def _parse(anchor: bytes, context: int) -> bytes:
-    """The position of an anchor. Raises: InvalidError."""
-    if not anchor:
-        return b""
-    if not _ANCHOR_SIZE_MIN < len(anchor) <= _ANCHOR_SIZE_MIN + _POSITION_SIZE_MAX:
-        raise InvalidError(f"an anchor of {len(anchor)} bytes is none of ours")
-    body = anchor[:-8]
-    if _U64.pack(xxh3(body)) != anchor[-8:]:
-        raise InvalidError("the anchor is damaged")
-    version, made_for = _ANCHOR_HEAD.unpack_from(anchor)
-    if version != _VERSION:
-        raise InvalidError(f"the anchor has version {version}, not {_VERSION}")
-    if made_for != context:
-        raise InvalidError("the anchor belongs to another listing")
-    return body[_ANCHOR_HEAD.size :]

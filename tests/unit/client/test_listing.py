@@ -46,7 +46,12 @@ def source(keys: Sequence[int], page: int) -> Fetch[int]:
 
 
 def listing(
-    sources: Sequence[Sequence[int]], *, page: int = 3, ordered: bool = True, anchor: bytes = b""
+    sources: Sequence[Sequence[int]],
+    *,
+    page: int = 3,
+    ordered: bool = True,
+    reverse: bool = False,
+    anchor: bytes = b"",
 ) -> Listing[int, int]:
     return Listing(
         HANDLE,
@@ -54,6 +59,7 @@ def listing(
         lambda key: key,
         decoder=DECODER,
         ordered=ordered,
+        reverse=reverse,
         anchor=anchor,
     )
 
@@ -73,6 +79,19 @@ def test_merged_it_is_sorted_and_each_once(sources: list[list[int]], page: int) 
     ascending = [sorted(keys) for keys in sources]
     found = asyncio.run(collect(listing(ascending, page=page)))
     assert found == sorted({key for keys in sources for key in keys})
+
+
+@given(shards, st.integers(1, 7), st.integers(0, 40))
+def test_backwards_it_descends_and_resumes(sources: list[list[int]], page: int, stop: int) -> None:
+    descending = [sorted(keys, reverse=True) for keys in sources]
+
+    async def run() -> list[int]:
+        first = listing(descending, page=page, reverse=True)
+        head = await collect(first, stop)
+        rest = listing(descending, page=page + 1, reverse=True, anchor=first.anchor)
+        return head + await collect(rest)
+
+    assert asyncio.run(run()) == sorted({key for keys in sources for key in keys}, reverse=True)
 
 
 @given(shards, st.integers(1, 7))

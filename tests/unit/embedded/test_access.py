@@ -69,6 +69,7 @@ ACCESS: Final = {
     "obj_recx_list": "cont r",
     "obj_object_list": "cont r",
     "obj_punch": "cont w",
+    "obj_version_list": "cont r",
     "obj_query_key": "cont r",
 }
 
@@ -120,6 +121,7 @@ def requests(at: bytes, pool_handle: bytes, handle: bytes) -> dict[str, object]:
         "obj_akey_list": obj.KeyListRequest(shard, b"", 5, b"d"),
         "obj_recx_list": obj.RecxListRequest(shard, b"d", b"a", b"", 5),
         "obj_object_list": obj.ObjectListRequest(shard, b"", 5),
+        "obj_version_list": obj.VersionListRequest(shard, b"d", b"a", b"", 5),
         "obj_punch": obj.PunchRequest(shard, b"d"),
         "obj_query_key": obj.QueryKeyRequest(shard, QueryFlag.MAX | QueryFlag.RECX, b"d", b"a"),
     }

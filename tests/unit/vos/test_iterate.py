@@ -4,12 +4,14 @@ import random
 
 import pytest
 
-from daos.base.errors import InvalidError
+from daos.base.errors import DaosError, InvalidError
 from daos.base.ids import Epoch, ObjectType
 from daos.testing.shard import MemoryShard, on_shard, unit
+from daos.vos import anchor as anchors
 from daos.vos import iterate
 from daos.vos.container import VosContainer
 from daos.vos.iterate import Page
+from daos.vos.versions import Epochs
 
 OID = unit(1)
 LEXICAL, UINT64 = unit(2, ObjectType.MULTI_LEXICAL), unit(3, ObjectType.MULTI_UINT64)
@@ -179,9 +181,9 @@ async def test_anchor_of_a_later_version(shard: MemoryShard, c: VosContainer) ->
     for name in (b"1", b"2"):
         await shard.put(c, OID, name, {b"a": b"x"}, epoch=10)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(iterate, "_VERSION", 2)
+        patch.setattr(anchors, "BEHIND", 3)
         later = c.list_dkeys(OID, AT, limit=1).anchor
-    with pytest.raises(InvalidError, match="version 2"):
+    with pytest.raises(InvalidError, match="version 3"):
         c.list_dkeys(OID, AT, limit=1, anchor=later)
 
 
@@ -191,7 +193,7 @@ async def test_anchor_of_a_long_key_that_never_was(shard: MemoryShard, c: VosCon
         await shard.put(c, LEXICAL, b"k" * 500 + b"%d" % number, {b"a": b"x"}, epoch=10)
     good = c.list_dkeys(LEXICAL, AT, limit=1).anchor
     context = int.from_bytes(good[1:9], "big")
-    made_up = iterate._emit(context, b"k" * 418)
+    made_up = anchors.emit(context, b"k" * 418)
     with pytest.raises(InvalidError, match="never there"):
         c.list_dkeys(LEXICAL, AT, limit=1, anchor=made_up)
 
@@ -233,3 +235,104 @@ async def test_arguments(shard: MemoryShard, c: VosContainer) -> None:
         c.list_akeys(OID, b"", AT, limit=1)
     with pytest.raises(InvalidError):
         c.list_extents(OID, b"d", b"", AT, limit=1)
+
+
+@on_shard
+async def test_key_anchors(shard: MemoryShard, c: VosContainer) -> None:
+    """A listing begins with the key that an anchor was made for, either way."""
+    names = [b"a", b"b", b"c" * 401, b"c" * 402, b"d"]
+    for oid in (OID, LEXICAL):
+        for name in names:
+            await shard.put(c, oid, name, {b"x": b"1"}, epoch=10)
+            await shard.put(c, oid, b"a", {name: b"1"}, epoch=11)
+        for reverse in (False, True):
+            there = c.list_dkeys(oid, AT, limit=9, reverse=reverse).entries
+            below = c.list_akeys(oid, b"a", AT, limit=9, reverse=reverse).entries
+            for name in names:
+                anchor, eof = c.key_anchor(oid, name, reverse=reverse)
+                page = c.list_dkeys(oid, AT, limit=9, anchor=anchor, reverse=reverse)
+                assert not eof
+                assert page.entries == there[there.index(name) :]
+                anchor, eof = c.key_anchor(oid, b"a", name, reverse=reverse)
+                page = c.list_akeys(oid, b"a", AT, limit=9, anchor=anchor, reverse=reverse)
+                assert not eof
+                assert page.entries == below[below.index(name) :]
+    for missing in ((unit(9), b"a"), (OID, b"z"), (OID, b"z", b"a"), (OID, b"a", b"z")):
+        assert c.key_anchor(*missing) == (b"", True)
+    with pytest.raises(InvalidError):
+        c.key_anchor(OID, b"")
+    forwards, _ = c.key_anchor(OID, b"a")
+    with pytest.raises(InvalidError, match="another listing"):
+        c.list_dkeys(OID, AT, limit=9, anchor=forwards, reverse=True)
+
+
+@on_shard
+async def test_starts(shard: MemoryShard, c: VosContainer) -> None:
+    long = [b"m" * 400 + tail for tail in (b"", b"\0", b"5", b"9", b"\xff")]
+    names = sorted([b"a", b"b", b"m", b"n", b"\xff" * 500, *long])
+    for name in names:
+        await shard.put(c, LEXICAL, name, {b"x": b"1"}, epoch=10)
+    starts = [*names, b"\0", b"m" * 400 + b"4", b"m" * 401, b"m" * 399, b"z" * 600, b"\xff" * 501]
+    for start in starts:
+        for prefix in (b"", b"m", b"m" * 400, b"m" * 400 + b"5", b"\xff", b"none"):
+            for limit in (1, 3, 100):
+                for reverse in (False, True):
+                    found, anchor, eof = list[bytes](), b"", False
+                    while not eof:
+                        page = c.list_dkeys(
+                            LEXICAL,
+                            AT,
+                            anchor=anchor,
+                            limit=limit,
+                            prefix=prefix,
+                            start=start,
+                            reverse=reverse,
+                        )
+                        found += page.entries
+                        _, anchor, eof, _ = page
+                    want = [name for name in names if name.startswith(prefix)]
+                    if reverse:
+                        want = [name for name in want if name <= start][::-1]
+                    else:
+                        want = [name for name in want if name >= start]
+                    assert found == want, (start[:9], prefix[:9], limit, reverse)
+    for oid, bad in ((OID, b"a"), (LEXICAL, bytes((1 << 20) + 1)), (UINT64, b"a")):
+        with pytest.raises(DaosError):
+            c.list_dkeys(oid, AT, limit=9, start=bad)
+
+
+@on_shard
+async def test_versions_are_passed_in_bounded_steps(shard: MemoryShard, c: VosContainer) -> None:
+    for number in range(30):
+        await shard.write(c, OID, (b"d", b"a"), {number: b"x"}, epoch=10 + number)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(iterate, "_SKIP_MAX", 3)
+        for reverse in (False, True):
+            found, anchor, eof, pages = list[int](), b"", False, 0
+            while not eof:
+                page = c.list_versions(
+                    OID, b"d", b"a", Epochs(35, 36), anchor=anchor, limit=2, reverse=reverse
+                )
+                found += [entry.lo for entry in page.entries]
+                anchor, eof, pages = page.anchor, page.eof, pages + 1
+            assert sorted(found) == [25, 26]
+            assert pages > 4
+    for epochs in (Epochs(-1, 5), Epochs(0, 1 << 64)):
+        with pytest.raises(InvalidError):
+            c.list_versions(OID, b"d", b"a", epochs, limit=2)
+    anchor = c.list_versions(OID, b"d", b"a", Epochs(), limit=2).anchor
+    other = shard.container()
+    c.punch(OID, Epoch(90), dkey=b"d")
+    assert all(entry.covered for entry in c.list_versions(OID, b"d", b"a", Epochs(), limit=99)[0])
+    assert other.list_versions(OID, b"d", b"a", Epochs(), limit=2, anchor=anchor).entries[0].lo == 2
+
+
+@on_shard
+async def test_objects_backwards(shard: MemoryShard, c: VosContainer) -> None:
+    units = [unit(number) for number in (5, 1, 9, 3)]
+    for oid in units:
+        await shard.put(c, oid, b"d", {b"a": b"x"}, epoch=10)
+    there = c.list_objects(AT, limit=9).entries
+    first = c.list_objects(AT, limit=3, reverse=True)
+    second = c.list_objects(AT, limit=3, reverse=True, anchor=first.anchor)
+    assert first.entries + second.entries == there[::-1]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,12 +18,14 @@ from daos.base.iod import Iod, IodType, Recx
 from daos.bio.device import BLOCK
 from daos.bio.meta import MetaContext
 from daos.testing.shard import MemoryShard, on_shard, unit
-from daos.vos import iterate, keys, reserve
+from daos.vos import keys, reserve
 from daos.vos.container import VosContainer
 from daos.vos.edit import changed
 from daos.vos.ilog import ENTRIES_MAX, Ilog, IlogEntry, Status
 from daos.vos.ilog_view import view
+from daos.vos.iterate import Page
 from daos.vos.nodes import load
+from daos.vos.versions import Epochs
 
 OID = unit(1)
 LEXICAL = unit(2, ObjectType.DKEY_LEXICAL)
@@ -220,9 +225,10 @@ async def test_scattered_values_hold_room_for_their_runs(
         st.binary(max_size=600),
         st.integers(380, 511).map(lambda size: b"\xff" * size),
         st.integers(380, 511).map(lambda size: b"k" * size),
-    )
+    ),
+    version=st.integers(1, 3),
 )
-def test_anchors_that_nobody_gave(position: bytes) -> None:
+def test_anchors_that_nobody_gave(position: bytes, version: int) -> None:
     """Forged with the right checksum: a page or InvalidError, whatever the position."""
 
     @on_shard
@@ -232,21 +238,25 @@ def test_anchors_that_nobody_gave(position: bytes) -> None:
                 await shard.put(c, oid, key, {b"a": b"x"}, epoch=10)
         update = c.update_begin(OID, b"d", [Iod(b"arr", ARRAY, 1, (Recx(0, 5), Recx(7, 5)))])
         c.update_end(update, Epoch(20))
-        listings = (
-            lambda anchor: c.list_objects(Epoch(99), anchor=anchor, limit=1),
-            lambda anchor: c.list_dkeys(OID, Epoch(99), anchor=anchor, limit=1),
-            lambda anchor: c.list_dkeys(LEXICAL, Epoch(99), anchor=anchor, limit=1),
-            lambda anchor: c.list_akeys(OID, b"d", Epoch(99), anchor=anchor, limit=1),
-            lambda anchor: c.list_extents(OID, b"d", b"arr", Epoch(99), anchor=anchor, limit=1),
-        )
+        at: Any = Epoch(99)
+        listings: list[Callable[..., Page[Any]]] = [
+            partial(c.list_objects, at),
+            partial(c.list_dkeys, OID, at),
+            partial(c.list_dkeys, LEXICAL, at),
+            partial(c.list_akeys, OID, b"d", at),
+            partial(c.list_extents, OID, b"d", b"arr", at),
+            partial(c.list_versions, OID, b"d", b"arr", Epochs()),
+            partial(c.list_versions, OID, b"two", b"a", Epochs()),
+        ]
+        await shard.put(c, OID, b"two", {b"a": b"x"}, epoch=10)
+        await shard.put(c, OID, b"two", {b"a": b"x"}, epoch=11)
+        listings += [partial(listing, reverse=True) for listing in listings]
         for listing in listings:
-            first = listing(b"").anchor
-            if not first:
-                continue
-            forged = first[: iterate._ANCHOR_HEAD.size] + position
+            first = listing(limit=1).anchor
+            forged = bytes([version]) + first[1:9] + position
             forged += xxh3(forged).to_bytes(8, "big")
             try:
-                page = listing(forged)
+                page = listing(anchor=forged, limit=1)
             except InvalidError:
                 continue
             assert len(page.entries) <= 1
