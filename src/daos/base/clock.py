@@ -38,11 +38,9 @@ class SystemClock:
 
     __slots__ = ()
 
-    def now_ns(self) -> int:
-        return time.time_ns()
-
-    def monotonic_ns(self) -> int:
-        return time.monotonic_ns()
+    # The functions themselves: a call of ours around them would double what they cost.
+    now_ns = staticmethod(time.time_ns)
+    monotonic_ns = staticmethod(time.monotonic_ns)
 
 
 def uuid_from(rng: Rng) -> uuid.UUID:

@@ -60,12 +60,12 @@ class Hlc:
     Units:      epsilon_ns is rounded up to a whole physical step
     """
 
-    __slots__ = ("_clock", "_epsilon", "_last")
+    __slots__ = ("_epsilon", "_last", "_now_ns")
 
     def __init__(self, clock: Clock, *, epsilon_ns: int = EPSILON_NS) -> None:
         if epsilon_ns < 0:
             raise InvalidError(f"epsilon_ns must not be negative, got {epsilon_ns}")
-        self._clock = clock
+        self._now_ns = clock.now_ns
         self._epsilon = (epsilon_ns * UNITS_PER_NS + LOGICAL_MASK) & ~LOGICAL_MASK
         self._last = 0
 
@@ -80,7 +80,14 @@ class Hlc:
         Raises:     HlcSyncError   no epoch is left: the range of the format is used up
         Source:     DAOS src/cart/crt_hlc.c d_hlc_get
         """
-        return self._advance(max(self._last + 1, self._physical()))
+        units = (self._now_ns() - START_UNIX_NS) * UNITS_PER_NS & ~LOGICAL_MASK
+        epoch = self._last + 1
+        if units > epoch:  # a clock before 2021 counts as standing still
+            epoch = units
+        if epoch >= EPOCH_MAX:
+            return self._advance(epoch)
+        self._last = epoch
+        return epoch  # type: ignore[return-value]  # an Epoch, without the call
 
     def observe(self, remote: Epoch) -> Epoch:
         """A new epoch, later than `remote` as well. Call it with every epoch a message carries.
@@ -119,7 +126,7 @@ class Hlc:
         self._last = max(self._last, epoch)
 
     def _physical(self) -> int:
-        units = (self._clock.now_ns() - START_UNIX_NS) * UNITS_PER_NS
+        units = (self._now_ns() - START_UNIX_NS) * UNITS_PER_NS
         return max(units & ~LOGICAL_MASK, 0)  # a clock before 2021 counts as standing still
 
     def _advance(self, epoch: int) -> Epoch:

@@ -1,6 +1,6 @@
 """The life of one I/O's payload between network and medium: an update's way in, a fetch's way out.
 
-An `UpdateDescriptor` gives destinations for the bytes to come, and hands them to a transaction:
+An `UpdateDescriptor`, or a `OneValue`, gives destinations for the bytes to come, and hands them to a transaction:
 
     NEW --prepare--> PREPARED --(bytes land) verify--> VERIFIED --post--> POSTED --finish--> DONE
 
@@ -34,6 +34,8 @@ import mmap
 from collections.abc import Sequence
 from enum import Enum
 from typing import Final, NamedTuple, Protocol
+
+import msgspec
 
 from daos.base.checksum import ChecksumType, compute, compute_chunks, xxh3
 from daos.base.errors import (
@@ -219,24 +221,6 @@ class UpdateDescriptor(IoDescriptor):
             at += len(padded)
         return self.destinations
 
-    def prepare_one(self, nbytes: int, extent: Extent) -> memoryview:
-        """`prepare` for one NVMe value, as most updates have it. Raises, Cost: as there."""
-        size = extent.count * BLOCK
-        assert 0 < nbytes <= size < nbytes + BLOCK, f"{nbytes} bytes in {extent}"
-        assert self.state is _NEW, self.state
-        buffer = self._pool.acquire(size)
-        if buffer is None:
-            raise AgainError(f"{size} bytes of aligned memory are not free now")
-        self._buffer = buffer
-        self.state = _PREPARED
-        padded = destination = buffer.view[:size]
-        if nbytes < size:
-            padded[nbytes:] = bytes(size - nbytes)
-            destination = padded[:nbytes]
-        self.destinations.append(destination)
-        self._posts.append((extent, padded))
-        return destination
-
     def fill(self, values: Sequence[memoryview]) -> None:
         """Copy values that are already in memory to their destinations; counted."""
         assert self.state is State.PREPARED, self.state
@@ -277,6 +261,48 @@ class UpdateDescriptor(IoDescriptor):
         self._advance(_VERIFIED, _POSTED)
         for extent, padded in self._posts:
             tx.write(extent, (padded,), xxh3(padded) if checksum is None else checksum)
+
+
+class OneValue(msgspec.Struct, eq=False, gc=False):
+    """What an `UpdateDescriptor` does, for one NVMe value: most updates are no more.
+
+    Made PREPARED, and trusted: who posts it has the checksums of what landed.
+    """
+
+    destination: memoryview
+    _extent: Extent
+    _padded: memoryview
+    _buffer: Buffer | None
+
+    @staticmethod
+    def prepare(pool: AlignedPool, nbytes: int, extent: Extent) -> OneValue:
+        """Raises, Cost: as `UpdateDescriptor.prepare`."""
+        size = extent.count * BLOCK
+        assert 0 < nbytes <= size < nbytes + BLOCK, f"{nbytes} bytes in {extent}"
+        buffer = pool.acquire(size)
+        if buffer is None:
+            raise AgainError(f"{size} bytes of aligned memory are not free now")
+        padded = destination = buffer.view
+        if nbytes < size:
+            padded[nbytes:] = bytes(size - nbytes)
+            destination = padded[:nbytes]
+        return OneValue(destination, extent, padded, buffer)
+
+    def post(self, tx: PayloadSink, checksum: int | None = None) -> None:
+        """As `UpdateDescriptor.post`."""
+        assert self._buffer is not None
+        tx.write(self._extent, (self._padded,), xxh3(self._padded) if checksum is None else checksum)
+
+    def finish(self, error: DaosError | None = None) -> None:
+        """Give the memory back; `error` makes it fit to be a `Done`, and does not matter here."""
+        assert self._buffer is not None
+        self._buffer.release()
+        self._buffer = None
+
+    def cancel(self) -> None:
+        """Give everything back; idempotent. Of a posted one, only if its transaction was dropped."""
+        if self._buffer is not None:
+            self.finish()
 
 
 class _Placed(NamedTuple):

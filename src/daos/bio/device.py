@@ -184,23 +184,22 @@ def coalesce(size_bytes: int, writes: Iterable[Write]) -> list[Write]:
     Cost:       O(n log n)
     """
     runs: list[Write] = []
+    run: list[memoryview] = []
     end = -1
     for offset, buffers in sorted(writes, key=_offset_of):
-        kept = [buffer for buffer in buffers if buffer.nbytes]
         nbytes = 0
-        for buffer in kept:
+        for buffer in buffers:
             nbytes += buffer.nbytes
             if not buffer.c_contiguous:
                 raise InvalidError(f"the write at {offset} has a buffer that is not in one piece")
-        check_range(size_bytes, offset, nbytes)
-        if offset < end:
-            raise InvalidError(f"two writes of one submission overlap at {offset}")
-        if offset == end:
-            run = runs[-1].buffers
-            assert isinstance(run, list)
-            run += kept
-        else:
-            runs.append(Write(offset, kept))
+        if offset % BLOCK or nbytes % BLOCK or nbytes <= 0 or not 0 <= offset <= size_bytes - nbytes:
+            check_range(size_bytes, offset, nbytes)
+        if offset != end:
+            if offset < end:
+                raise InvalidError(f"two writes of one submission overlap at {offset}")
+            run = []
+            runs.append(Write(offset, run))
+        run += [buffer for buffer in buffers if buffer.nbytes] if len(buffers) > 1 else buffers
         end = offset + nbytes
     return runs
 

@@ -250,32 +250,33 @@ class MetaContext:
         if not pairs and not runs and not frees:
             return self._wal.lsn_last
         record = emit_record(pairs.items(), runs, frees)
+        wal, space, tree = self._wal, self.space, self._tree
         try:
-            lsn = self._wal.append(record, tx.writes, tx.data_bytes)
+            lsn = wal.append(record, tx.writes, tx.data_bytes)
         except AgainError:
             self._start_checkpoint()
             raise
-        undo: list[tuple[bool, Extent]] = []
-        space = self.space
+        freed = published = 0
         try:
             for extent in frees:
                 space.free(extent, lsn=lsn)
-                undo.append((False, extent))
+                freed += 1
             for extent, _ in runs:
                 space.publish(extent)
-                undo.append((True, extent))
-            self._tree.put_all(pairs, len(record))
+                published += 1
+            tree.put_all(pairs, len(record))
         except DaosError:
-            for published, extent in reversed(undo):
-                if published:
-                    space.unpublish(extent)
-                else:
-                    space.unfree(extent)
-            self._wal.retract(record, tx.writes, tx.data_bytes)
+            for extent, _ in reversed(runs[:published]):
+                space.unpublish(extent)
+            for extent in reversed(frees[:freed]):
+                space.unfree(extent)
+            wal.retract(record, tx.writes, tx.data_bytes)
             self._check_tree()
             raise
-        self._check_tree()
-        self._wal.epoch = max(self._wal.epoch, tx.epoch)
+        if tree.failure is not None:
+            self._check_tree()
+        if tx.epoch > wal.epoch:
+            wal.epoch = tx.epoch
         return lsn
 
     @property

@@ -14,12 +14,15 @@ Source: DAOS src/common/umem.c umem_tx_begin, umem_tx_commit.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from daos.base.errors import DaosError, InvalidError, KeyTooBigError
 from daos.base.ids import Epoch, Lsn
 from daos.bio.device import BLOCK, Write
 from daos.bio.layout import KEY_SIZE_MAX, DataRun
 from daos.bio.space_map import Extent
+
+_new: Final = tuple.__new__
 
 
 class Tx:
@@ -67,10 +70,12 @@ class Tx:
         nbytes = 0
         for buffer in buffers:
             nbytes += buffer.nbytes
-        if nbytes != extent.count * BLOCK or not nbytes:
-            raise InvalidError(f"{nbytes} bytes for an extent of {extent.count} blocks")
-        self.runs.append(DataRun(extent, checksum))
-        self.writes.append(Write(extent.block * BLOCK, buffers))
+        block, count = extent
+        if nbytes != count * BLOCK or not nbytes:
+            raise InvalidError(f"{nbytes} bytes for an extent of {count} blocks")
+        # Tuples made directly: the classes' own way takes 0.2 us more each.
+        self.runs.append(_new(DataRun, (extent, checksum)))
+        self.writes.append(_new(Write, (block * BLOCK, buffers)))
         self.data_bytes += nbytes
 
     def free(self, extent: Extent) -> None:
@@ -79,7 +84,8 @@ class Tx:
 
     def raise_epoch(self, epoch: Epoch) -> None:
         """The highest epoch on disk is at least this one, once this is committed."""
-        self.epoch = max(self.epoch, epoch)
+        if epoch > self.epoch:
+            self.epoch = epoch
 
     def commit(self) -> Lsn:
         """Apply everything; durable when `when_durable` says so of the LSN returned.

@@ -124,18 +124,21 @@ class _Group:
         "payload_size",
         "records",
         "room",
+        "roomy",
         "start",
         "waiters",
         "writes",
     )
 
-    def __init__(self, lsn: int) -> None:
+    def __init__(self, lsn: Lsn) -> None:
         self.lsn = lsn
         self.records: list[bytes] = []
         self.payload_size = 0
         # Payload that has been admitted, to the end of a block: while the group is open the head of
         # the ring does not move, so what fitted once will fit.
         self.room = 0
+        # Payload up to which the ring has room for updates to begin, likewise; -1: not looked yet.
+        self.roomy = -1
         self.writes: list[Write] = []
         self.data_bytes = 0
         self.waiters: list[Done] = []
@@ -172,7 +175,7 @@ class Wal:
         self._data_bytes = data_bytes
         self._on_durable = on_durable
         self._loop = asyncio.get_running_loop()
-        self._open = _Group(lsn + 1)
+        self._open = _Group(Lsn(lsn + 1))
         self._sealed: deque[_Group] = deque()
         self._in_flight: _Group | None = None
         self._drained: list[asyncio.Future[None]] = []
@@ -192,12 +195,12 @@ class Wal:
     @property
     def lsn_next(self) -> Lsn:
         """Number of the open group: what the next transaction gets unless it opens a new group."""
-        return Lsn(self._open.lsn)
+        return self._open.lsn
 
     @property
     def lsn_last(self) -> Lsn:
         """Number of the last group that has a transaction."""
-        return Lsn(self._open.lsn if self._open.records else self._open.lsn - 1)
+        return self._open.lsn if self._open.records else Lsn(self._open.lsn - 1)
 
     @property
     def head(self) -> int:
@@ -224,7 +227,13 @@ class Wal:
         """A quarter of the ring is left for what has begun already, and nothing was refused."""
         if self._failure is not None or self._refused:
             return False
-        return self.blocks_used * 4 <= self._ring.count * 3
+        group = self._open
+        if group.payload_size <= group.roomy:
+            return True
+        if self.blocks_used * 4 > self._ring.count * 3:
+            return False
+        group.roomy = group_blocks(group.payload_size) * BLOCK - GROUP_HEADER_SIZE
+        return True
 
     def append(self, record: bytes, writes: Sequence[Write], data_bytes: int) -> Lsn:
         """Join the open group; it goes out at the end of this turn or behind the one in flight.
@@ -256,7 +265,7 @@ class Wal:
         if not self._kick_due and self._in_flight is None:
             self._kick_due = True
             self._loop.call_soon(self._kick)
-        return Lsn(group.lsn)
+        return group.lsn
 
     def retract(self, record: bytes, writes: Sequence[Write], data_bytes: int) -> None:
         """Undo the `append` just done, in the same turn: the tree refused the transaction."""
@@ -295,7 +304,7 @@ class Wal:
         group.blocks = blocks
         group.start = self._ring.place(blocks)
         self._sealed.append(group)
-        self._open = _Group(group.lsn + 1)
+        self._open = _Group(Lsn(group.lsn + 1))
         if not self._kick_due and self._in_flight is None:
             self._kick_due = True
             self._loop.call_soon(self._kick)
@@ -307,6 +316,10 @@ class Wal:
 
         Raises:     InvalidError   no transaction has this LSN yet
         """
+        group = self._open
+        if lsn == group.lsn and group.records and self._failure is None:
+            group.waiters.append(done)
+            return
         if lsn <= self.durable_lsn:
             done(None)
             return
@@ -443,7 +456,7 @@ class Wal:
             self._failure = self._failure or _device_failure(error)
             self._tell_failure(waiters)
             return
-        self.durable_lsn = Lsn(group.lsn)
+        self.durable_lsn = group.lsn
         self._groups += 1
         self._data_total += group.data_bytes
         try:

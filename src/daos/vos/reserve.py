@@ -14,17 +14,18 @@ Source: DAOS src/vos/vos_io.c vos_reserve_blocks, vos_reserve_recx, reserve_spac
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+
+import msgspec
 
 from daos.base.errors import AgainError, DaosError, NoSpaceError
-from daos.bio.descriptor import UpdateDescriptor
+from daos.bio.descriptor import OneValue, UpdateDescriptor
 from daos.bio.device import BLOCK
 from daos.bio.memory import AlignedPool
 from daos.bio.space import Extent, Hint, Space
 from daos.vos.single import RUNS_MAX
 
 
-class Value(NamedTuple):
+class Value(msgspec.Struct, gc=False):
     """Bytes to come."""
 
     nbytes: int
@@ -32,7 +33,7 @@ class Value(NamedTuple):
     blocks: int  # 0: the bytes go into the record
 
 
-class Span(NamedTuple):
+class Span(msgspec.Struct, eq=False, gc=False):
     """A part of a value that lies in one place."""
 
     nbytes: int
@@ -40,12 +41,12 @@ class Span(NamedTuple):
     memory: memoryview
 
 
-class Taken(NamedTuple):
+class Taken(msgspec.Struct, eq=False, gc=False):
     """What an update holds until it ends. Destinations and spans are 1:1 with the values."""
 
     destinations: list[memoryview]
     spans: list[tuple[Span, ...]]
-    descriptor: UpdateDescriptor | None
+    descriptor: UpdateDescriptor | OneValue | None
     runs: list[Extent]
 
 
@@ -77,23 +78,22 @@ def give_back(space: Space, taken: Taken, hint: Hint) -> None:
 
 def _take_one(space: Space, pool: AlignedPool, value: Value, hint: Hint) -> Taken:
     """The common case, without the lists."""
-    nbytes = value.nbytes
-    if not value.blocks:
+    nbytes, blocks = value.nbytes, value.blocks
+    if not blocks:
         memory = memoryview(bytearray(nbytes))
         return Taken([memory], [(Span(nbytes, None, memory),)], None, [])
     try:
-        run = space.reserve(value.blocks, hint)
+        run = space.reserve(blocks, hint)
     except NoSpaceError:
         runs = _reserve_each(space, [value], hint)
     else:
-        descriptor = UpdateDescriptor(pool)
         try:
-            memory = descriptor.prepare_one(nbytes, run)
+            descriptor = OneValue.prepare(pool, nbytes, run)
         except DaosError:
             space.cancel(run, hint)
             raise
-        span = Span(nbytes, run, memory)
-        return Taken(descriptor.destinations, [(span,)], descriptor, [run])
+        memory = descriptor.destination
+        return Taken([memory], [(Span(nbytes, run, memory),)], descriptor, [run])
     try:
         return _prepare(pool, [value], runs)
     except DaosError:

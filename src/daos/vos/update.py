@@ -40,6 +40,7 @@ from daos.base.errors import (
 )
 from daos.base.ids import Epoch, KeyKind, Lsn, UnitOid
 from daos.base.iod import Cond, Iod, IodType
+from daos.bio.descriptor import UpdateDescriptor
 from daos.bio.device import BLOCK
 from daos.bio.meta import Hold
 from daos.bio.space import Extent
@@ -309,7 +310,8 @@ class _End:
         state, update, epoch = self.state, self.update, self.epoch
         descriptor = update.taken.descriptor
         if descriptor is not None:
-            descriptor.trust()  # the checksums are in the records already
+            if isinstance(descriptor, UpdateDescriptor):
+                descriptor.trust()  # the checksums are in the records already
             descriptor.post(self.edit.tx, self.data_sum)
         lsn = self.edit.commit(epoch, state.nodes.cache)
         update.state = UpdateState.ENDED
@@ -402,7 +404,8 @@ class _End:
                 csums = b"".join([compute(kind, span.memory) for span in spans])
                 runs = tuple([span.run for span in spans if span.run is not None])
             else:
-                ((_, run, memory),) = spans
+                (span,) = spans
+                run, memory = span.run, span.memory
                 if kind is _XXH3:
                     csum = xxh3(memory)
                     csums = csum.to_bytes(8, "little")

@@ -16,10 +16,7 @@ from daos.base.errors import (
     DaosError,
     InvalidError,
 )
-from daos.bio.descriptor import (
-    State,
-    UpdateDescriptor,
-)
+from daos.bio.descriptor import OneValue, State, UpdateDescriptor
 from daos.bio.device import BLOCK
 from daos.bio.memory import AlignedPool, Buffer
 from daos.bio.space import Extent
@@ -85,13 +82,15 @@ def test_one_value_is_prepared_as_it_is_among_others(nbytes: int) -> None:
         assert stale is not None
         stale.view[:] = b"\xff" * stale.nbytes
         stale.release()
-        update = UpdateDescriptor(pool)
+        update: UpdateDescriptor | OneValue
         if one:
-            update.prepare_one(nbytes, extent)[:] = value
+            update = OneValue.prepare(pool, nbytes, extent)
+            update.destination[:] = value
+            assert len(update.destination) == nbytes
         else:
+            update = UpdateDescriptor(pool)
             update.prepare([nbytes], [extent])[0][:] = value
-        assert [len(view) for view in update.destinations] == [nbytes]
-        update.trust()
+            update.trust()
         sink = Sink()
         update.post(sink)
         posted.append(sink.writes)
@@ -104,17 +103,17 @@ def test_one_value_waits_for_memory_like_others() -> None:
     pool = AlignedPool(BLOCK)
     held = pool.acquire(1)
     assert held is not None
-    update = UpdateDescriptor(pool)
     with pytest.raises(AgainError):
-        update.prepare_one(5, Extent(1, 1))
-    assert update.state is State.NEW
+        OneValue.prepare(pool, 5, Extent(1, 1))
     with pytest.raises(AssertionError):
-        update.prepare_one(BLOCK + 1, Extent(1, 1))
+        OneValue.prepare(pool, BLOCK + 1, Extent(1, 1))
     held.release()
-    update.prepare_one(5, Extent(1, 1))
-    with pytest.raises(AssertionError):
-        update.prepare_one(5, Extent(1, 1))
+    update = OneValue.prepare(pool, 5, Extent(1, 1))
     update.cancel()
+    update.cancel()
+    assert pool.statistics().buffers_in_use == 0
+    with pytest.raises(AssertionError):
+        update.post(Sink())
 
 
 def test_the_memory_of_nvme_values_is_aligned_and_one_piece() -> None:
