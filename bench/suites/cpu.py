@@ -120,6 +120,9 @@ async def target_s(stand: Stand, tape: Tape, turns: list[Frames]) -> float:
     for frames in turns:
         tape.play(frames)
         await stand.meta.durable(stand.meta.lsn_last)
+        # One turn for the replies to leave, one for what hears of it.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
         # Reads that are not in the page cache; nothing tells of the last reply but the count.
         while stand.server.statistics().serving:  # noqa: ASYNC110
             await asyncio.sleep(0)

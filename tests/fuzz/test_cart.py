@@ -137,7 +137,7 @@ def test_claimed_sizes_take_no_memory() -> None:
     for size in (1 << 21, 1 << 32, 1 << 63):
         for field in ("body_size", "payload_size"):
             header = Header(0, 9, 0, 1, 0, 1, 2, 3, 4, 5, 0, 0, 0, 0)
-            raw = header._replace(**{field: size + (1 << 27)}).emit()
+            raw = msgspec.structs.replace(header, **{field: size + (1 << 27)}).emit()
             session = ServerSession(Limits())
             session.get_buffer()[:HEADER_SIZE] = raw
             (event,) = session.buffer_updated(HEADER_SIZE, 0)

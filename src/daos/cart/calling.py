@@ -149,17 +149,17 @@ class CallerChannel:
             for event in events:
                 # Not `match`: 0.2 µs against 0.05.
                 if isinstance(event, Message):
-                    header, body, call = event
+                    call = event.token
                     assert call is not None
-                    reply, error = self._read(call, header, body)
+                    reply, error = self._read(call, event.header, event.body)
                     call.finish(self.station, reply, 0, error)
                 elif isinstance(event, Head):
                     if not session.dead:  # a callback of an earlier event may have closed us
                         more = session.land(self._destinations(event), now_ns)
                 elif isinstance(event, Landed):
-                    header, call = event
+                    call = event.token
                     assert call is not None
-                    call.finish(self.station, call._reply, header.payload_size, None)
+                    call.finish(self.station, call._reply, event.header.payload_size, None)
                 else:
                     self.link.close(event.error)
                     self._end(f"the peer broke the protocol: {event.error.message}")
@@ -226,7 +226,7 @@ class CallerChannel:
         else:
             views = call._into or ()
         if not isinstance(views, DaosError):
-            room = sum([view.nbytes for view in views])
+            room = views[0].nbytes if len(views) == 1 else sum([view.nbytes for view in views])
             if unfit(views):
                 text = f"{call._procedure.name}: a destination is read-only or not contiguous"
                 views = InvalidError(text)

@@ -34,7 +34,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, TypeVar
+
+import msgspec
 
 from daos.base.errors import DER, CorruptError, InvalidError, ProtocolError, error_for
 from daos.cart.wire import HEADER_SIZE, Bytes, Header, checksum, emit
@@ -77,7 +79,7 @@ class Limits:
             raise InvalidError("cart limit serving_max must be at least inflight_max")
 
 
-class Message(NamedTuple, Generic[TokenT]):
+class Message(msgspec.Struct, Generic[TokenT], frozen=True, gc=False):
     """A whole frame without payload. `token` is the caller's for a reply, None for a request."""
 
     header: Header
@@ -85,7 +87,7 @@ class Message(NamedTuple, Generic[TokenT]):
     token: TokenT | None
 
 
-class Head(NamedTuple, Generic[TokenT]):
+class Head(msgspec.Struct, Generic[TokenT], frozen=True, gc=False):
     """Header and body of a frame whose payload follows: answer with `land` before all else."""
 
     header: Header
@@ -93,14 +95,14 @@ class Head(NamedTuple, Generic[TokenT]):
     token: TokenT | None
 
 
-class Landed(NamedTuple, Generic[TokenT]):
+class Landed(msgspec.Struct, Generic[TokenT], frozen=True, gc=False):
     """The payload of the last Head is whole in its destination."""
 
     header: Header
     token: TokenT | None
 
 
-class Broken(NamedTuple):
+class Broken(msgspec.Struct, frozen=True, gc=False):
     """The peer sent what is no frame. The connection is lost; always the last event."""
 
     error: CorruptError | ProtocolError
@@ -115,7 +117,7 @@ PAYLOAD: Final = 3
 DEAD: Final = 4
 
 
-class Frame(NamedTuple):
+class Frame(msgspec.Struct, frozen=True):
     """One frame waiting to leave: all of its header but the epoch, which it gets then."""
 
     fields: tuple[int, ...]
@@ -293,8 +295,12 @@ class Framing(Generic[TokenT]):
         if destinations is None:
             self._forget()
         else:
-            self._rest = _trimmed(destinations, self._left)
-            self._into = self._rest.popleft()
+            into = destinations[0] if len(destinations) == 1 else None
+            if into is not None and into.nbytes == self._left and into.ndim == 1 and into.format == "B":
+                self._into = into  # nearly always
+            else:
+                self._rest = _trimmed(destinations, self._left)
+                self._into = self._rest.popleft()
         staged = min(self._end - self._start, self._left)
         if staged:
             self._unstage(staged)
@@ -430,7 +436,10 @@ class Framing(Generic[TokenT]):
 
 def unfit(views: Sequence[memoryview]) -> bool:
     """Some of `views` cannot be a destination."""
-    return any(view.readonly or not view.c_contiguous for view in views)
+    for view in views:  # noqa: SIM110  # a third of what `any` over a generator takes
+        if view.readonly or not view.c_contiguous:
+            return True
+    return False
 
 
 def as_bytes(views: Sequence[memoryview]) -> list[memoryview]:
@@ -440,8 +449,6 @@ def as_bytes(views: Sequence[memoryview]) -> list[memoryview]:
 
 def _trimmed(views: Sequence[memoryview], nbytes: int) -> deque[memoryview]:
     """The first `nbytes` bytes of `views`."""
-    if len(views) == 1 and views[0].nbytes == nbytes:  # nearly always: 0.3 µs instead of 0.9
-        return deque((views[0].cast("B"),))
     pieces = deque[memoryview]()
     for view in views:
         if not nbytes:

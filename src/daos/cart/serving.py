@@ -284,7 +284,7 @@ class ServerChannel:
             return False
         views = self.station.attempt(name, land, rpc)
         if not isinstance(views, DaosError):
-            room = sum([view.nbytes for view in views])
+            room = views[0].nbytes if len(views) == 1 else sum([view.nbytes for view in views])
             if unfit(views):
                 bug = TypeError("land named memory that is read-only or not contiguous")
                 views = self.station.bug(name, bug)

@@ -35,7 +35,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Final, Generic, NamedTuple
+from typing import Final, Generic
+
+import msgspec
 
 from daos.base.errors import DER, AgainError, DaosError, DeadlineError, InvalidError, ProtocolError
 from daos.base.ids import U64_MAX
@@ -47,7 +49,7 @@ __all__ = ["CallerSession", "Limits", "ServerSession"]
 _NEVER: Final = U64_MAX
 
 
-class _Call(NamedTuple, Generic[TokenT]):
+class _Call(msgspec.Struct, Generic[TokenT], frozen=True):
     token: TokenT
     deadline_ns: int
 

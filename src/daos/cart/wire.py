@@ -50,10 +50,12 @@ HEADER_SIZE: Final = 96
 NO_RANK: Final = Rank(0xFFFFFFFF)
 
 _HEAD: Final = struct.Struct("<4sHHIIQIIIIQQQQQQ")
+_WHOLE: Final = struct.Struct(_HEAD.format + "Q")
 _SUM: Final = struct.Struct("<Q")
 assert _HEAD.size + _SUM.size == HEADER_SIZE
 _SUM_AT: Final = _HEAD.size
-_new: Final = tuple.__new__
+_pack: Final = _HEAD.pack
+_pack_sum: Final = _SUM.pack
 # As daos.base.checksum.xxh3, without looking at its argument: eight times in a round trip.
 checksum: Final = xxh3_64_intdigest
 
@@ -73,10 +75,10 @@ class Endpoint(NamedTuple):
 ANONYMOUS: Final = Endpoint(NO_RANK, Tag(0))
 
 
-class Header(NamedTuple):
+class Header(msgspec.Struct, frozen=True, gc=False):
     """What `parse` accepts, `emit` gives back bit for bit.
 
-    A tuple and not a dataclass: made in 0.1 µs instead of 1.3, once per frame and side.
+    A Struct and not a dataclass: made in 0.1 µs instead of 1.3, once per frame and side.
     """
 
     flags: int
@@ -100,21 +102,20 @@ class Header(NamedTuple):
 
         Raises:     CorruptError   it is not a header of this version; sizes are not judged here
         """
-        fields = _HEAD.unpack_from(buffer, offset)
-        (want,) = _SUM.unpack_from(buffer, offset + _SUM_AT)
-        got = checksum(memoryview(buffer)[offset : offset + _SUM_AT])
-        if got != want or fields[0] != MAGIC or fields[1] != VERSION or fields[2] & ~FLAGS:
-            raise _refusal(fields, want, got)
-        return _new(cls, fields[2:])
+        fields = _WHOLE.unpack_from(buffer, offset)
+        got = checksum(buffer[offset : offset + _SUM_AT])
+        if got != fields[-1] or fields[0] != MAGIC or fields[1] != VERSION or fields[2] & ~FLAGS:
+            raise _refusal(fields, fields[-1], got)
+        return cls(*fields[2:-1])
 
     def emit(self) -> bytes:
-        return emit(self[:-1], self.epoch)
+        return emit(msgspec.structs.astuple(self)[:-1], self.epoch)
 
 
 def emit(fields: tuple[int, ...], epoch: int) -> bytes:
     """The bytes of a header: its fields but for the epoch, which is known last."""
-    head = _HEAD.pack(MAGIC, VERSION, *fields, epoch)
-    return head + _SUM.pack(checksum(head))
+    head = _pack(MAGIC, VERSION, *fields, epoch)
+    return head + _pack_sum(checksum(head))
 
 
 def _refusal(fields: tuple[object, ...], want: int, got: int) -> CorruptError:

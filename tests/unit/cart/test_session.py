@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+import msgspec
 import pytest
 
 from daos.base.errors import DER, AgainError, DaosError, InvalidError
@@ -306,7 +307,7 @@ def test_a_reply_to_a_call_that_has_not_left_is_nobodys() -> None:
     for name in "abcd":
         here.request(name, 1 << 24, b"", deadline_ns=9)
     header = arrived(there, sends(here))[0]
-    there.reply(header._replace(rpc_id=103), b"guessed")
+    there.reply(msgspec.structs.replace(header, rpc_id=103), b"guessed")
     assert hears(here, sends(there)) == []
     assert here.late_replies == 1
     assert here.inflight == 4
