@@ -1,6 +1,7 @@
 """The life of one I/O's payload between network and medium: an update's way in, a fetch's way out.
 
-An `UpdateDescriptor`, or a `OneValue`, gives destinations for the bytes to come, and hands them to a transaction:
+An `UpdateDescriptor` gives destinations for the bytes to come, and hands them to a transaction
+(`OneValue` is the same for one value):
 
     NEW --prepare--> PREPARED --(bytes land) verify--> VERIFIED --post--> POSTED --finish--> DONE
 
@@ -291,7 +292,9 @@ class OneValue(msgspec.Struct, eq=False, gc=False):
     def post(self, tx: PayloadSink, checksum: int | None = None) -> None:
         """As `UpdateDescriptor.post`."""
         assert self._buffer is not None
-        tx.write(self._extent, (self._padded,), xxh3(self._padded) if checksum is None else checksum)
+        tx.write(
+            self._extent, (self._padded,), xxh3(self._padded) if checksum is None else checksum
+        )
 
     def finish(self, error: DaosError | None = None) -> None:
         """Give the memory back; `error` makes it fit to be a `Done`, and does not matter here."""
@@ -300,7 +303,7 @@ class OneValue(msgspec.Struct, eq=False, gc=False):
         self._buffer = None
 
     def cancel(self) -> None:
-        """Give everything back; idempotent. Of a posted one, only if its transaction was dropped."""
+        """Give everything back; idempotent. If it was posted, its transaction was dropped."""
         if self._buffer is not None:
             self.finish()
 

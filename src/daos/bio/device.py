@@ -192,7 +192,12 @@ def coalesce(size_bytes: int, writes: Iterable[Write]) -> list[Write]:
             nbytes += buffer.nbytes
             if not buffer.c_contiguous:
                 raise InvalidError(f"the write at {offset} has a buffer that is not in one piece")
-        if offset % BLOCK or nbytes % BLOCK or nbytes <= 0 or not 0 <= offset <= size_bytes - nbytes:
+        if (
+            offset % BLOCK
+            or nbytes % BLOCK
+            or nbytes <= 0
+            or not 0 <= offset <= size_bytes - nbytes
+        ):
             check_range(size_bytes, offset, nbytes)
         if offset != end:
             if offset < end:

@@ -61,7 +61,7 @@ from daos.bio.memory import AlignedPool
 from daos.bio.meta_config import MetaConfig
 from daos.bio.replay import Applier, ReplayEnd, replay
 from daos.bio.room import Hold, Room
-from daos.bio.space import Extent, Hint, Space, SpaceStatistics
+from daos.bio.space import Hint, Space, SpaceStatistics
 from daos.bio.superblock import format_device, read_superblock, slot_write
 from daos.bio.tree import Tree, clear_live
 from daos.bio.tx import Tx

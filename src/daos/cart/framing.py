@@ -296,7 +296,12 @@ class Framing(Generic[TokenT]):
             self._forget()
         else:
             into = destinations[0] if len(destinations) == 1 else None
-            if into is not None and into.nbytes == self._left and into.ndim == 1 and into.format == "B":
+            if (
+                into is not None
+                and into.nbytes == self._left
+                and into.ndim == 1
+                and into.format == "B"
+            ):
                 self._into = into  # nearly always
             else:
                 self._rest = _trimmed(destinations, self._left)
