@@ -24,7 +24,6 @@ from daos.base.errors import DaosError
 from daos.base.ids import EPOCH_MAX, ContainerUuid, Epoch, Lsn
 from daos.bio import device as block_device
 from daos.bio import replay
-from daos.bio.descriptor import FetchDescriptor
 from daos.bio.space import Extent, Space
 from daos.testing.devices import MemoryDevice
 from daos.testing.recording import RecordingDevice
@@ -308,7 +307,8 @@ PROMISES: Final[Sequence[Mutant]] = (
 
 def payload_is_not_verified(patch: Patch) -> None:
     """Values are handed out as they come from the device, or the tree."""
-    patch.setattr(FetchDescriptor, "_verify", lambda _: None)
+    patch.setattr("daos.bio.descriptor.check_stored", lambda *_: None)
+    patch.setattr("daos.bio.one_value.check_stored", lambda *_: None)
     patch.setattr(SingleRecord, "verify", lambda _: None)
     patch.setattr(ExtentRecord, "verify", lambda _: None)
 

@@ -36,57 +36,24 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Final, NamedTuple, Protocol
 
-import msgspec
-
-from daos.base.checksum import ChecksumType, compute, compute_chunks, xxh3
+from daos.base.checksum import ChecksumType, xxh3
 from daos.base.errors import (
     AgainError,
     ChecksumError,
     CorruptError,
     DaosError,
-    InvalidError,
     RecordTooBigError,
 )
 from daos.bio.device import BLOCK, BlockDevice, Done, round_up
 from daos.bio.memory import AlignedPool, Buffer, Waiting
+from daos.bio.pieces import Hole as Hole
+from daos.bio.pieces import Inline as Inline
+from daos.bio.pieces import Piece as Piece
+from daos.bio.pieces import Stored as Stored
+from daos.bio.pieces import check_stored, chunk_checksums, first_difference
 from daos.bio.space import Extent
 
 _ZEROS: Final = memoryview(bytes(64 << 10))
-
-
-class Inline(NamedTuple):
-    """Bytes that are at hand; whoever had them has checked them."""
-
-    data: bytes | memoryview
-
-    @property
-    def nbytes(self) -> int:
-        return len(self.data)
-
-
-class Stored(NamedTuple):
-    """Bytes [offset, offset + nbytes) of a value of `value_nbytes` that lies in `blocks`.
-
-    `csums` are those of the whole value, back to back: chunk i covers the value's bytes
-    [i * csum_chunk, min((i + 1) * csum_chunk, value_nbytes)). With OFF, chunk and csums are void.
-    """
-
-    blocks: Extent
-    value_nbytes: int
-    offset: int
-    nbytes: int
-    csum_type: ChecksumType
-    csum_chunk: int
-    csums: bytes
-
-
-class Hole(NamedTuple):
-    """Bytes that were never written, or punched: zeros."""
-
-    nbytes: int
-
-
-Piece = Inline | Stored | Hole
 
 
 class PayloadSink(Protocol):
@@ -239,11 +206,11 @@ class UpdateDescriptor(IoDescriptor):
         Raises:     ChecksumError   not what the sender `expected`; cancel the descriptor
         """
         assert self.state is State.PREPARED, self.state
-        csums = [_chunk_checksums(csum_type, value, csum_chunk) for value in self.destinations]
+        csums = [chunk_checksums(csum_type, value, csum_chunk) for value in self.destinations]
         if expected is not None:
             for index, (got, want) in enumerate(zip(csums, expected, strict=True)):
                 if got != want:
-                    chunk = _first_difference(got, want, csum_type.size)
+                    chunk = first_difference(got, want, csum_type.size)
                     raise ChecksumError(
                         f"value {index} of an update arrived damaged, at byte {chunk * csum_chunk}"
                     )
@@ -262,50 +229,6 @@ class UpdateDescriptor(IoDescriptor):
         self._advance(_VERIFIED, _POSTED)
         for extent, padded in self._posts:
             tx.write(extent, (padded,), xxh3(padded) if checksum is None else checksum)
-
-
-class OneValue(msgspec.Struct, eq=False, gc=False):
-    """What an `UpdateDescriptor` does, for one NVMe value: most updates are no more.
-
-    Made PREPARED, and trusted: who posts it has the checksums of what landed.
-    """
-
-    destination: memoryview
-    _extent: Extent
-    _padded: memoryview
-    _buffer: Buffer | None
-
-    @staticmethod
-    def prepare(pool: AlignedPool, nbytes: int, extent: Extent) -> OneValue:
-        """Raises, Cost: as `UpdateDescriptor.prepare`."""
-        size = extent.count * BLOCK
-        assert 0 < nbytes <= size < nbytes + BLOCK, f"{nbytes} bytes in {extent}"
-        buffer = pool.acquire(size)
-        if buffer is None:
-            raise AgainError(f"{size} bytes of aligned memory are not free now")
-        padded = destination = buffer.view
-        if nbytes < size:
-            padded[nbytes:] = bytes(size - nbytes)
-            destination = padded[:nbytes]
-        return OneValue(destination, extent, padded, buffer)
-
-    def post(self, tx: PayloadSink, checksum: int | None = None) -> None:
-        """As `UpdateDescriptor.post`."""
-        assert self._buffer is not None
-        tx.write(
-            self._extent, (self._padded,), xxh3(self._padded) if checksum is None else checksum
-        )
-
-    def finish(self, error: DaosError | None = None) -> None:
-        """Give the memory back; `error` makes it fit to be a `Done`, and does not matter here."""
-        assert self._buffer is not None
-        self._buffer.release()
-        self._buffer = None
-
-    def cancel(self) -> None:
-        """Give everything back; idempotent. If it was posted, its transaction was dropped."""
-        if self._buffer is not None:
-            self.finish()
 
 
 class _Placed(NamedTuple):
@@ -481,21 +404,8 @@ class FetchDescriptor(IoDescriptor):
 
     def _verify(self) -> None:
         for piece, lo, hi, at in self._placed:
-            size, chunk = piece.csum_type.size, piece.csum_chunk
-            if size == 0:
-                continue
             assert self._buffer is not None
-            data = self._buffer.view[at : at + hi - lo]
-            got = _chunk_checksums(piece.csum_type, data, chunk)
-            first = lo // chunk
-            want = piece.csums[first * size : first * size + len(got)]
-            if got != want:
-                damaged = first + _first_difference(got, want, size)
-                raise ChecksumError(
-                    f"blocks [{piece.blocks.block}, +{piece.blocks.count}) of device "
-                    f"{self._device.name}: the value is damaged in the {chunk} bytes at byte "
-                    f"{damaged * chunk} ({piece.csum_type.name})"
-                )
+            check_stored(self._device.name, piece, lo, self._buffer.view[at : at + hi - lo])
 
     def _show(self) -> None:
         placed = iter(self._placed)
@@ -540,22 +450,6 @@ def _whole_chunks(piece: Stored) -> tuple[int, int]:
     if len(piece.csums) != want:
         raise CorruptError("stored piece: checksums", offset=0, want=want, got=len(piece.csums))
     return piece.offset // chunk * chunk, min(-(-end // chunk) * chunk, piece.value_nbytes)
-
-
-def _chunk_checksums(kind: ChecksumType, data: memoryview, chunk_nbytes: int) -> bytes:
-    if kind is ChecksumType.OFF:
-        return b""
-    if chunk_nbytes < 1:
-        raise InvalidError(f"checksum chunks of {chunk_nbytes} bytes")
-    if 0 < len(data) <= chunk_nbytes:
-        return compute(kind, data)
-    return compute_chunks(kind, data, chunk_nbytes=chunk_nbytes)
-
-
-def _first_difference(got: bytes, want: bytes, size: int) -> int:
-    """Index of the first checksum that differs, or that only one of the two has."""
-    count = -(-max(len(got), len(want)) // size)
-    return next(i for i in range(count) if got[i * size :][:size] != want[i * size :][:size])
 
 
 def _flat(view: memoryview) -> memoryview:

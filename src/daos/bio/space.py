@@ -104,7 +104,7 @@ class Space:
         self._reserved: dict[int, int] = {}
         self._kept: dict[int, int] = {}
         self._aging: deque[tuple[int, int, Extent]] = deque()  # lsn, number of the free, extent
-        self._frees = 0
+        self._frees = Pin(0)
         self._pins: dict[int, int] = {}  # frees at the time of the pin -> pins; ascending
         self._durable_lsn = 0
         self._blocks_free = 0
@@ -275,7 +275,7 @@ class Space:
             raise InvalidError(f"free by group {lsn} after one by group {self._aging[-1][0]}")
         self._map.remove(extent)
         self._aging.append((lsn, self._frees, extent))
-        self._frees += 1
+        self._frees = Pin(self._frees + 1)
         self._blocks_aging += extent.count
 
     def unfree(self, extent: Extent) -> None:
@@ -301,8 +301,9 @@ class Space:
 
     def pin(self) -> Pin:
         """From now on no block that is allocated at this moment is handed out again."""
-        self._pins[self._frees] = self._pins.get(self._frees, 0) + 1
-        return Pin(self._frees)
+        frees = self._frees
+        self._pins[frees] = self._pins.get(frees, 0) + 1
+        return frees
 
     def unpin(self, pin: Pin) -> None:
         """Raises: InvalidError if `pin` is not taken."""

@@ -30,6 +30,7 @@ RECXS_MAX: Final = 16_384
 
 # Members of enums are looked up by name each time; these are not.
 SINGLE: Final = IodType.SINGLE
+ARRAY: Final = IodType.ARRAY
 NVME: Final = Medium.NVME
 UINT64: Final = KeyKind.UINT64
 AKEY_COND: Final = int(Cond.AKEY_INSERT | Cond.AKEY_UPDATE)
@@ -69,9 +70,7 @@ def check_update(
             raise _too_big("a single value", iod.size)
 
 
-def check_fetch(
-    dkey: bytes, iods: Sequence[Iod], cond: int, kinds: tuple[KeyKind, KeyKind]
-) -> None:
+def check_fetch(dkey: bytes, iods: Sequence[Iod], cond: int, kinds: Sequence[KeyKind]) -> None:
     """Refuse what no state of the tree answers. Cost: O(iods)."""
     if cond & _NOT_FETCH:
         raise InvalidError(f"condition bits {cond & _NOT_FETCH:#x} have no meaning for a fetch")
@@ -87,6 +86,27 @@ def check_fetch(
             raise InvalidError(f"condition bits {iod.cond:#x} have no meaning for an akey's fetch")
         if len(iod.recxs) > RECXS_MAX:
             raise InvalidError(f"{len(iod.recxs)} ranges; one akey takes at most {RECXS_MAX}")
+
+
+def is_plain_fetch(dkey: bytes, iods: Sequence[Iod], kinds: Sequence[KeyKind]) -> bool:
+    """Whether `check_fetch` has nothing to say: one akey without conditions. Cost: 0.5 us."""
+    if len(iods) != 1:
+        return False
+    iod = iods[0]
+    dkey_size, akey_size = len(dkey), len(iod.akey)
+    if iod.cond or not (0 < dkey_size <= USER_KEY_SIZE_MAX and 0 < akey_size <= USER_KEY_SIZE_MAX):
+        return False
+    if (kinds[0] is UINT64 and dkey_size != 8) or (kinds[1] is UINT64 and akey_size != 8):
+        return False
+    recxs = iod.recxs
+    if not 0 <= iod.size <= VALUE_SIZE_MAX:
+        return False
+    if iod.type == SINGLE:
+        return not recxs
+    if iod.type != ARRAY or len(recxs) != 1:
+        return False
+    recx = recxs[0]
+    return recx.index >= 0 and recx.count > 0 and recx.index + recx.count <= PARITY_LO
 
 
 def plan_single(

@@ -118,7 +118,7 @@ class VosContainer(ContainerState):
 
         Done:       ChecksumError, NvmeIoError; may be called inline
         """
-        _fetch.read(fetch, done)
+        _fetch.read(self, fetch, done)
 
     def fetch_end(self, fetch: Fetch) -> None:
         """Let go of the blocks and the memory of a fetch. Idempotent."""

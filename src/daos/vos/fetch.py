@@ -23,15 +23,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from daos.base.checksum import ChecksumType, xxh3
+import msgspec
+from xxhash import xxh3_64_intdigest
+
+from daos.base.checksum import ChecksumType
 from daos.base.errors import DaosError, InvalidError, NotFoundError, TxRestartError
 from daos.base.ids import EPOCH_MAX, Epoch, KeyKind, Lsn, UnitOid
 from daos.base.iod import Cond, Iod
 from daos.bio.descriptor import FetchDescriptor, Hole, Inline, Piece, Stored
 from daos.bio.device import BLOCK, Done
+from daos.bio.memory import Buffer
+from daos.bio.one_value import read_now
 from daos.bio.space import Pin
 from daos.vos import extents, keys
-from daos.vos.arguments import AKEY_FETCH, PER_AKEY, SINGLE, check_fetch
+from daos.vos.arguments import AKEY_FETCH, PER_AKEY, SINGLE, check_fetch, is_plain_fetch
 from daos.vos.conflicts import asked_of, reading
 from daos.vos.ilog_view import ROOT, IlogView
 from daos.vos.nodes import Node
@@ -48,47 +53,34 @@ _ANY_FETCH: Final = int(Cond.DKEY_FETCH | Cond.AKEY_FETCH)
 PieceOf = tuple[int, int, int, int]
 
 
-class Fetch:
+class Fetch(msgspec.Struct, eq=False):
     """A fetch between `fetch_begin` and `fetch_end`. See the module for the words.
 
     Shapes:     sizes: one an iod; segments: per iod, per range (a single value has one)
                 views: 1:1 with pieces, valid after reading until the end
     """
 
-    __slots__ = (
-        "_spans",
-        "descriptor",
-        "is_stored",
-        "lsn",
-        "nbytes",
-        "parts",
-        "pieces",
-        "pin",
-        "segments",
-        "sizes",
-        "views",
-    )
-
-    def __init__(self, lsn: Lsn) -> None:
-        self.lsn = lsn
-        self.sizes: list[int] = []
-        self.segments: list[list[list[Piece]]] = []
-        self.pieces: list[PieceOf] = []
-        # What the pieces consist of: one part each, but for fragmented single values.
-        self.parts: list[Inline | Stored] = []
-        self._spans: list[int] = []
-        self.nbytes = 0
-        self.views: list[memoryview] = []
-        self.pin: Pin | None = None
-        self.descriptor: FetchDescriptor | None = None
-        # Whether something must be read from blocks.
-        self.is_stored = False
+    lsn: Lsn
+    nbytes: int = 0
+    # Whether something must be read from blocks.
+    is_stored: bool = False
+    sizes: list[int] = []
+    segments: list[list[list[Piece]]] = []
+    pieces: list[PieceOf] = []
+    # What the pieces consist of: one part each, but for fragmented single values.
+    parts: list[Inline | Stored] = []
+    _spans: list[int] = []
+    views: list[memoryview] = []
+    pin: Pin | None = None
+    # What the bytes read from blocks lie in.
+    descriptor: FetchDescriptor | None = None
+    buffer: Buffer | None = None
 
     def add_single(self, size: int, parts: Sequence[Inline | Stored]) -> None:
         """A single value is there."""
+        self._add_piece((len(self.sizes), 0, 0, 1), parts)
         self.sizes.append(size)
         self.segments.append([[*parts]])
-        self._add_piece((len(self.sizes) - 1, 0, 0, 1), parts)
         self.nbytes += size
 
     def add_nothing(self) -> None:
@@ -148,38 +140,37 @@ def begin(
 
     Cost:       a look-up a key; a seek a single value, a find a range
     """
-    kinds = keys.key_kinds(oid)
+    order, object_hash, *kinds = keys.object_facts(oid)
     cond = int(cond)
-    check_fetch(dkey, iods, cond, kinds)
+    if cond & ~_ANY_FETCH or not is_plain_fetch(dkey, iods, kinds):
+        check_fetch(dkey, iods, cond, kinds)
     if not 0 < epoch <= EPOCH_MAX:
         raise InvalidError(f"nothing is read at epoch {epoch}")
-    order = keys.object_order(oid)
-    fetch = Fetch(state.lsns.of_dkey(xxh3(order), xxh3(dkey)))
+    fetch = Fetch(state.lsns.of_dkey(object_hash, xxh3_64_intdigest(dkey)))
     try:
-        parent, seen = walk(state, order, dkey, kinds[0], int(epoch))
+        parent, seen = walk(state, order, dkey, kinds[0], epoch)
         if parent is None and cond & _ANY_FETCH:
             raise NotFoundError(f"dkey not found at epoch {epoch}")
         for iod in iods:
             node = None
             if parent is not None:
                 node = state.nodes.key(parent.id, keys.AKEY, iod.akey, kinds[1])
-            child = seen if node is None else node.look(int(epoch), seen)
-            if node is None or not child.visible:
+            child = seen if node is None else node.look(epoch, seen)
+            if node is None or not child.create:
                 if (iod.cond if cond & PER_AKEY else cond) & AKEY_FETCH:
                     raise NotFoundError(f"akey not found at epoch {epoch}")
                 fetch.add_nothing()
             elif node.record.value_type != iod.type:
                 fetch.add_nothing()
             elif iod.type == SINGLE:
-                _fetch_single(state, fetch, node.id, int(epoch), child)
+                _fetch_single(state, fetch, node.id, epoch, child)
             else:
-                _fetch_array(state, fetch, node.record, iod, (int(epoch), child))
+                _fetch_array(state, fetch, node.record, iod, (epoch, child))
     except DaosError as error:
         error.lsn = fetch.lsn
         raise
     if fetch.is_stored:
         fetch.pin = state.meta.space.pin()
-        fetch.descriptor = FetchDescriptor(state.meta.device, state.meta.memory)
     return fetch
 
 
@@ -207,26 +198,43 @@ def begin_for(
     return fetch
 
 
-def read(fetch: Fetch, done: Done) -> None:
+def read(state: ContainerState, fetch: Fetch, done: Done) -> None:
     """See VosContainer.fetch_read."""
-    descriptor = fetch.descriptor
-    if descriptor is None:
-        fetch.show([memoryview(part.data) for part in fetch.parts if type(part) is Inline])
+    parts = fetch.parts
+    if not fetch.is_stored:
+        fetch.show([memoryview(part.data) for part in parts if type(part) is Inline])
         done(None)
         return
+    meta = state.meta
+    if len(parts) == 1 and type(part := parts[0]) is Stored:
+        try:
+            buffer = read_now(meta.device, meta.memory, part)
+        except DaosError as error:
+            done(error)
+            return
+        if buffer is not None:
+            fetch.buffer = buffer
+            view = buffer.view
+            fetch.views = [view if view.nbytes == part.nbytes else view[: part.nbytes]]
+            done(None)
+            return
+    descriptor = fetch.descriptor = FetchDescriptor(meta.device, meta.memory)
 
     def landed(error: DaosError | None) -> None:
         if error is None:
             fetch.show(descriptor.views)
         done(error)
 
-    descriptor.prepare(fetch.parts)
+    descriptor.prepare(parts)
     descriptor.read(landed)
 
 
 def end(state: ContainerState, fetch: Fetch) -> None:
     """See VosContainer.fetch_end."""
     fetch.views = []
+    if fetch.buffer is not None:
+        fetch.buffer.release()
+        fetch.buffer = None
     if fetch.descriptor is not None:
         fetch.descriptor.cancel()
         fetch.descriptor = None
@@ -243,13 +251,13 @@ def walk(
     if node is None:
         return None, ROOT
     seen = node.look(epoch)
-    if not seen.visible:
+    if not seen.create:
         return None, seen
     node = state.nodes.key(node.id, keys.DKEY, dkey, kind)
     if node is None:
         return None, seen
     seen = node.look(epoch, seen)
-    return (node if seen.visible else None), seen
+    return (node if seen.create else None), seen
 
 
 def _fetch_single(
@@ -265,8 +273,11 @@ def _fetch_single(
         fetch.add_single(record.size, [Inline(memoryview(record.payload))])
         return
     kind = _CSUM_TYPES[record.csum_type]
+    size = left = record.size
+    if len(record.runs) == 1:
+        fetch.add_single(size, (Stored(record.runs[0], size, 0, size, kind, size, record.csums),))
+        return
     parts: list[Stored] = []
-    left = record.size
     for index, run in enumerate(record.runs):
         nbytes = min(left, run.count * BLOCK)
         csum = record.csums[index * kind.size : (index + 1) * kind.size]

@@ -85,6 +85,7 @@ _KINDS: Final[dict[int, tuple[KeyKind, KeyKind]]] = {
 }
 
 node_prefix = _NODE.pack
+_pack_single: Final = _SINGLE.pack
 
 
 def hash128(key: bytes) -> bytes:
@@ -188,13 +189,13 @@ def is_long_order(order: bytes, kind: KeyKind) -> bool:
 
 def single_key(akey_id: int, epoch: Epoch | int, minor: int) -> bytes:
     """Tree key of a single value; newer versions sort first."""
-    return _SINGLE.pack(akey_id, ~epoch & _MASK64, ~minor & _MASK16)
+    return _pack_single(akey_id, epoch ^ _MASK64, minor ^ _MASK16)
 
 
 def parse_single_key(key: bytes) -> tuple[int, int, int]:
     """(akey id, epoch, minor) of a single value's tree key."""
     akey_id, epoch, minor = _SINGLE.unpack(key)
-    return akey_id, ~epoch & _MASK64, ~minor & _MASK16
+    return akey_id, epoch ^ _MASK64, minor ^ _MASK16
 
 
 def after(key: bytes) -> bytes:

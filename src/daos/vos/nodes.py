@@ -134,7 +134,7 @@ class Nodes:
     def object(self, order: bytes) -> Node | None:
         """The object of a key order (keys.object_order). Raises: CorruptError."""
         cache_key = (self.container_id, order)
-        node = self.cache.get(cache_key)
+        node = self.cache._young.get(cache_key) or self.cache.get(cache_key)
         if node is None:
             node = self._load(keys.node_prefix(self.container_id, keys.OBJECT) + order)
             if node is not None:
@@ -144,7 +144,7 @@ class Nodes:
     def key(self, parent_id: int, level: int, user_key: bytes, kind: KeyKind) -> Node | None:
         """The dkey or akey (`level`) of a user's key. Raises: CorruptError."""
         cache_key = (parent_id, user_key)
-        node = self.cache.get(cache_key)
+        node = self.cache._young.get(cache_key) or self.cache.get(cache_key)
         if node is not None:
             return node
         prefix = keys.node_prefix(parent_id, level)

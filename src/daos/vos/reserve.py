@@ -18,9 +18,10 @@ import math
 import msgspec
 
 from daos.base.errors import AgainError, DaosError, NoSpaceError
-from daos.bio.descriptor import OneValue, UpdateDescriptor
+from daos.bio.descriptor import UpdateDescriptor
 from daos.bio.device import BLOCK
 from daos.bio.memory import AlignedPool
+from daos.bio.one_value import OneValue
 from daos.bio.space import Extent, Hint, Space
 from daos.vos.single import RUNS_MAX
 

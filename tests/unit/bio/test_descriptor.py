@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from daos.base.checksum import ChecksumType, compute_chunks, xxh3
@@ -89,7 +90,7 @@ async def finished(fetch: FetchDescriptor) -> DaosError | None:
 
 
 def part(stored: Stored, offset: int, nbytes: int) -> Stored:
-    return stored._replace(offset=offset, nbytes=nbytes)
+    return msgspec.structs.replace(stored, offset=offset, nbytes=nbytes)
 
 
 @pytest.mark.parametrize("cached", [True, False])
@@ -222,7 +223,7 @@ def test_exchanged_values_are_damage() -> None:
     async def main() -> None:
         bench = Bench()
         one, two = bench.store(b"1" * BLOCK), bench.store(b"2" * BLOCK)
-        fetch = bench.fetch([one._replace(blocks=two.blocks)])
+        fetch = bench.fetch([msgspec.structs.replace(one, blocks=two.blocks)])
         assert isinstance(await finished(fetch), ChecksumError)
         bench.check()
 
@@ -249,7 +250,7 @@ def test_a_record_that_contradicts_itself(wrong: dict[str, int]) -> None:
     bench = Bench()
     stored = bench.store(bytes(10_000))
     with pytest.raises(CorruptError):
-        bench.fetch([stored._replace(**wrong)])  # type: ignore[arg-type]  # fields by name
+        bench.fetch([msgspec.structs.replace(stored, **wrong)])
     bench.check()
 
 

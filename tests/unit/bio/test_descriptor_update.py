@@ -16,9 +16,10 @@ from daos.base.errors import (
     DaosError,
     InvalidError,
 )
-from daos.bio.descriptor import OneValue, State, UpdateDescriptor
+from daos.bio.descriptor import State, UpdateDescriptor
 from daos.bio.device import BLOCK
 from daos.bio.memory import AlignedPool, Buffer
+from daos.bio.one_value import OneValue
 from daos.bio.space import Extent
 
 KIB = 1 << 10

@@ -11,7 +11,7 @@ from daos.testing.shard import MemoryShard, on_shard
 from daos.vos import keys
 from daos.vos.container import VosContainer
 from daos.vos.records import seal
-from daos.vos.single import SingleRecord, check_not_written, newest, xxh3_bytes
+from daos.vos.single import SingleRecord, check_not_written, emit_one, newest, xxh3_bytes
 
 KINDS = st.sampled_from([kind for kind in ChecksumType if kind])
 
@@ -39,6 +39,18 @@ def test_inline_records_come_back(value: bytes, kind: ChecksumType) -> None:
 def test_other_records_come_back(record: SingleRecord) -> None:
     assert SingleRecord.parse(record.emit()) == record
     assert record.is_punch == (record.size == 0)
+
+
+@given(st.binary(min_size=1, max_size=5000), st.booleans())
+def test_one_value_is_emitted_as_its_record_would_be(value: bytes, blocks: bool) -> None:
+    csum = compute(ChecksumType.XXH3, value)
+    run = Extent(1 << 40, -(-len(value) // 4096)) if blocks else None
+    record = SingleRecord(
+        len(value), ChecksumType.XXH3, csum, (run,) if run else (), b"" if run else value
+    )
+    raw = emit_one(int.from_bytes(csum, "little"), run, memoryview(value))
+    assert raw == record.emit()
+    assert SingleRecord.parse(raw) == record
 
 
 def test_xxh3_bytes_is_the_checksum() -> None:
