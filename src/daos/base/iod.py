@@ -19,6 +19,7 @@ Source: DAOS src/include/daos_obj.h daos_iod_t, daos_recx_t, DAOS_COND_*, DAOS_G
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum, IntFlag
 from typing import Final
 
@@ -72,7 +73,7 @@ class QueryFlag(IntFlag):
     RECX = 0x10
 
 
-class Recx(msgspec.Struct, array_like=True, frozen=True):
+class Recx(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Records [index, index + count) of an array akey."""
 
     index: int
@@ -84,7 +85,7 @@ class Recx(msgspec.Struct, array_like=True, frozen=True):
         return self.index + self.count
 
 
-class Iod(msgspec.Struct, array_like=True, frozen=True):
+class Iod(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One akey of an operation. See the module for the meaning of each field."""
 
     akey: bytes
@@ -99,6 +100,48 @@ class Iod(msgspec.Struct, array_like=True, frozen=True):
         if self.type != IodType.ARRAY:
             return self.size
         return self.size * sum(recx.count for recx in self.recxs)
+
+
+# Above all sizes that are common, below every bound that a service has.
+_PLAIN_BYTES_MAX: Final = 1 << 30
+_PLAIN_KEY_MAX: Final = 1 << 20
+_PLAIN_RECORDS_MAX: Final = 1 << 63
+_SINGLE: Final = IodType.SINGLE
+_ARRAY: Final = IodType.ARRAY
+
+
+def is_plain(dkey: bytes, iods: Sequence[Iod], dkey_size: int, akey_size: int) -> bool:
+    """Whether an operation is of the common kind, at which no check of anybody's takes offence.
+
+    One akey, without conditions of its own; a single value, or one range, of moderate size.
+
+    Units:      dkey_size, akey_size: bytes that keys have where they are integers; 0: any
+    Cost:       0.5 us, against 2 for the checks it makes superfluous
+    """
+    if len(iods) != 1:
+        return False
+    iod = iods[0]
+    if not (
+        0 < len(dkey) <= _PLAIN_KEY_MAX
+        and 0 < len(iod.akey) <= _PLAIN_KEY_MAX
+        and (not dkey_size or len(dkey) == dkey_size)
+        and (not akey_size or len(iod.akey) == akey_size)
+        and not iod.cond
+        and 0 <= iod.size <= _PLAIN_BYTES_MAX
+    ):
+        return False
+    recxs = iod.recxs
+    if not recxs:
+        return iod.type == _SINGLE
+    if len(recxs) != 1 or iod.type != _ARRAY:
+        return False
+    index, count = recxs[0].index, recxs[0].count
+    return (
+        index >= 0
+        and count > 0
+        and index + count <= _PLAIN_RECORDS_MAX
+        and iod.size * count <= _PLAIN_BYTES_MAX
+    )
 
 
 def check_iod(iod: Iod) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from daos.base.errors import DER, DaosError, InvalidError, KeyTooBigError, NotSupportedError
-from daos.base.ids import INTEGER_KEY_SIZE, KeyKind, ObjectId
-from daos.base.iod import Cond, Iod, IodType, check_iod
+from daos.base.ids import INTEGER_KEY_SIZE, KeyKind, ObjectId, ObjectType
+from daos.base.iod import Cond, Iod, IodType, check_iod, is_plain
 from daos.placement.layout import Layout, Shard, dkey_hash, group_of
 
 KEY_SIZE_MAX: Final = 1 << 20  # bytes; the longest key the reference's tests use
@@ -26,6 +26,16 @@ _UPDATE_COND: Final = int(
 _UPDATE_AKEY_COND: Final = int(Cond.AKEY_INSERT | Cond.AKEY_UPDATE)
 _FETCH_COND: Final = int(Cond.DKEY_FETCH | Cond.AKEY_FETCH | Cond.PER_AKEY)
 _FETCH_AKEY_COND: Final = int(Cond.AKEY_FETCH)
+_PLAIN_FETCH: Final = int(Cond.DKEY_FETCH | Cond.AKEY_FETCH)
+# Bytes of integer dkeys and akeys, 0 where keys are of any size, by the number of the type.
+_KEY_SIZES: Final[dict[int, tuple[int, int]]] = {
+    int(otype): tuple(  # type: ignore[misc]  # two of them
+        INTEGER_KEY_SIZE if kind is KeyKind.UINT64 else 0
+        for kind in (otype.dkey_kind, otype.akey_kind)
+    )
+    for otype in ObjectType
+}
+_UNKNOWN: Final = (-1, -1)  # no key has such a size
 _PUNCH_COND: Final = int(Cond.PUNCH)
 _PER_AKEY: Final = int(Cond.PER_AKEY)
 _AKEY_COND: Final = int(Cond.AKEY_INSERT | Cond.AKEY_UPDATE | Cond.AKEY_FETCH)
@@ -51,6 +61,8 @@ def check_update(oid: ObjectId, dkey: bytes, iods: Sequence[Iod], cond: int) -> 
 
     Raises: InvalidError, KeyTooBigError
     """
+    if not cond and is_plain(dkey, iods, *_KEY_SIZES.get(oid.hi >> 56, _UNKNOWN)):
+        return
     _check_request(oid, dkey, iods)
     _check_cond(cond, _UPDATE_COND, "update")
     seen: set[bytes] = set()
@@ -63,6 +75,8 @@ def check_update(oid: ObjectId, dkey: bytes, iods: Sequence[Iod], cond: int) -> 
 
 def check_fetch(oid: ObjectId, dkey: bytes, iods: Sequence[Iod], cond: int) -> None:
     """Refuse a fetch that breaks a rule. Raises: InvalidError, KeyTooBigError."""
+    if not cond & ~_PLAIN_FETCH and is_plain(dkey, iods, *_KEY_SIZES.get(oid.hi >> 56, _UNKNOWN)):
+        return
     _check_request(oid, dkey, iods)
     _check_cond(cond, _FETCH_COND, "fetch")
     for iod in iods:

@@ -29,14 +29,14 @@ from xxhash import xxh3_64_intdigest
 from daos.base.checksum import ChecksumType
 from daos.base.errors import DaosError, InvalidError, NotFoundError, TxRestartError
 from daos.base.ids import EPOCH_MAX, Epoch, KeyKind, Lsn, UnitOid
-from daos.base.iod import Cond, Iod
+from daos.base.iod import Cond, Iod, is_plain
 from daos.bio.descriptor import FetchDescriptor, Hole, Inline, Piece, Stored
 from daos.bio.device import BLOCK, Done
 from daos.bio.memory import Buffer
 from daos.bio.one_value import read_now
 from daos.bio.space import Pin
 from daos.vos import extents, keys
-from daos.vos.arguments import AKEY_FETCH, PER_AKEY, SINGLE, check_fetch, is_plain_fetch
+from daos.vos.arguments import AKEY_FETCH, PER_AKEY, SINGLE, check_fetch
 from daos.vos.conflicts import asked_of, reading
 from daos.vos.ilog_view import ROOT, IlogView
 from daos.vos.nodes import Node
@@ -140,9 +140,9 @@ def begin(
 
     Cost:       a look-up a key; a seek a single value, a find a range
     """
-    order, object_hash, *kinds = keys.object_facts(oid)
+    order, object_hash, kinds, dkey_size, akey_size = keys.object_facts(oid)
     cond = int(cond)
-    if cond & ~_ANY_FETCH or not is_plain_fetch(dkey, iods, kinds):
+    if cond & ~_ANY_FETCH or not is_plain(dkey, iods, dkey_size, akey_size):
         check_fetch(dkey, iods, cond, kinds)
     if not 0 < epoch <= EPOCH_MAX:
         raise InvalidError(f"nothing is read at epoch {epoch}")

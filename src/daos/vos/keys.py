@@ -44,7 +44,7 @@ from uuid import UUID
 import xxhash
 
 from daos.base.errors import InvalidError, KeyTooBigError
-from daos.base.ids import Epoch, KeyKind, ObjectType, UnitOid
+from daos.base.ids import INTEGER_KEY_SIZE, Epoch, KeyKind, ObjectType, UnitOid
 
 KEY_SIZE_MAX: Final = 511
 USER_KEY_SIZE_MAX: Final = 1 << 20
@@ -112,15 +112,18 @@ class ObjectFacts(NamedTuple):
 
     order: bytes
     hash: int  # XXH3 of the order
-    dkey_kind: KeyKind
-    akey_kind: KeyKind
+    kinds: tuple[KeyKind, KeyKind]  # of dkeys, of akeys
+    dkey_size: int  # bytes of integer keys; 0: of any size
+    akey_size: int
 
 
 @lru_cache(maxsize=1024)
 def object_facts(oid: UnitOid) -> ObjectFacts:
     """Raises: InvalidError for an unknown type. Cost: 0.2 us for the objects in use."""
     order = object_order(oid)
-    return ObjectFacts(order, xxhash.xxh3_64_intdigest(order), *key_kinds(oid))
+    kinds = key_kinds(oid)
+    sizes = [INTEGER_KEY_SIZE if kind is _UINT64 else 0 for kind in kinds]
+    return ObjectFacts(order, xxhash.xxh3_64_intdigest(order), kinds, *sizes)
 
 
 def parse_object_order(order: bytes) -> tuple[int, int, int]:

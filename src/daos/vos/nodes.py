@@ -84,16 +84,16 @@ class NodeCache:
     generation follows, so there are never more than twice `size` nodes.
     """
 
-    __slots__ = ("_dropped", "_old", "_size", "_young")
+    __slots__ = ("_dropped", "_old", "_size", "young")
 
     def __init__(self, size: int = _GENERATION) -> None:
         self._size = size
-        self._young: dict[CacheKey, Node] = {}
+        self.young: dict[CacheKey, Node] = {}
         self._old: dict[CacheKey, Node] = {}
         self._dropped: dict[CacheKey, Node] = {}
 
     def get(self, key: CacheKey) -> Node | None:
-        node = self._young.get(key)
+        node = self.young.get(key)
         if node is None:
             node = self._old.get(key)
             if node is not None:
@@ -104,21 +104,21 @@ class NodeCache:
         """Remember `node`, replacing what was there."""
         if len(key[1]) > _CACHED_KEY_SIZE_MAX:
             return
-        if len(self._young) >= self._size:
+        if len(self.young) >= self._size:
             self._dropped = self._old
-            self._old = self._young
-            self._young = {}
+            self._old = self.young
+            self.young = {}
         if self._dropped:
             self._dropped.popitem()
-        self._young[key] = node
+        self.young[key] = node
 
     def clear(self) -> None:
-        self._young = {}
+        self.young = {}
         self._old = {}
         self._dropped = {}
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old)
+        return len(self.young) + len(self._old)
 
 
 class Nodes:
@@ -134,7 +134,7 @@ class Nodes:
     def object(self, order: bytes) -> Node | None:
         """The object of a key order (keys.object_order). Raises: CorruptError."""
         cache_key = (self.container_id, order)
-        node = self.cache._young.get(cache_key) or self.cache.get(cache_key)
+        node = self.cache.young.get(cache_key) or self.cache.get(cache_key)
         if node is None:
             node = self._load(keys.node_prefix(self.container_id, keys.OBJECT) + order)
             if node is not None:
@@ -144,7 +144,7 @@ class Nodes:
     def key(self, parent_id: int, level: int, user_key: bytes, kind: KeyKind) -> Node | None:
         """The dkey or akey (`level`) of a user's key. Raises: CorruptError."""
         cache_key = (parent_id, user_key)
-        node = self.cache._young.get(cache_key) or self.cache.get(cache_key)
+        node = self.cache.young.get(cache_key) or self.cache.get(cache_key)
         if node is not None:
             return node
         prefix = keys.node_prefix(parent_id, level)

@@ -27,6 +27,9 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Final
 
+import msgspec
+from xxhash import xxh3_64_intdigest
+
 from daos.base.checksum import ChecksumType, compute, compute_chunks, xxh3
 from daos.base.errors import (
     DER,
@@ -53,7 +56,7 @@ from daos.vos.arguments import (
     SINGLE,
     VALUE_BYTES,
     check_update,
-    plan_single,
+    plan_plain,
     plan_values,
 )
 from daos.vos.conflicts import asked_of, refuse_doubt
@@ -61,6 +64,7 @@ from daos.vos.edit import Edit, Place, PlaceFields, changed
 from daos.vos.extents import ExtentRecord
 from daos.vos.ilog import EMPTY, emit_created
 from daos.vos.ilog_view import ROOT, Condition, IlogView
+from daos.vos.known import end_known
 from daos.vos.nodes import Node, view
 from daos.vos.records import NodeRecord
 from daos.vos.reserve import Span, Taken, give_back, take
@@ -94,46 +98,27 @@ class UpdateState(Enum):
 _OPEN: Final = UpdateState.OPEN
 
 
-class Update:
+class Update(msgspec.Struct, eq=False):
     """An update between `update_begin` and its end.
 
     Shapes:     destinations: one a value with bytes, in the order of the iods and their ranges;
                 nbytes their sum
     """
 
-    __slots__ = (
-        "cond",
-        "csum_chunk",
-        "csum_type",
-        "destinations",
-        "dkey",
-        "dkey_hash",
-        "hold",
-        "iods",
-        "kinds",
-        "nbytes",
-        "object_hash",
-        "order",
-        "state",
-        "taken",
-    )
-
-    def __init__(self, oid: UnitOid, dkey: bytes, iods: Sequence[Iod], cond: int) -> None:
-        self.kinds = keys.key_kinds(oid)
-        self.order = keys.object_order(oid)
-        self.dkey = dkey
-        self.iods = iods
-        self.cond = cond
-        self.object_hash = xxh3(self.order)
-        self.dkey_hash = xxh3(dkey)
-        self.csum_type = _XXH3
-        self.csum_chunk = CSUM_CHUNK_DEFAULT
-        self.state = _OPEN
-        # Set by `begin`.
-        self.nbytes = 0
-        self.hold: Hold
-        self.taken: Taken
-        self.destinations: list[memoryview]
+    order: bytes
+    object_hash: int
+    kinds: tuple[KeyKind, KeyKind]
+    dkey: bytes
+    dkey_hash: int
+    iods: Sequence[Iod]
+    cond: int
+    csum_type: ChecksumType
+    csum_chunk: int
+    nbytes: int
+    hold: Hold
+    taken: Taken
+    destinations: list[memoryview]
+    state: UpdateState = _OPEN
 
 
 def begin(
@@ -146,50 +131,69 @@ def begin(
     csum: tuple[ChecksumType, int],
 ) -> Update:
     """See VosContainer.update_begin. Cost: O(values), a hold and a reservation."""
-    update = Update(oid, dkey, iods, int(cond))
-    if csum[0]:
-        update.csum_type = ChecksumType(csum[0])
-    if csum[1]:
-        if not 0 < csum[1] <= CSUM_CHUNK_MAX:
-            raise InvalidError(f"a checksum covers 1 to {CSUM_CHUNK_MAX} bytes, not {csum[1]}")
-        update.csum_chunk = csum[1]
-    plan = plan_single(dkey, iods, update.cond, update.kinds, state.data_thresh)
+    facts = keys.object_facts(oid)
+    csum_type, csum_chunk = _csum_of(csum)
+    csum_by = (csum_type.size if csum_type is not _XXH3 else 8, csum_chunk)
+    thresh = state.data_thresh
+    plan = None if cond else plan_plain(dkey, iods, facts, data_thresh=thresh, csum=csum_by)
     if plan is None:
-        check_update(dkey, iods, update.cond, update.kinds)
-        csum_of = (update.csum_type.size, update.csum_chunk)
-        plan = plan_values(dkey, iods, data_thresh=state.data_thresh, csum=csum_of)
+        check_update(dkey, iods, int(cond), facts.kinds)
+        plan = plan_values(dkey, iods, data_thresh=thresh, csum=csum_by)
     values, tree_bytes = plan
     meta = state.meta
-    blocks = inline = 0
+    blocks = inline = nbytes = 0
     for value in values:
         blocks += value.blocks
-        update.nbytes += value.nbytes
+        nbytes += value.nbytes
         if not value.blocks:
             inline += value.nbytes
     if inline > meta.record_size_max:  # before memory is taken for it
         limit = meta.record_size_max
         raise RecordTooBigError(f"{inline} bytes of small values in one update; at most {limit}")
-    update.hold = meta.hold(tree_bytes=tree_bytes, data_blocks=blocks)
+    hold = meta.hold(tree_bytes=tree_bytes, data_blocks=blocks)
     try:
-        update.taken = take(meta.space, meta.memory, values, state.hint)
-        runs = len(update.taken.runs)
+        taken = take(meta.space, meta.memory, values, state.hint)
+        runs = len(taken.runs)
         if runs > 1 and (runs := runs - sum([value.blocks > 0 for value in values])):
-            _hold_more(state, update, runs)
+            _hold_more(state, hold, taken, runs)
     except DaosError:
-        meta.release(update.hold)
+        meta.release(hold)
         raise
-    update.destinations = update.taken.destinations
-    return update
+    return Update(
+        facts.order,
+        facts.hash,
+        facts.kinds,
+        dkey,
+        xxh3_64_intdigest(dkey),
+        iods,
+        int(cond),
+        csum_type,
+        csum_chunk,
+        nbytes,
+        hold,
+        taken,
+        taken.destinations,
+    )
 
 
-def _hold_more(state: ContainerState, update: Update, runs: int) -> None:
+def _csum_of(csum: tuple[ChecksumType, int]) -> tuple[ChecksumType, int]:
+    """Type and chunk of what is stored: XXH3 and 32 KiB where nothing is said."""
+    kind, chunk = csum
+    if not chunk:
+        chunk = CSUM_CHUNK_DEFAULT
+    elif not 0 < chunk <= CSUM_CHUNK_MAX:
+        raise InvalidError(f"a checksum covers 1 to {CSUM_CHUNK_MAX} bytes, not {chunk}")
+    return (ChecksumType(kind) if kind else _XXH3), chunk
+
+
+def _hold_more(state: ContainerState, hold: Hold, taken: Taken, runs: int) -> None:
     """Space is fragmented: further runs take room in the tree, too. Raises: NoSpaceError."""
     try:
         more = state.meta.hold(tree_bytes=VALUE_BYTES * runs, data_blocks=0)
     except DaosError:
-        give_back(state.meta.space, update.taken, state.hint)
+        give_back(state.meta.space, taken, state.hint)
         raise
-    update.hold.tree_pages += more.tree_pages
+    hold.tree_pages += more.tree_pages
 
 
 def end(
@@ -204,8 +208,12 @@ def end(
     try:
         state.check_alive()
         state.check_write_epoch(epoch, minor)
-        work = _End(state, update, epoch, minor, op)
-        lsn = work.run() if op is None else work.run_for(op)
+        lsn = None if op is not None else end_known(state, update, epoch, minor)
+        if lsn is None:
+            work = _End(state, update, epoch, minor, op)
+            lsn = work.run() if op is None else work.run_for(op)
+        update.state = UpdateState.ENDED
+        state.meta.release(update.hold)
     except DaosError as error:
         done = type(error) is not TxRestartError
         error.lsn = state.lsns.of_dkey(update.object_hash, update.dkey_hash)
@@ -314,8 +322,6 @@ class _End:
                 descriptor.trust()  # the checksums are in the records already
             descriptor.post(self.edit.tx, self.data_sum)
         lsn = self.edit.commit(epoch, state.nodes.cache)
-        update.state = UpdateState.ENDED
-        state.meta.release(update.hold)
         state.timestamps.wrote((epoch, *path))
         return lsn
 

@@ -3,26 +3,34 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from daos.base.errors import (
     AccessError,
-    DaosError,
     InvalidError,
     KeyTooBigError,
     RecordTooBigError,
 )
-from daos.base.ids import KeyKind
-from daos.base.iod import Cond, Iod, IodType, Recx
+from daos.base.ids import U64_MAX, KeyKind, ObjectId, ObjectType, ShardIndex, UnitOid
+from daos.base.iod import Cond, Iod, IodType, Recx, is_plain
 from daos.vos.arguments import (
     IODS_MAX,
     RECXS_MAX,
     check_fetch,
     check_update,
-    plan_single,
+    plan_plain,
     plan_values,
 )
+from daos.vos.keys import object_facts
 from daos.vos.reserve import Value
 from daos.vos.single import VALUE_SIZE_MAX
+
+
+def unit_of(otype: ObjectType) -> UnitOid:
+    oid = ObjectId.encode(user_hi=0, lo=1, type=otype, redundancy=1, groups=1)
+    return UnitOid(oid, ShardIndex(0))
+
 
 SINGLE, ARRAY = IodType.SINGLE, IodType.ARRAY
 KINDS = (KeyKind.HASHED, KeyKind.HASHED)
@@ -122,30 +130,56 @@ def test_plan() -> None:
     assert not any(value.blocks for value in values)
 
 
-def test_one_single_value_is_planned_as_any_other() -> None:
-    """`plan_single` says the same as `check_update` and `plan_values`, or nothing."""
+def test_one_plain_value_is_planned_as_any_other() -> None:
+    """`plan_plain` says the same as `check_update` and `plan_values`, or nothing."""
     keys = (b"", b"k", bytes(8), bytes((1 << 20) + 1))
-    kinds = [(dkey, akey) for dkey in KeyKind for akey in KeyKind]
     sizes = (-1, 0, 1, 4095, 4096, 4097, VALUE_SIZE_MAX, VALUE_SIZE_MAX + 1)
     iods = [
         *[[Iod(key, SINGLE, size)] for key in keys for size in sizes],
+        *[[array((0, count), size=size)] for size in sizes for count in (0, 1, 9, 5000)],
         [Iod(b"k", SINGLE, 5, (), Cond.AKEY_INSERT)],
         [Iod(b"k", SINGLE, 5, (Recx(0, 1),))],
+        [Iod(b"k", IodType.ARRAY, 5)],
         [Iod(b"k", IodType.NONE, 5)],
-        [array((0, 5))],
+        [array((-1, 5))],
+        [array((1 << 63, 5))],
+        [array(((1 << 63) - 5, 5))],
+        [array((0, 5), (7, 2))],
         [Iod(b"k", SINGLE, 5), Iod(b"l", SINGLE, 5)],
         [],
     ]
     planned = 0
-    for dkey, iod, kind, cond, thresh in itertools.product(keys, iods, kinds, (0, 2), (0, 4096)):
-        one = plan_single(dkey, iod, cond, kind, thresh)
+    facts = [object_facts(unit_of(otype)) for otype in ObjectType]
+    for dkey, iod, fact, thresh in itertools.product(keys, iods, facts, (0, 4096)):
+        one = plan_plain(dkey, iod, fact, data_thresh=thresh, csum=(8, 1024))
         if one is not None:
-            check_update(dkey, iod, cond, kind)
+            check_update(dkey, iod, 0, fact.kinds)
             assert one == plan_values(dkey, iod, data_thresh=thresh, csum=(8, 1024))
             planned += 1
-        elif not cond and len(iod) == 1 and iod[0].type == SINGLE and iod[0].size:
-            if iod[0].cond:
-                continue  # the others look at conditions
-            with pytest.raises(DaosError):
-                check_update(dkey, iod, cond, kind)
-    assert planned > 100
+    assert planned > 500
+
+
+@given(
+    st.sampled_from([b"", b"k", bytes(8), bytes((1 << 20) + 1)]),
+    st.builds(
+        Iod,
+        st.sampled_from([b"", b"k", bytes(8)]),
+        st.sampled_from(IodType),
+        st.sampled_from([-1, 0, 1, 1 << 30, (1 << 30) + 1, U64_MAX, U64_MAX + 1]),
+        st.lists(
+            st.builds(
+                Recx,
+                st.sampled_from([-1, 0, 5, (1 << 63) - 1, 1 << 63]),
+                st.sampled_from([-1, 0, 1, 1 << 63]),
+            ),
+            max_size=2,
+        ).map(tuple),
+        st.sampled_from([0, 0, int(Cond.AKEY_FETCH), 0x100]),
+    ),
+    st.sampled_from(ObjectType),
+)
+def test_no_check_takes_offence_at_what_is_plain(dkey: bytes, iod: Iod, otype: ObjectType) -> None:
+    fact = object_facts(unit_of(otype))
+    if is_plain(dkey, (iod,), fact.dkey_size, fact.akey_size):
+        check_update(dkey, (iod,), 0, fact.kinds)
+        check_fetch(dkey, (iod,), 0, fact.kinds)
