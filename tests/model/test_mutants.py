@@ -1,6 +1,8 @@
 """Would the oracles notice? Each mutant is a fault planted in the store, and has to be caught.
 
 By the workload beside the model (model_workload.py): what the store answers is wrong.
+By the matrix of the reference (VOS900, VOS901), or by transactions out of order
+(test_serial.py): somebody was told what is not so in the order of epochs.
 By the power cut (tests/crash/power_cut.py): what the store promised does not survive.
 
 An oracle that has nothing to say about the unchanged store, and something about each mutant, sees
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,14 +23,15 @@ from uuid import UUID
 
 import pytest
 
-from daos.base.errors import DaosError
+from daos.base.errors import DaosError, NotFoundError
 from daos.base.ids import EPOCH_MAX, ContainerUuid, Epoch, Lsn
 from daos.bio import device as block_device
 from daos.bio import replay
 from daos.bio.space import Extent, Space
 from daos.testing.devices import MemoryDevice
 from daos.testing.recording import RecordingDevice
-from daos.vos import extents, ilog_view, iterate, pool, punch, scan, versions
+from daos.testing.shard import memory_shard
+from daos.vos import extents, ilog_view, iterate, pool, punch, scan, update, versions
 from daos.vos.anchor import Position
 from daos.vos.container import VosContainer
 from daos.vos.edit import Edit
@@ -37,9 +41,11 @@ from daos.vos.nodes import Node, Nodes
 from daos.vos.single import SingleRecord
 from daos.vos.timestamps import Timestamps
 from daos.vos.versions import Epochs
+from tests.conformance.reference import test_mvcc
 from tests.crash import system_cut
 from tests.crash.judge import Judge
 from tests.crash.power_cut import record
+from tests.model import test_serial
 from tests.model.model_workload import OBJECTS, Workload
 from tests.model.twin import Shard, Twin, iod_all
 from tests.model.vos_model import ARRAY, SINGLE, Op, Write
@@ -205,6 +211,99 @@ ANSWERS: Final[Sequence[Mutant]] = (
 )
 
 
+# Mutants of conflicts
+
+
+def misses_leave_no_trace(patch: Patch) -> None:
+    """Who was told that there is nothing may find something later, at the same epoch."""
+    read = Timestamps.read
+
+    def careless(*args: Passed) -> None:
+        if sys.exc_info()[0] is not NotFoundError:
+            read(*args)
+
+    patch.setattr(Timestamps, "read", careless)
+
+
+def equal_epochs_do_not_conflict(patch: Patch) -> None:
+    """`<` where `<=` is right: another transaction writes at the very epoch of a read."""
+    check = Timestamps.check
+    patch.setattr(
+        Timestamps, "check", lambda stamps, path, epoch, who: check(stamps, path, epoch + 1, who)
+    )
+
+
+def a_transaction_conflicts_with_itself(patch: Patch) -> None:
+    """Nobody may write what he read himself."""
+    check = Timestamps.check
+    patch.setattr(
+        Timestamps, "check", lambda stamps, path, epoch, _: check(stamps, path, epoch, b"nobody")
+    )
+
+
+def reads_do_not_reach_up(patch: Patch) -> None:
+    """What was read below an object or a dkey does not keep that from being punched."""
+    read = Timestamps.read
+
+    def shallow(stamps: Timestamps, path: Passed, epoch: int, who: Passed) -> None:
+        read(stamps, path, epoch, who)
+        for _, entry in stamps._entries(path):
+            entry.rh, entry.rh_by = entry.rl, entry.rl_by
+
+    patch.setattr(Timestamps, "read", shallow)
+
+
+def restarts_come_before_conditions(patch: Patch) -> None:
+    """A condition that fails is not told where the write would have been refused as well."""
+    run = update._End.run
+
+    def hasty(work: Passed) -> Passed:
+        who = None if work.op is None else work.op.id
+        work.state.timestamps.check(update._path(work.update), work.epoch, who)
+        return run(work)
+
+    patch.setattr(update._End, "run", hasty)
+
+
+def doubt_ends_at_the_own_clock(patch: Patch) -> None:
+    """The bound is not compared: clocks are taken to be equal."""
+    for module in ("conflicts", "punch", "update"):
+        patch.setattr(f"daos.vos.{module}.refuse_doubt", lambda *_, **__: None)
+
+
+def doubt_is_off_by_one(patch: Patch) -> None:
+    """A write at the bound itself counts as behind it."""
+    later = Timestamps.later_write
+
+    def short(stamps: Passed, path: Passed, epoch: int, bound: int = EPOCH_MAX) -> bool:
+        return later(stamps, path, epoch, bound - 1)
+
+    patch.setattr(Timestamps, "later_write", short)
+
+
+CONFLICTS: Final[Sequence[Mutant]] = (
+    misses_leave_no_trace,
+    equal_epochs_do_not_conflict,
+    a_transaction_conflicts_with_itself,
+    reads_do_not_reach_up,
+    restarts_come_before_conditions,
+    late_punches_hide_later_writes,
+    doubt_ends_at_the_own_clock,
+    doubt_is_off_by_one,
+)
+
+
+def propagation_reads_nothing(patch: Patch) -> None:
+    """That a dkey was found empty, or not, leaves no trace: an akey may come late, or go."""
+    read = Timestamps.read
+
+    def careless(stamps: Timestamps, path: Passed, epoch: int, who: Passed) -> None:
+        if sys._getframe(1).f_code is not punch._Punch._punch_akeys.__code__:
+            read(stamps, path, epoch, who)
+
+    patch.setattr(Timestamps, "read", careless)
+
+
 # Mutants of promises
 
 
@@ -314,9 +413,11 @@ def payload_is_not_verified(patch: Patch) -> None:
 
 
 MUTANTS: Final = tuple(
-    pytest.param(mutant, caught_by, id=mutant.__name__)
+    pytest.param(mutant, caught_by, id=f"{mutant.__name__}-{caught_by}")
     for mutants, caught_by in (
         (ANSWERS, "model"),
+        (CONFLICTS, "matrix"),
+        ((propagation_reads_nothing,), "serial"),
         (PROMISES, "power cut"),
         ((server_replies_before_durable,), "power cut of a system"),
     )
@@ -332,6 +433,18 @@ async def compare_with_model(seed: int) -> None:
             await workload.check(random.Random(seed))
         finally:
             await workload.stop()
+
+
+async def run_matrix(_: int) -> None:
+    config, conflicts, doubts = test_mvcc.CONFIGS[0]
+    async with memory_shard() as shard:
+        (await test_mvcc.conflicts(shard, shard.container(), config)).judge(conflicts)
+    async with memory_shard() as shard:
+        (await test_mvcc.doubts(shard, shard.container(), config)).judge(doubts)
+
+
+async def run_out_of_order(seed: int) -> None:
+    await test_serial.run(seed, calls=300, spread=12)
 
 
 async def cut_power(seed: int) -> None:
@@ -358,6 +471,8 @@ async def cut_power_of_system(seed: int) -> None:
 
 HUNTS: Final = {
     "model": compare_with_model,
+    "matrix": run_matrix,
+    "serial": run_out_of_order,
     "power cut": cut_power,
     "power cut of a system": cut_power_of_system,
 }
@@ -376,7 +491,7 @@ def test_a_mutant_is_caught(mutant: Mutant, caught_by: str, monkeypatch: Patch) 
     print(f"{mutant.__name__}: {str(caught.value)[-600:]}")
 
 
-@pytest.mark.parametrize("caught_by", ["model", "power cut"])
+@pytest.mark.parametrize("caught_by", ["model", "matrix", "power cut"])
 def test_the_store_as_it_is_is_not(caught_by: str) -> None:
     hunt(caught_by, 2)
 

@@ -159,15 +159,16 @@ class _Punch:
             log = self._decide(child, view(child, epoch, seen), "akey", leaf=True)
             punched.add(self._put(akey, child, log))
         path = self.path
-        if not seen.visible:
-            if node is None:
-                self._put(dkey, None, EMPTY, dkey_id)
-            return self._commit(path)
-        if not self._any_visible(dkey_id, seen, punched):
+        if seen.visible and not self._any_visible(dkey_id, seen, punched):
             self._put(dkey, node, self._decide(node, seen, "dkey", leaf=True))
             self._refuse_late(path[:2])
+        elif node is None:
+            self._put(dkey, None, EMPTY, dkey_id)
         lsn = self._commit(path)
-        self.state.timestamps.read(path[:2], epoch, self._who)
+        # A dkey that does not exist is one that was not found empty: only a transaction has to
+        # keep it so.
+        if seen.visible or self.stamp.op is not None:
+            self.state.timestamps.read(path[:2], epoch, self._who)
         return lsn
 
     def _commit(self, path: Path) -> Lsn:

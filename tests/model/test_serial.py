@@ -1,0 +1,158 @@
+"""Transactions of one operation each, at epochs out of order: as if executed in order of epochs.
+
+Every operation draws an epoch of its own from a shuffled range, is executed at once, and either
+refused (TX_RESTART) or accepted. Afterwards the accepted ones are played again, in order of their
+epochs, by the model of the store (vos_model.py), which knows nothing of timestamps: each must have
+been told what the model says, though the store executed it before or after its neighbours.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from typing import NamedTuple
+
+import pytest
+
+from daos.base.errors import DaosError
+from daos.base.ids import EPOCH_MAX, Epoch, UnitOid
+from daos.base.iod import Cond
+from daos.testing.shard import MemoryShard, memory_shard, unit
+from daos.vos.container import VosContainer
+from daos.vos.timestamps import Operation
+from tests.model.vos_model import SINGLE, Model, Op, Write
+
+OBJECTS = (unit(1), unit(2))
+DKEYS = (b"d", b"e")
+AKEYS = (b"a", b"b")
+CALLS = ("update", "update", "punch", "fetch", "akeys", "dkeys", "objects")
+
+
+class Call(NamedTuple):
+    """One operation, and what it was told: an error's name, or what it found."""
+
+    kind: str
+    op: Op
+    cond: int
+    told: object
+
+
+class Run:
+    """Operations on a container."""
+
+    def __init__(self, shard: MemoryShard, container: VosContainer, rng: random.Random) -> None:
+        self.shard = shard
+        self.container = container
+        self.rng = rng
+        self.base = container.modification_bound + 1
+        self.calls: list[Call] = []
+
+    async def call(self, epoch: int) -> None:
+        rng = self.rng
+        kind = rng.choice(CALLS)
+        obj, dkey, akey = rng.choice(OBJECTS), rng.choice(DKEYS), rng.choice(AKEYS)
+        at = Epoch(self.base + epoch)
+        who = Operation(epoch.to_bytes(24, "big"))
+        op, cond = Op(at, obj, dkey, akeys=(akey,)), 0
+        if kind == "update":
+            cond = rng.choice((0, 0, Cond.DKEY_INSERT, Cond.DKEY_UPDATE, 0x10, 0x20))
+            word = {0x10: "insert", 0x20: "update"}.get(int(cond), "")
+            data = epoch.to_bytes(4, "big")
+            op = Op(at, obj, dkey, (Write(akey, SINGLE, 4, ((0, 1, data),), word),))
+        elif kind == "punch":
+            cond = rng.choice((0, Cond.PUNCH))
+            level = rng.choice((0, 1, 2, 2, 2))
+            op = Op(at, obj, dkey if level else None, akeys=(akey,) if level == 2 else ())
+        elif kind == "fetch":
+            cond = rng.choice((0, Cond.DKEY_FETCH, Cond.AKEY_FETCH))
+        try:
+            told = await self._execute(kind, op, int(cond), who)
+        except DaosError as error:
+            told = error.code.name
+        self.calls.append(Call(kind, op, int(cond), told))
+
+    async def _execute(self, kind: str, op: Op, cond: int, who: Operation) -> object:
+        c, epoch, obj, dkey = self.container, Epoch(op.epoch), op.obj, op.dkey
+        assert isinstance(obj, UnitOid)
+        if kind == "punch":
+            c.punch(obj, epoch, dkey=dkey, akeys=op.akeys, cond=cond, op=who)
+            return None
+        assert dkey is not None
+        if kind == "update":
+            (write,) = op.writes
+            data = write.parts[0][2]
+            assert data is not None
+            await self.shard.put(c, obj, dkey, {write.akey: data}, epoch=epoch, cond=cond, op=who)
+            return None
+        if kind == "fetch":
+            got = await self.shard.get(c, obj, dkey, op.akeys[0], epoch=epoch, cond=cond, op=who)
+            return got or b""
+        if kind == "akeys":
+            with c.reading(who, epoch, obj, dkey):
+                return sorted(c.list_akeys(obj, dkey, epoch, limit=9).entries)
+        if kind == "dkeys":
+            with c.reading(who, epoch, obj):
+                return sorted(c.list_dkeys(obj, epoch, limit=9).entries)
+        with c.reading(who, epoch):
+            return sorted(c.list_objects(epoch, limit=9).entries)
+
+    def judge(self) -> Counter[str]:
+        """Play the accepted ones again, in order."""
+        model = Model()
+        counts: Counter[str] = Counter()
+        for call in sorted(self.calls, key=lambda call: call.op.epoch):
+            if call.told == "TX_RESTART":
+                counts["restarted"] += 1
+                continue
+            counts["accepted"] += 1
+            expected = self._expected(model, call)
+            assert call.told == expected, f"{call}, but in order of epochs {expected!r}"
+            if call.told is None:
+                model.add(call.op)
+        for obj in OBJECTS:
+            listed = sorted(self.container.list_dkeys(obj, EPOCH_MAX, limit=9).entries)
+            assert listed == sorted(model.view(obj, EPOCH_MAX).dkeys)
+        return counts
+
+    def _expected(self, model: Model, call: Call) -> object:
+        kind, op, cond, _ = call
+        view = model.view(op.obj, op.epoch)
+        akeys = view.dkeys.get(op.dkey or b"")
+        if kind == "update":
+            conds = ["dkey insert"] if cond & Cond.DKEY_INSERT else []
+            conds += ["object update", "dkey update"] if cond & (Cond.DKEY_UPDATE | 0x20) else []
+            return next(iter(model.judge_update(op, *conds).must), None)
+        if kind == "punch":
+            return next(iter(model.judge_punch(op, cond=bool(cond)).must), None)
+        if kind == "fetch":
+            if cond and (akeys is None or (cond & Cond.AKEY_FETCH and op.akeys[0] not in akeys)):
+                return "NONEXIST"
+            return view.value(op.dkey or b"", op.akeys[0], SINGLE).single
+        if kind == "akeys":
+            return sorted(akeys or ())
+        if kind == "dkeys":
+            return sorted(view.dkeys)
+        return sorted(obj for obj in OBJECTS if model.view(obj, op.epoch).exists)
+
+
+async def run(seed: int, calls: int, spread: int) -> Counter[str]:
+    """`spread`: how far an operation may come before or after its turn."""
+    rng = random.Random(seed)
+    async with memory_shard() as shard:
+        it = Run(shard, shard.container(), rng)
+        turns = sorted(range(1, calls + 1), key=lambda epoch: epoch + rng.uniform(0, spread))
+        for epoch in turns:
+            await it.call(epoch)
+        return it.judge()
+
+
+@pytest.mark.parametrize("spread", [3, 12, 60])
+def test_accepted_operations_are_serial_in_their_epochs(spread: int) -> None:
+    counts: Counter[str] = Counter()
+    for seed in range(8):
+        counts += asyncio.run(run(seed, 300, spread))
+    assert counts["accepted"] > 500
+    assert counts["restarted"] > 20
+
+
+def test_in_order_nothing_is_restarted() -> None:
+    assert asyncio.run(run(1, 200, 0))["restarted"] == 0
