@@ -23,7 +23,7 @@ A request, at its server:
     R1  ids grow; a request whose id is not above all before it is a duplicate, and ignored
     R2  a request whose deadline has passed is answered with TIMEDOUT and not told of
     R3  every other request is answered at most once; `may_read` is False while too many are not,
-        or too many bytes wait to leave: the transport then stops reading
+        or too many bytes wait to leave: the transport then stops reading, between two requests
 
 Only the server stops reading, and only for what it sends itself; the caller always reads. So two
 peers cannot wait for each other.
@@ -235,7 +235,9 @@ class ServerSession(Framing[None]):
     def may_read(self) -> bool:
         """False: let the peer wait (R3)."""
         limits = self.limits
-        return self.serving < limits.serving_max and self.outbox_bytes < limits.outbox_size_max
+        if self.serving < limits.serving_max and self.outbox_bytes < limits.outbox_size_max:
+            return True
+        return self._state == PAYLOAD  # of a request that was taken: it has to end
 
     def reply(
         self,

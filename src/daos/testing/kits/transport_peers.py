@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -47,6 +49,13 @@ PUT: Procedure[Ask, Answer] = Procedure("kit_put", opcode(0xFD, 1, 1), Ask, Answ
 GET: Procedure[Ask, Answer] = Procedure("kit_get", opcode(0xFD, 1, 2), Ask, Answer)
 HOLD: Procedure[Ask, Answer] = Procedure("kit_hold", opcode(0xFD, 1, 3), Ask, Answer)
 SLOW: Procedure[Ask, Answer] = Procedure("kit_slow", opcode(0xFD, 1, 4), Ask, Answer)
+
+
+def loopback_hosts() -> Iterator[str]:
+    """Addresses of this host that nobody else listens at: any port of each is free."""
+    pid = os.getpid()
+    for number in itertools.count(1):
+        yield f"127.{1 + pid % 251}.{1 + pid // 251 % 251}.{1 + number % 251}"
 
 
 def pattern(nbytes: int, seed: int = 0) -> bytearray:

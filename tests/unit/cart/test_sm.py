@@ -1,0 +1,398 @@
+"""Connections within a host: what is theirs alone. The rest is in the kit for transports."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import gc
+import os
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from daos.base.errors import DER, AccessError, DaosError, ExistsError, InvalidError
+from daos.base.ids import Rank, Tag
+from daos.cart.context import Endpoint
+from daos.cart.transport import Link
+from daos.cart.transport.regions import SharingConfig
+from daos.cart.transport.sm import SmLink, SmTransport
+from daos.cart.transport.sockets import SocketConfig
+from daos.cart.transport.wire import SHARE, Offer, emit_greeting
+from daos.testing.kits.transport_peers import RawChannel
+
+PLACE = Endpoint(Rank(0), Tag(1))
+PAGE = 4096
+
+
+class World:
+    """A transport with one listener whose channels are kept."""
+
+    def __init__(self, directory: Path, sharing: SharingConfig | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        self.path = directory / "0.1"
+        self.transport = SmTransport(loop, lambda endpoint: str(self.path), sharing=sharing)
+        self.accepted: list[RawChannel] = []
+        self.arrival = asyncio.Event()
+        self.listener = self.transport.listen(PLACE, self.accept)
+
+    def accept(self, link: Link) -> RawChannel:
+        channel = RawChannel()
+        channel.link = link
+        self.accepted.append(channel)
+        self.arrival.set()
+        return channel
+
+    def connect(self) -> RawChannel:
+        channel = RawChannel()
+        channel.link = self.transport.connect(PLACE, channel)
+        return channel
+
+    async def taken(self) -> RawChannel:
+        """The next connection that was taken."""
+        while not self.accepted:
+            self.arrival.clear()
+            await self.arrival.wait()
+        return self.accepted.pop()
+
+    async def pair(self) -> tuple[RawChannel, RawChannel]:
+        """Two ends that have heard each other."""
+        here = self.connect()
+        here.say(b"hello")
+        there = await self.taken()
+        await there.until(lambda: there.heard == b"hello")
+        there.heard.clear()
+        return here, there
+
+    async def end(self, *channels: RawChannel) -> None:
+        self.listener.close()
+        for channel in channels:
+            channel.link.close()
+        for channel in channels:
+            await channel.until(lambda channel=channel: bool(channel.lost))  # type: ignore[misc]
+
+
+Scenario = Callable[[World], Awaitable[None]]
+
+
+def run(directory: Path, scenario: Scenario, sharing: SharingConfig | None = None) -> None:
+    async def main() -> None:
+        async with asyncio.timeout(10):
+            await scenario(World(directory, sharing))
+
+    before = descriptors()
+    asyncio.run(main())
+    gc.collect()
+    assert descriptors() == before
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@contextmanager
+def memfd(nbytes: int, seals: int = fcntl.F_SEAL_SHRINK) -> Iterator[int]:
+    fd = os.memfd_create("test", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.truncate(fd, nbytes)
+        if seals:
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+async def told(here: RawChannel, there: RawChannel, text: bytes = b"look") -> None:
+    """Say something and wait until it is heard: what was offered before is there then."""
+    there.heard.clear()
+    here.say(text)
+    await there.until(lambda: there.heard == text)
+
+
+def test_memory_is_there_with_the_frame_that_follows_its_offer(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        here, there = await world.pair()
+        with memfd(2 * PAGE) as fd:
+            os.pwrite(fd, b"from here", 100)
+            here.link.share(7, fd, 2 * PAGE)
+            await told(here, there)
+            view = there.link.memory(7)
+            assert view is not None
+            assert len(view) == 2 * PAGE
+            assert bytes(view[100:109]) == b"from here"
+            view[200:210] = b"from there"
+            assert os.pread(fd, 10, 200) == b"from there"
+        assert there.link.memory(8) is None
+        assert here.link.memory(7) is None
+        here.link.unshare(7)
+        await told(here, there)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert there.link.memory(7) is None
+        assert bytes(view[100:109]) == b"from here"  # who still uses it may
+        await world.end(here, there)
+
+    run(tmp_path, scenario)
+
+
+def test_either_end_shares_and_what_was_shared_before_there_was_a_connection_counts(
+    tmp_path: Path,
+) -> None:
+    async def scenario(world: World) -> None:
+        early = world.connect()
+        with memfd(PAGE) as fd, memfd(PAGE) as gone:
+            early.link.share(1, fd, PAGE)
+            early.link.share(2, gone, PAGE)
+            early.link.unshare(2)
+            early.say(b"x")
+            there = await world.taken()
+            await there.until(lambda: there.heard == b"x")
+            assert there.link.memory(1) is not None
+            assert there.link.memory(2) is None
+            there.link.share(1, fd, PAGE)
+            await told(there, early)
+            assert early.link.memory(1) is not None
+        await world.end(early, there)
+
+    run(tmp_path, scenario)
+
+
+@pytest.mark.parametrize(
+    ("seals", "size", "nbytes"),
+    [
+        (0, PAGE, PAGE),
+        (fcntl.F_SEAL_GROW, PAGE, PAGE),
+        (fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_WRITE, PAGE, PAGE),
+        (fcntl.F_SEAL_SHRINK, PAGE, PAGE + 1),
+        (fcntl.F_SEAL_SHRINK, PAGE, 1 << 63),
+    ],
+    ids=["unsealed", "only growing", "read-only", "too short", "absurd"],
+)
+def test_memory_that_could_harm_is_refused(
+    tmp_path: Path, seals: int, size: int, nbytes: int
+) -> None:
+    async def scenario(world: World) -> None:
+        here, there = await world.pair()
+        with memfd(size, seals) as fd:
+            here.link.share(1, fd, nbytes)
+            await told(here, there)
+            assert there.link.memory(1) is None
+        with memfd(PAGE) as good:
+            here.link.share(2, good, PAGE)
+            await told(here, there)
+            assert there.link.memory(2) is not None
+        await world.end(here, there)
+
+    run(tmp_path, scenario)
+
+
+def test_no_memory_but_memfds(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        here, there = await world.pair()
+        for region_id, path in enumerate((tmp_path / "file", "/dev/zero")):
+            fd = os.open(path, os.O_RDWR | os.O_CREAT)
+            here.link.share(region_id, fd, PAGE)
+            os.close(fd)
+            await told(here, there)
+            assert there.link.memory(region_id) is None
+        await world.end(here, there)
+
+    run(tmp_path, scenario)
+
+
+def test_a_peer_shares_so_much_and_no_more(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        here, there = await world.pair()
+        with memfd(3 * PAGE) as fd:
+            for region_id, pages in ((1, 3), (2, 2), (3, 1), (4, 1)):
+                here.link.share(region_id, fd, pages * PAGE)
+            await told(here, there)
+            assert [there.link.memory(n) is not None for n in (1, 2, 3, 4)] == [
+                True,
+                False,
+                True,
+                False,
+            ]
+            here.link.unshare(1)
+            here.link.share(5, fd, 3 * PAGE)
+            await told(here, there)
+            assert there.link.memory(5) is not None
+        await world.end(here, there)
+
+    run(tmp_path, scenario, SharingConfig(regions_max=2, bytes_max=4 * PAGE))
+
+
+@pytest.mark.expects_warning("sharing of memory ended")
+def test_what_is_no_offer_ends_the_sharing_and_not_the_connection(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        with greeted(world.path) as (peer, pair), memfd(PAGE) as fd:
+            there = await world.taken()
+            socket.send_fds(pair, [Offer(SHARE, 1, PAGE).emit()], [fd])
+            peer.send(b"a")
+            await there.until(lambda: there.heard == b"a")
+            assert there.link.memory(1) is not None
+            socket.send_fds(pair, [b"no offer at all"], [fd])
+            peer.send(b"b")
+            await there.until(lambda: there.heard == b"ab")
+            assert there.link.memory(2) is None
+            assert there.link.memory(1) is None
+            there.link.share(3, fd, PAGE)
+            there.link.unshare(3)
+        await world.end(there)
+
+    run(tmp_path, scenario)
+
+
+def test_offers_wait_for_a_peer_that_does_not_look(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        with greeted(world.path) as (peer, pair), memfd(PAGE) as fd:
+            peer.send(b"a")
+            there = await world.taken()
+            await there.until(lambda: there.heard == b"a")
+            count = 600
+            for region_id in range(count):
+                there.link.share(region_id, fd, PAGE)
+            pair.setblocking(False)
+            seen = []
+            while len(seen) < count:
+                try:
+                    raw, fds, _, _ = socket.recv_fds(pair, 100, 1)
+                except BlockingIOError:
+                    await asyncio.sleep(0)
+                    continue
+                os.close(fds[0])
+                seen.append(Offer.parse(raw).region_id)
+            assert seen == list(range(count))
+        await world.end(there)
+
+    run(tmp_path, scenario)
+
+
+@contextmanager
+def greeted(path: Path) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A connection by hand, and its end of the pair."""
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with here, there, socket.socket(socket.AF_UNIX) as peer:
+        peer.connect(str(path))
+        socket.send_fds(peer, [emit_greeting()], [there.fileno()])
+        there.close()
+        yield peer, here
+
+
+@pytest.mark.parametrize("kind", ["nothing", "pipe", "stream", "bytes", "short", "silence"])
+def test_what_is_no_greeting_costs_the_connection(tmp_path: Path, kind: str) -> None:
+    async def scenario(world: World) -> None:
+        peer = socket.socket(socket.AF_UNIX)
+        peer.connect(str(world.path))
+        ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        pipe = os.pipe()
+        greeting = emit_greeting()
+        if kind == "nothing":
+            peer.send(greeting)
+        elif kind in ("pipe", "stream"):
+            fd = pipe[0] if kind == "pipe" else ends[0].fileno()
+            socket.send_fds(peer, [greeting], [fd])
+        elif kind in ("bytes", "short"):
+            raw = greeting[:3] if kind == "short" else b"CaRT and more than that"
+            socket.send_fds(peer, [raw], [ends[0].fileno()])
+        else:
+            peer.close()
+        there = await world.taken()
+        await there.until(lambda: bool(there.lost))
+        assert there.heard == b""
+        for each in (peer, *ends):
+            each.close()
+        for fd in pipe:
+            os.close(fd)
+        here, there = await world.pair()
+        await world.end(here, there)
+
+    run(tmp_path, scenario)
+
+
+def test_who_is_there(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        here, there = await world.pair()
+        for link in (here.link, there.link):
+            assert isinstance(link, SmLink)
+            assert link.credentials == (os.getpid(), os.getuid(), os.getgid())
+        await world.end(here, there)
+
+    run(tmp_path, scenario)
+
+
+def test_a_socket_left_behind_is_replaced(tmp_path: Path) -> None:
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(str(tmp_path / "0.1"))
+    left.close()
+
+    async def scenario(world: World) -> None:
+        here, there = await world.pair()
+        await world.end(here, there)
+        assert not world.path.exists()
+
+    run(tmp_path, scenario)
+
+
+def test_a_place_that_is_taken(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        with pytest.raises(ExistsError, match="somebody listens"):
+            world.transport.listen(PLACE, world.accept)
+        world.listener.close()
+        world.path.write_text("mine")
+        with pytest.raises(ExistsError, match="no socket"):
+            world.transport.listen(PLACE, world.accept)
+        assert world.path.read_text() == "mine"
+
+    run(tmp_path, scenario)
+
+
+def test_addresses_that_cannot_be(tmp_path: Path) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        places = {
+            "long": str(tmp_path / ("x" * 120)),
+            "missing": str(tmp_path / "no" / "such"),
+        }
+        for name, error in (("long", InvalidError), ("missing", InvalidError)):
+            transport = SmTransport(loop, lambda endpoint, name=name: places[name])
+            with pytest.raises(error):
+                transport.listen(PLACE, lambda link: RawChannel())
+            peer = RawChannel()
+            peer.link = transport.connect(PLACE, peer)
+            await peer.until(lambda peer=peer: bool(peer.lost))
+            (lost,) = peer.lost
+            assert isinstance(lost, DaosError)
+            assert lost.code is DER.UNREACH
+            assert places[name] in str(lost)
+        nowhere = SmTransport(loop, lambda endpoint: None)
+        with pytest.raises(InvalidError, match="no address"):
+            nowhere.listen(PLACE, lambda link: RawChannel())
+        peer = RawChannel()
+        peer.link = nowhere.connect(PLACE, peer)
+        await peer.until(lambda: bool(peer.lost))
+        assert "nobody knows where rank 0 tag 1 is" in str(peer.lost[0])
+
+    asyncio.run(main())
+
+
+def test_a_directory_that_is_not_ours(tmp_path: Path) -> None:
+    if os.getuid() == 0:
+        pytest.skip("root may write everywhere")
+    tmp_path.chmod(0o500)
+
+    async def main() -> None:
+        transport = SmTransport(asyncio.get_running_loop(), lambda endpoint: f"{tmp_path}/0.1")
+        with pytest.raises(AccessError):
+            transport.listen(PLACE, lambda link: RawChannel())
+
+    asyncio.run(main())
+
+
+def test_bounds_are_positive() -> None:
+    with pytest.raises(InvalidError, match="positive"):
+        SocketConfig(connections_max=0)
+    with pytest.raises(InvalidError, match="negative"):
+        SharingConfig(bytes_max=-1)
