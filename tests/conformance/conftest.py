@@ -7,13 +7,18 @@ is added here as one more entry of `SYSTEMS`, and every test of the API runs on 
 from __future__ import annotations
 
 import itertools
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Protocol
 
 import pytest
 
 import daos
+from daos.embedded.remote import connect
+from daos.testing.kits.transport_peers import loopback_hosts
+from daos.testing.served import Served
 
 
 class System(Protocol):
@@ -25,8 +30,24 @@ class System(Protocol):
     def connect(self) -> daos.Client: ...
 
 
+_hosts = loopback_hosts()
+
+
+@contextmanager
+def served(tcp: str | None = None) -> Iterator[System]:
+    """A system in another process, reached by a transport between processes."""
+    with (
+        tempfile.TemporaryDirectory(prefix="daos-") as directory,
+        Served(Path(directory), "--targets", "4", tcp=tcp) as there,
+        connect(there.address) as system,
+    ):
+        yield system
+
+
 SYSTEMS: dict[str, Callable[[], AbstractContextManager[System]]] = {
     "embedded": lambda: daos.local(targets=4),
+    "sm": served,
+    "tcp": lambda: served(f"{next(_hosts)}:31416"),
 }
 
 POOL_SIZE = "512MiB"

@@ -128,6 +128,8 @@ def _chains(edges: dict[str, set[str]], start: str) -> Iterator[list[str]]:
 # Modules that are started or looked up by name, so nobody imports them.
 ENTRY_POINTS = {"__init__.py", "__main__.py"}
 ENTRY_PACKAGES = {"cli"}
+# Run by `python -m`, and what programs beside it reach it by.
+ENTRY_FILES = {"embedded/serve.py", "embedded/remote.py"}
 
 
 def dead_modules(modules: list[Module]) -> Iterator[str]:
@@ -143,7 +145,9 @@ def dead_modules(modules: list[Module]) -> Iterator[str]:
         inside = PurePosixPath(module.inside)
         if not module.path.startswith("src/daos/") or inside.name in ENTRY_POINTS:
             continue
-        if module.package in ENTRY_PACKAGES or len(inside.parts) == 1:
+        if module.package in ENTRY_PACKAGES or module.inside in ENTRY_FILES:
+            continue
+        if len(inside.parts) == 1:
             continue
         used = used_at_all if module.package == ANYWHERE else used_by_product
         if module.name not in used:

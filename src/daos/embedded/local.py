@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import getpass
-import grp
 import os
 import random
 import shutil
@@ -36,13 +34,15 @@ from daos.base.errors import (
     ShutdownError,
 )
 from daos.bio.file_directory import FileDirectory
+from daos.cart.transport import Transport
 from daos.client.admin import Admin as AsyncAdmin
 from daos.client.client import Client as AsyncClient
 from daos.client.portal import Portal
 from daos.client.sync import Admin, Client
+from daos.embedded.owner import group_principal, user_principal
 from daos.embedded.system import System, SystemConfig
 
-_LOCK: Final = "lock"
+LOCK: Final = "lock"
 _DEVICES: Final = "devices"
 _LIVE: Final = "live"
 
@@ -91,7 +91,7 @@ class LocalSystem:
         self._portal: Portal | None = None
         self._system: System | None = None
         self._admin: Admin | None = None
-        self._lock: Lock | None = Lock(root / _LOCK)
+        self._lock: Lock | None = Lock(root / LOCK)
         self._remove = _remove_at_end(self, root) if temporary else None
         try:
             portal = self._portal = Portal(name="daos-local")
@@ -191,7 +191,7 @@ class AsyncLocalSystem:
                     self._remove()
 
     async def __aenter__(self) -> Self:
-        self._lock = Lock(self.path / _LOCK)
+        self._lock = Lock(self.path / LOCK)
         try:
             self._system = await start_in(self.path, self._config)
         except BaseException:
@@ -213,8 +213,13 @@ class AsyncLocalSystem:
         return self._system
 
 
-async def start_in(root: Path, config: SystemConfig) -> System:
-    """Start a system over the files below `root`, in the running loop. The caller has the lock."""
+async def start_in(
+    root: Path, config: SystemConfig, *, network: Transport | None = None, evict: bool = True
+) -> System:
+    """Start a system over the files below `root`, in the running loop. The caller has the lock.
+
+    `network` and `evict`: as `System.start`.
+    """
     devices, live = root / _DEVICES, root / _LIVE
     with _told_by(root):
         devices.mkdir(exist_ok=True)
@@ -226,6 +231,8 @@ async def start_in(root: Path, config: SystemConfig) -> System:
         live_path=live,
         clock=SystemClock(),
         rng=random.SystemRandom(),
+        network=network,
+        evict=evict,
     )
 
 
@@ -301,22 +308,8 @@ def _remove_tree(pid: int, root: Path) -> None:
 def make_config(*, targets: int | None, timeout: float) -> SystemConfig:
     """What a local system needs to know; pools belong to the user who runs it."""
     return SystemConfig(
-        targets=targets, timeout=timeout, owner=f"{_user_name()}@", group=f"{_group_name()}@"
+        targets=targets, timeout=timeout, owner=user_principal(), group=group_principal()
     )
-
-
-def _user_name() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name
-        return str(os.getuid())
-
-
-def _group_name() -> str:
-    try:
-        return grp.getgrgid(os.getgid()).gr_name
-    except KeyError:
-        return str(os.getgid())
 
 
 async def _admin_of(system: System) -> AsyncAdmin:

@@ -1,0 +1,177 @@
+"""A system in a process of its own: how it starts, ends, and is reached by others."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import daos
+from daos.base.errors import DER, DaosError, InvalidError, ShutdownError
+from daos.embedded.remote import async_connect, connect
+from daos.testing.kits.transport_peers import loopback_hosts
+from daos.testing.served import Served
+
+POOL = "64MiB"
+_hosts = loopback_hosts()
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    with Served(tmp_path, "--targets", "2", tcp=f"{next(_hosts)}:31416") as served:
+        yield served
+
+
+def failed(tmp_path: Path, *options: str, path: str = "d") -> tuple[int, str]:
+    """Exit status and last line of a server that can't start."""
+    command = [sys.executable, "-m", "daos.embedded.serve", "--path", str(tmp_path / path)]
+    done = subprocess.run(
+        [*command, *options], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+    )
+    assert done.stdout == ""
+    return done.returncode, done.stderr.splitlines()[-1]
+
+
+def test_two_processes_by_two_transports(tmp_path: Path) -> None:
+    tcp = f"{next(_hosts)}:31416"
+    with Served(tmp_path, "--targets", "2", "--sm", str(tmp_path / "s"), tcp=tcp) as served:
+        assert list(served.addresses) == [f"sm:{tmp_path}/s", f"tcp:{tcp}"]
+        assert (tmp_path / "s").stat().st_mode & 0o777 == 0o700
+        by_sm, by_tcp = (connect(address) for address in served.addresses)
+        with by_sm, by_tcp:
+            by_sm.admin.pool_create("tank", POOL)
+            with by_sm.connect() as one, by_tcp.connect() as two:
+                container = one.pool("tank").create_container("c1")
+                kv = container.kv()
+                kv["key"] = b"value"
+                assert two.pool("tank").container("c1").kv(kv.oid)["key"] == b"value"
+            with pytest.raises(DaosError) as caught:
+                by_tcp.connect().pool("none")
+            assert caught.value.code is DER.NONEXIST
+    assert list((tmp_path / "s").iterdir()) == []
+
+
+def test_what_was_written_outlives_a_kill(tmp_path: Path) -> None:
+    served = Served(tmp_path, "--targets", "2")
+    served.start()
+    with connect(served.address) as system:
+        system.admin.pool_create("tank", POOL)
+        kv = system.connect().pool("tank").create_container("c1").kv()
+        kv["key"] = b"value"
+        oid = kv.oid
+        served.kill()
+        with pytest.raises(DaosError) as caught:
+            kv["key"] = b"other"
+        assert caught.value.code in (DER.UNREACH, DER.TX_UNCERTAIN)
+    with served, connect(served.address) as system:  # over the sockets that were left behind
+        assert system.connect().pool("tank").container("c1").kv(oid)["key"] == b"value"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_stop_it_in_order(served: Served, number: signal.Signals) -> None:
+    assert served.process is not None
+    with connect(served.address) as system:
+        system.admin.pool_create("tank", POOL)
+        served.process.send_signal(number)
+        assert served.process.wait(60) == 0
+
+
+def test_it_ends_with_its_parent(served: Served) -> None:
+    served.let_go()
+    assert served.process is not None
+    assert served.process.wait(60) == 0
+
+
+def test_one_directory_has_one_process(served: Served, tmp_path: Path) -> None:
+    assert served.process is not None
+    status, text = failed(tmp_path, "--sm", str(tmp_path / "other"), path="system")
+    assert status == 1
+    assert f"in use by process {served.process.pid}" in text
+    with pytest.raises(DaosError, match="in use by process"):
+        daos.local(tmp_path / "system")
+
+
+def test_an_address_in_use(tmp_path: Path) -> None:
+    host = next(_hosts)
+    with socket.socket() as other:
+        other.bind((host, 31418))  # of the second tag
+        other.listen()
+        status, text = failed(tmp_path, "--targets", "1", "--tcp", f"{host}:31417")
+    assert status == 1
+    assert f"DER_EXIST(-1004): can't listen at {host}:31418 for rank 0 tag 1" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ([], "say where to serve"),
+        (["--tcp", "host"], "is no port"),
+        (["--sm", "s", "--targets", "0"], "targets must be 1 to 64"),
+        (["--sm", "s", "--targets", "few"], "invalid int value"),
+        (["--sm", "s", "--loop", "twisted"], "invalid choice"),
+        (["--fast"], "unrecognized arguments"),
+    ],
+)
+def test_wrong_usage(tmp_path: Path, options: list[str], text: str) -> None:
+    status, line = failed(tmp_path, *options)
+    assert status == 2
+    assert text in line
+    assert not (tmp_path / "d").exists()
+
+
+def test_what_cannot_be_served(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert failed(tmp_path, "--sm", str(tmp_path / "s"), path="file") == (
+        1,
+        f"python -m daos.embedded.serve: DER_INVAL(-1003): {tmp_path}/file is not a directory; "
+        "a local system keeps its files in one",
+    )
+    for options, expected in (
+        (["--sm", str(tmp_path / "file")], "can't keep sockets in"),
+        (["--sm", str(tmp_path / ("x" * 120))], "at most 107 bytes"),
+        (["--tcp", f"{'x' * 70}.invalid:5"], "is not known"),
+        (["--sm", str(tmp_path / "s"), "--until-eof"], "wants a pipe"),
+    ):
+        status, text = failed(tmp_path, "--targets", "1", *options)
+        assert status == 1
+        assert expected in text
+
+
+def test_nobody_is_there(tmp_path: Path) -> None:
+    with pytest.raises(InvalidError, match="an address is"):
+        connect("nowhere")
+    with pytest.raises(DaosError, match="not known"):
+        connect(f"tcp:{'x' * 70}.invalid:5")
+    with connect(f"sm:{tmp_path}", timeout=5) as system:
+        assert repr(system) == f"<system at sm:{tmp_path}, open>"
+        with pytest.raises(DaosError) as caught:
+            system.admin.pool_list()
+        assert caught.value.code is DER.UNREACH
+        assert f"{tmp_path}/0.0: No such file or directory" in str(caught.value)
+    system.close()
+    assert repr(system) == f"<system at sm:{tmp_path}, closed>"
+    with pytest.raises(ShutdownError):
+        system.connect()
+
+
+def test_the_asynchronous_face(served: Served) -> None:
+    async def main() -> None:
+        system = async_connect(served.address)
+        async with system:
+            await system.admin.pool_create("tank", POOL)
+            client = await system.connect()
+            async with client.pool("tank") as pool, pool.create_container("c1") as container:
+                kv = await container.kv()
+                await kv.put("key", b"value")
+                assert await kv.get("key") == b"value"
+        with pytest.raises(ShutdownError, match="is closed"):
+            await system.connect()
+        await system.close()
+
+    asyncio.run(main())
