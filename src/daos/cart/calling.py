@@ -24,6 +24,7 @@ from daos.base.errors import (
     ProtocolError,
 )
 from daos.base.ids import Epoch
+from daos.cart.bulk_service import BulkEnd
 from daos.cart.framing import Event, Head, Landed, Message, unfit
 from daos.cart.protocol import Procedure, ReplyT
 from daos.cart.session import CallerSession
@@ -92,6 +93,7 @@ class CallerChannel:
             station.limits, peer=peer, source=station.endpoint, rpc_id_first=rpc_id_first
         )
         self.get_buffer: Callable[[int], memoryview] = self.session.get_buffer
+        self.bulk = BulkEnd(station, self.session, self, peer)
         self.link: Link  # set by the context as soon as the transport has made it
         self._arm = arm
         self._on_lost = on_lost
@@ -136,7 +138,8 @@ class CallerChannel:
     def data_sent(self) -> None:
         if not self.session.holds_memory:
             return
-        self.session.data_sent()
+        for sent in self.session.data_sent():  # of bulk: calls have none
+            self.station.loop.call_soon(self.station.tell, "sent", sent)
         if (deadline_ns := self.session.next_deadline_ns()) is not None:
             self._arm(deadline_ns)
 
@@ -170,17 +173,25 @@ class CallerChannel:
     def connection_lost(self, error: DaosError | None) -> None:
         self._end(error.message if error else "the peer closed it")
 
-    def expire(self, now_ns: int) -> None:
-        """End the calls whose deadline has passed."""
+    def expire(self, now_ns: int) -> int | None:
+        """End calls and transfers whose deadline has passed; when to come again."""
         for call in self.session.expire(now_ns):
             name = call._procedure.name
             error = DeadlineError(f"{name} to {self.peer}: no answer before the deadline")
             call.finish(self.station, None, 0, error)
+        later_ns = self.bulk.expire(now_ns)
+        if (deadline_ns := self.session.next_deadline_ns()) is None:
+            return later_ns
+        return deadline_ns if later_ns is None else min(deadline_ns, later_ns)
+
+    def maybe_kick(self) -> None:
+        """If there is something to send, say so."""
         if not self._kicked and self.session.has_output:
             self._kick()
 
     def end(self, error: DaosError) -> None:
-        """End all calls with `error`. Idempotent."""
+        """End all calls and transfers with `error`. Idempotent."""
+        self.bulk.end(error)
         for call in self.session.end():
             call.finish(self.station, None, 0, error)
 

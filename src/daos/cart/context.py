@@ -30,13 +30,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from daos.base.errors import CanceledError, DaosError, ExistsError, InvalidError, ShutdownError
-from daos.base.ids import U64_MAX
+from daos.base.ids import U64_MAX, Tag
+from daos.cart.bulk_service import BulkEnd, BulkService
 from daos.cart.calling import Call, CallerChannel, Done, Into
 from daos.cart.framing import Framing, Limits
 from daos.cart.protocol import Procedure, ReplyT, RequestT
 from daos.cart.serving import Handler, Land, Rpc, ServerChannel, Service
 from daos.cart.station import Station
-from daos.cart.wire import ANONYMOUS, NO_RANK, Endpoint
+from daos.cart.wire import NO_RANK, Endpoint
 
 if TYPE_CHECKING:
     from daos.base.clock import Clock, Rng
@@ -53,7 +54,7 @@ _LINGER_S: Final = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContextStatistics:
-    """Counts since the context was made; the last four are of now."""
+    """Counts since the context was made; the last six are of now."""
 
     frames_in: int
     frames_out: int
@@ -68,6 +69,8 @@ class ContextStatistics:
     serving: int
     tasks: int
     connections: int
+    bulk_regions: int
+    bulk_transfers: int
 
 
 class Context:
@@ -92,13 +95,16 @@ class Context:
         self._rng = rng
         self._loop = loop
         self._station = Station(
-            endpoint or ANONYMOUS,
+            # A random tag tells clients apart: bulk handles that are bound to one name it.
+            endpoint or Endpoint(NO_RANK, Tag(rng.getrandbits(32))),
             clock=clock,
             hlc=hlc,
+            rng=rng,
             loop=loop,
             limits=limits or Limits(),
             on_bug=on_bug,
         )
+        self.bulk = BulkService(self._station, connect=self._bulk_end, arm=self._arm)
         self._listener: Listener | None = None
         self._routes: dict[Endpoint, CallerChannel] = {}  # where a call goes
         # Everything that is connected, or was and has not been lost yet.
@@ -243,6 +249,10 @@ class Context:
         self._callers[channel] = None
         return channel
 
+    def _bulk_end(self, endpoint: Endpoint) -> BulkEnd:
+        """Of our connection to an endpoint."""
+        return (self._routes.get(endpoint) or self._connect(endpoint)).bulk
+
     # Deadlines: one timer
 
     def _arm(self, deadline_ns: int) -> None:
@@ -259,10 +269,9 @@ class Context:
         self._timer = None
         self._wake_ns = U64_MAX
         now_ns = self._clock.now_ns()
-        for channel in list(self._callers):
-            channel.expire(now_ns)
-        for channel in self._callers:
-            if (deadline_ns := channel.session.next_deadline_ns()) is not None:
+        channels: list[CallerChannel | ServerChannel] = [*self._callers, *self._servers]
+        for channel in channels:
+            if (deadline_ns := channel.expire(now_ns)) is not None:
                 self._arm(deadline_ns)
 
     # The end
@@ -337,6 +346,10 @@ class Context:
             serving=sum(channel.session.serving for channel in self._servers),
             tasks=len(self._station.tasks),
             connections=len(self._callers) + len(self._servers),
+            bulk_regions=len(self._station.bulk_table),
+            bulk_transfers=sum(
+                channel.bulk.port.transfers for channel in (*self._callers, *self._servers)
+            ),
         )
 
 

@@ -34,7 +34,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -66,6 +66,13 @@ class Limits:
     outbox_size_max: int = 8 * MiB
     # Coroutine handlers running at once, in one context.
     tasks_max: int = 1024
+    # Bulk: bytes of a chunk, no more than a payload's; chunks on their way in one connection and
+    # direction, and transfers; bytes of a region, regions of a context.
+    bulk_chunk_size: int = 512 * KiB
+    bulk_inflight_max: int = 16
+    bulk_transfers_max: int = 4096
+    bulk_size_max: int = 1 << 40
+    bulk_regions_max: int = 1 << 16
     # Reads go here between payloads: larger takes fewer reads, and copies more of each payload.
     scratch_size: int = 64 * KiB
 
@@ -107,6 +114,29 @@ class Broken(msgspec.Struct, frozen=True, gc=False):
 
     error: CorruptError | ProtocolError
 
+
+class Own(Protocol):
+    """What takes the frames of CaRT's own protocol (bulk), which either end may send."""
+
+    @property
+    def expecting(self) -> bool:
+        """The peer owes us an answer, which only reading brings."""
+        ...
+
+    def take(self, header: Header, body: Bytes) -> Sequence[memoryview] | None:
+        """A header and its body are whole. Where the payload goes; None: nowhere.
+
+        Raises: ProtocolError
+        """
+        ...
+
+    def landed(self, header: Header) -> None:
+        """The payload is whole where `take` said; not called where it said None."""
+        ...
+
+
+OWN_BASE: Final = 0xFF
+_OWN_FIRST: Final = OWN_BASE << 24  # opcodes from here on are CaRT's own
 
 Event = Message[TokenT] | Head[TokenT] | Landed[TokenT] | Broken
 
@@ -155,6 +185,7 @@ class Framing(Generic[TokenT]):
         self._outbox: deque[Frame] = deque()
         self._taken: list[Frame] = []  # with the transport; only frames that hold on to memory
         self.outbox_bytes = 0
+        self.own: Own | None = None
 
     # Input
 
@@ -269,6 +300,9 @@ class Framing(Generic[TokenT]):
                 raise CorruptError(
                     "rpc body checksum", offset=HEADER_SIZE, want=header.body_sum, got=got
                 )
+            if header.opcode >= _OWN_FIRST:
+                self._take_own(header, body, events)
+                return
             wanted, token = self._accept(header, now_ns)
         except (CorruptError, ProtocolError) as error:
             self._broken(error, events)
@@ -285,6 +319,18 @@ class Framing(Generic[TokenT]):
             events.append(Head(header, body, token))
         else:
             self._begin_payload(None)
+            if not self._left:
+                self._payload_whole(events)
+
+    def _take_own(self, header: Header, body: Bytes, events: list[Event[TokenT]]) -> None:
+        """As `_take`, for a frame that is none of the session's business."""
+        if self.own is None:
+            raise ProtocolError(f"frame {header.opcode:#010x}, and no bulk is served here")
+        self.frames_in += 1
+        destinations = self.own.take(header, body)
+        if header.payload_size:
+            self._header = header
+            self._begin_payload(destinations)
             if not self._left:
                 self._payload_whole(events)
 
@@ -341,6 +387,10 @@ class Framing(Generic[TokenT]):
         if header is None:
             return  # dropped
         self.payload_bytes_in += header.payload_size
+        if header.opcode >= _OWN_FIRST:
+            assert self.own is not None
+            self.own.landed(header)
+            return
         self._ended(header)
         events.append(Landed(header, token))
 
@@ -349,6 +399,11 @@ class Framing(Generic[TokenT]):
         self.payload_bytes_dropped += self._left
         self._header = self._token = self._into = None
         self._rest.clear()
+
+    def forget(self) -> None:
+        """Let the rest of a payload of ours go nowhere: its destination is free."""
+        if self._state == PAYLOAD:
+            self._forget()
 
     def _to_front(self) -> None:
         """Make room behind an incomplete header; less than HEADER_SIZE bytes move."""
@@ -424,6 +479,26 @@ class Framing(Generic[TokenT]):
         self._outbox.clear()
         self.outbox_bytes = 0
         return self.data_sent()
+
+    @property
+    def outbox_frames(self) -> int:
+        """Frames that wait to leave."""
+        return len(self._outbox)
+
+    def queue_own(self, frame: Frame) -> None:
+        """Let a frame of `own` leave, unless nothing does any more."""
+        if self._state != DEAD:
+            self.payload_bytes_out += frame.nbytes - HEADER_SIZE - len(frame.body)
+            self._queue(frame)
+
+    def unqueue(self, opcode: int, rpc_id: int, flags: int = 0) -> Frame | None:
+        """Take back a frame that has not left. Cost: O(frames waiting)."""
+        for index, frame in enumerate(self._outbox):
+            if frame.fields[3] == rpc_id and frame.fields[:2] == (flags, opcode):
+                self.outbox_bytes -= frame.nbytes
+                del self._outbox[index]
+                return frame
+        return None
 
     def _queue(self, frame: Frame) -> None:
         self._outbox.append(frame)

@@ -18,8 +18,9 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, cast
 
-from daos.base.errors import DER, DaosError, InvalidError
+from daos.base.errors import DER, CanceledError, DaosError, InvalidError
 from daos.base.ids import Epoch, Rank, Tag
+from daos.cart.bulk_service import BulkEnd
 from daos.cart.framing import Event, Head, Landed, Message, Sent, unfit
 from daos.cart.protocol import (
     Procedure,
@@ -29,7 +30,7 @@ from daos.cart.protocol import (
     version_of,
 )
 from daos.cart.session import ServerSession
-from daos.cart.wire import DECODE_ERRORS, Bytes, Endpoint, Header
+from daos.cart.wire import ANONYMOUS, DECODE_ERRORS, Bytes, Endpoint, Header
 
 if TYPE_CHECKING:
     from daos.cart.station import Station
@@ -98,6 +99,11 @@ class Rpc(Generic[RequestT, ReplyT]):
         return Epoch(self.header.epoch)
 
     @property
+    def bulk(self) -> BulkEnd:
+        """Where handles that came with the request are reached."""
+        return self._channel.bulk
+
+    @property
     def source(self) -> Endpoint:
         """Who asks; rank NO_RANK: a client."""
         return Endpoint(Rank(self.header.source_rank), Tag(self.header.source_tag))
@@ -139,6 +145,8 @@ class ServerChannel:
         self.link = link
         self.session = ServerSession(station.limits)
         self.get_buffer: Callable[[int], memoryview] = self.session.get_buffer
+        self.bulk = BulkEnd(station, self.session, self, ANONYMOUS)
+        self.peer: Endpoint | None = None  # who calls, known from the first request on
         self._on_lost = on_lost
         self._rpcs: dict[int, Rpc] = {}  # unanswered, by rpc_id
         self._landing: Rpc | None = None
@@ -162,9 +170,8 @@ class ServerChannel:
     def data_sent(self) -> None:
         if self.session.holds_memory:
             self._tell_sent(self.session.data_sent())
-        if self._paused and self.session.may_read:  # an answer has left: perhaps there is room
-            self._paused = False
-            self.link.resume_reading()
+        if self._paused:  # an answer has left: perhaps there is room
+            self._maybe_resume()
 
     def buffer_updated(self, nbytes: int) -> None:
         session = self.session
@@ -210,8 +217,22 @@ class ServerChannel:
     def close(self) -> None:
         """Answer nothing more; what was answered still leaves."""
         self._closed = True
+        self.bulk.end(CanceledError("the context was closed"))
         self._abort_all()
         self.link.close()
+
+    def expire(self, now_ns: int) -> int | None:
+        """End the transfers whose deadline has passed; when to come again."""
+        return self.bulk.expire(now_ns)
+
+    # What a transfer calls
+
+    def maybe_kick(self) -> None:
+        """If there is something to send, say so; reading goes on where an answer is expected."""
+        if not self._kicked and self.session.has_output:
+            self._kick()
+        if self._paused:
+            self._maybe_resume()
 
     # What an Rpc calls
 
@@ -263,6 +284,8 @@ class ServerChannel:
                 if header.epoch > self._epoch_seen:
                     station.hlc.observe(Epoch(header.epoch))
                     self._epoch_seen = header.epoch
+                if self.peer is None:
+                    self._meet(header)
                 procedure = service.procedure
                 rpc = Rpc(self, service, header, procedure.decode_request(body))
                 self._rpcs[header.rpc_id] = rpc
@@ -274,6 +297,12 @@ class ServerChannel:
             error = refused
         self.session.fail(header, error)
         return None
+
+    def _meet(self, header: Header) -> None:
+        """Remember who calls, so that its bound handles are reached over this connection."""
+        self.peer = Endpoint(Rank(header.source_rank), Tag(header.source_tag))
+        self.bulk.port.meet(self.peer)
+        self.station.peers.setdefault(self.peer, []).append(self.bulk)
 
     def _land(self, rpc: Rpc) -> bool:
         """Ask where the payload goes, be it empty; False if the request was refused."""
@@ -331,7 +360,12 @@ class ServerChannel:
 
     def _end(self) -> None:
         self._landing = None
+        if self.peer is not None and self.bulk in (ends := self.station.peers.get(self.peer, [])):
+            ends.remove(self.bulk)
+            if not ends:
+                del self.station.peers[self.peer]
         self._tell_sent(self.session.end())
+        self.bulk.end(DaosError("the peer's connection is gone", code=DER.UNREACH))
         self._abort_all()
 
     def _abort_all(self) -> None:
@@ -348,3 +382,8 @@ class ServerChannel:
     def _kick(self) -> None:
         self._kicked = True
         self.link.kick()
+
+    def _maybe_resume(self) -> None:
+        if self.session.may_read:
+            self._paused = False
+            self.link.resume_reading()

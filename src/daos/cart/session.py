@@ -24,6 +24,8 @@ A request, at its server:
     R2  a request whose deadline has passed is answered with TIMEDOUT and not told of
     R3  every other request is answered at most once; `may_read` is False while too many are not,
         or too many bytes wait to leave: the transport then stops reading, between two requests
+    R4  reading does not stop for unanswered requests while bulk data is expected, which they may
+        wait for; further ones are then refused with AGAIN
 
 Only the server stops reading, and only for what it sends itself; the caller always reads. So two
 peers cannot wait for each other.
@@ -235,7 +237,9 @@ class ServerSession(Framing[None]):
     def may_read(self) -> bool:
         """False: let the peer wait (R3)."""
         limits = self.limits
-        if self.serving < limits.serving_max and self.outbox_bytes < limits.outbox_size_max:
+        if self.outbox_bytes < limits.outbox_size_max and (
+            self.serving < limits.serving_max or (self.own is not None and self.own.expecting)
+        ):
             return True
         return self._state == PAYLOAD  # of a request that was taken: it has to end
 
@@ -300,6 +304,9 @@ class ServerSession(Framing[None]):
             return False, None
         self._rpc_id_last = header.rpc_id
         self.serving += 1
+        if self.serving > self.limits.serving_max and self.own is not None and self.own.expecting:
+            self.fail(header, AgainError(f"{self.serving} requests of this peer are unanswered"))
+            return False, None
         if header.deadline_ns <= now_ns:
             late_ms = (now_ns - header.deadline_ns) // 1_000_000
             self.fail(header, DeadlineError(f"the request came {late_ms} ms after its deadline"))

@@ -15,12 +15,14 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from daos.base.errors import DER, AgainError, CanceledError, DaosError
+from daos.cart.bulk import Table
 
 if TYPE_CHECKING:
     import asyncio
 
-    from daos.base.clock import Clock
+    from daos.base.clock import Clock, Rng
     from daos.base.hlc import Hlc
+    from daos.cart.bulk_service import BulkEnd
     from daos.cart.framing import Limits
     from daos.cart.serving import Rpc, Service
     from daos.cart.wire import Endpoint
@@ -39,6 +41,7 @@ class Station:
         *,
         clock: Clock,
         hlc: Hlc,
+        rng: Rng,
         loop: asyncio.AbstractEventLoop,
         limits: Limits,
         on_bug: Callable[[Exception], None] | None,
@@ -52,6 +55,9 @@ class Station:
         self.bugs = 0
         self.services: dict[int, Service] = {}
         self.tasks: dict[asyncio.Task[None], Rpc] = {}
+        self.bulk_table = Table(limits, rng)
+        # Of connections that a peer has opened, by who it says it is; newest last.
+        self.peers: dict[Endpoint, list[BulkEnd]] = {}
 
     def attempt(
         self, where: str, function: Callable[..., ResultT], *args: object

@@ -68,8 +68,8 @@ _LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
 }
 
 
-class TransportKit:
-    """Derive, say how to `make` one, and let pytest collect the class."""
+class LoopKit:
+    """What kits over a transport share: a loop of each kind, a bench, and a look at what is left."""
 
     TIMEOUT_S: ClassVar[float] = 30.0
     # On which loops it runs: asyncio's own, uvloop where it is installed, and the simulated one.
@@ -103,6 +103,8 @@ class TransportKit:
                 assert not statistics.calls
                 assert not statistics.serving
                 assert not statistics.tasks
+                assert not statistics.bulk_regions
+                assert not statistics.bulk_transfers
             assert not bench.bugs
 
         def runner(scenario: Scenario) -> None:
@@ -110,6 +112,10 @@ class TransportKit:
                 runner.run(main(scenario))
 
         return runner
+
+
+class TransportKit(LoopKit):
+    """Derive, say how to `make` one, and let pytest collect the class."""
 
     # --- calls ------------------------------------------------------------------------------------
 

@@ -1,0 +1,227 @@
+"""Bulk memory: what an owner lets its peers read and write in place, and how they name it.
+
+A *handle* travels inside any message. It names registered memory of its owner by 16 random bytes:
+who knows them may access the memory, through any connection to its owner, until it is released. A
+*bound* handle also says who the owner is, so that a third party finds it (CaRT: crt_bulk_bind).
+
+    handle   [key 16 bytes, nbytes, mode 1 READ | 2 WRITE, owner nil or [rank, tag]]
+    access   [key, [[offset, size], ...]]          body of GET, PUT and BORROW
+
+Bytes are counted across the segments of the memory, as if they were one. Worked example:
+docs/format/bulk.md. Everything here is pure; `bulk_port` moves the bytes.
+
+    B1  no byte outside the region, against its mode, or of a released region is read or written:
+        `check_access` is the one place where that is decided
+    B2  sizes from a peer are compared with the region before anything else is done with them
+
+Source: DAOS src/cart/crt_bulk.c (create, access, bind, free); keys instead of addresses: ours
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from enum import IntFlag
+from itertools import accumulate
+from typing import TYPE_CHECKING, Annotated, Final, Protocol
+
+import msgspec
+
+from daos.base.errors import (
+    AccessError,
+    AgainError,
+    CorruptError,
+    DaosError,
+    InvalidError,
+    NotFoundError,
+)
+from daos.base.ids import U32_MAX, Rank, Tag
+from daos.cart.framing import as_bytes, unfit
+from daos.cart.wire import DECODE_ERRORS, Endpoint
+
+if TYPE_CHECKING:
+    from daos.base.clock import Rng
+    from daos.cart.framing import Limits
+
+KEY_SIZE: Final = 16
+RANGES_MAX: Final = 256  # of one access
+_SIZE_MAX: Final = 1 << 62
+
+_Key = Annotated[bytes, msgspec.Meta(min_length=KEY_SIZE, max_length=KEY_SIZE)]
+_Size = Annotated[int, msgspec.Meta(ge=1, le=_SIZE_MAX)]
+_Offset = Annotated[int, msgspec.Meta(ge=0, le=_SIZE_MAX)]
+_U32 = Annotated[int, msgspec.Meta(ge=0, le=U32_MAX)]
+_Ranges = Annotated[
+    tuple[tuple[_Offset, _Size], ...], msgspec.Meta(min_length=1, max_length=RANGES_MAX)
+]
+Range = tuple[int, int]
+"""(offset, size) in bytes of a region."""
+
+
+class Mode(IntFlag):
+    """What peers may do with the memory: get from it, put to it."""
+
+    READ = 1
+    WRITE = 2
+    READ_WRITE = READ | WRITE
+
+
+class BulkHandle(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """Names memory of its owner; a field of whatever message its users like."""
+
+    key: _Key
+    nbytes: _Size
+    mode: Annotated[int, msgspec.Meta(ge=1, le=int(Mode.READ_WRITE))]
+    owner: tuple[_U32, _U32] | None = None  # rank and tag, of a bound one
+
+    def emit(self) -> bytes:
+        """The bytes of a handle on its own."""
+        return encode(self)
+
+    @classmethod
+    def parse(cls, data: bytes | memoryview) -> BulkHandle:
+        """Raises: CorruptError   these bytes are no handle."""
+        try:
+            return _decode_handle(data)
+        except DECODE_ERRORS as error:
+            raise CorruptError("bulk handle", offset=0, want="a handle", got=str(error)) from None
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """The owner; None: whoever sent the handle."""
+        return None if self.owner is None else Endpoint(Rank(self.owner[0]), Tag(self.owner[1]))
+
+
+class Access(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """What one frame reads or writes: ranges of a region, one after the other."""
+
+    key: _Key
+    ranges: _Ranges
+
+
+encode: Final = msgspec.msgpack.Encoder().encode
+decode_access: Final = msgspec.msgpack.Decoder(Access).decode
+_decode_handle: Final = msgspec.msgpack.Decoder(BulkHandle).decode
+
+
+class Segments:
+    """Memory in one or several pieces, addressed as if it were one."""
+
+    __slots__ = ("_ends", "nbytes", "views")
+
+    def __init__(self, views: Sequence[memoryview], *, writable: bool) -> None:
+        """Raises: InvalidError (not contiguous, read-only where it is written to)."""
+        if any(not view.c_contiguous for view in views) or (writable and unfit(views)):
+            raise InvalidError("bulk memory is contiguous, and writable where it is written to")
+        self.views = (
+            [view.cast("B") for view in views if view.nbytes] if writable else as_bytes(views)
+        )
+        self._ends = list(accumulate(view.nbytes for view in self.views))
+        self.nbytes = self._ends[-1] if self._ends else 0
+
+    def slice(self, offset: int, size: int) -> list[memoryview]:
+        """The pieces that make up bytes [offset, offset + size), which exist."""
+        if len(self.views) == 1:  # nearly always
+            return [self.views[0][offset : offset + size]]
+        assert 0 <= offset <= offset + size <= self.nbytes
+        pieces = []
+        index = bisect_right(self._ends, offset)
+        while size:
+            view = self.views[index]
+            start = offset - (self._ends[index] - view.nbytes)
+            piece = view[start : start + size]
+            pieces.append(piece)
+            offset += piece.nbytes
+            size -= piece.nbytes
+            index += 1
+        return pieces
+
+
+class Holder(Protocol):
+    """A connection that is reading or writing memory of a region."""
+
+    def released(self, region: Region) -> None:
+        """Let go of it now."""
+        ...
+
+
+class Region:
+    """Registered memory at its owner."""
+
+    __slots__ = ("holders", "key", "mode", "segments")
+
+    def __init__(self, key: bytes, segments: Segments, mode: Mode) -> None:
+        self.key = key
+        self.segments = segments
+        self.mode = mode
+        self.holders: dict[Holder, None] = {}
+
+    def handle(self, owner: Endpoint | None = None) -> BulkHandle:
+        """What a peer is told; with `owner`, so that any peer may use it."""
+        return BulkHandle(self.key, self.segments.nbytes, int(self.mode), owner)
+
+
+class Table:
+    """The regions of one context."""
+
+    def __init__(self, limits: Limits, rng: Rng) -> None:
+        self._limits = limits
+        self._rng = rng
+        self._regions: dict[bytes, Region] = {}
+
+    def __len__(self) -> int:
+        return len(self._regions)
+
+    def add(self, views: Sequence[memoryview], mode: Mode) -> Region:
+        """Register memory, which must stay until `remove`.
+
+        Raises:     InvalidError   no bytes, too many, unfit memory
+                    AgainError     too many regions
+        """
+        segments = Segments(views, writable=bool(mode & Mode.WRITE))
+        limit = self._limits.bulk_size_max
+        if not 0 < segments.nbytes <= limit:
+            raise InvalidError(f"bulk memory has 1 to {limit} bytes, not {segments.nbytes}")
+        if len(self._regions) >= self._limits.bulk_regions_max:
+            raise AgainError(f"{len(self._regions)} bulk handles are in use already")
+        key = self._rng.getrandbits(8 * KEY_SIZE).to_bytes(KEY_SIZE, "little")
+        region = Region(key, segments, mode)
+        self._regions[key] = region
+        return region
+
+    def remove(self, region: Region) -> None:
+        """Release it: nobody reads or writes its memory any more. Idempotent."""
+        if self._regions.pop(region.key, None) is None:
+            return
+        for holder in list(region.holders):
+            holder.released(region)
+        region.holders.clear()
+
+    def find(self, key: bytes) -> Region:
+        """Raises: NotFoundError"""
+        try:
+            return self._regions[key]
+        except KeyError:
+            raise released() from None
+
+
+def check_access(region: Region, ranges: Sequence[Range], mode: Mode) -> int:
+    """Whether a peer may do this to the region; how many bytes it is about (B1).
+
+    Raises:     AccessError    the handle does not allow reading, or writing
+                InvalidError   outside the region
+    """
+    if mode & ~region.mode:
+        raise AccessError(f"the bulk handle is for {region.mode.name}, not for {mode.name}")
+    size = region.segments.nbytes
+    total = 0
+    for offset, nbytes in ranges:
+        if offset < 0 or nbytes < 1 or offset + nbytes > size:
+            raise InvalidError(f"bytes [{offset}, +{nbytes}) of a bulk region of {size} bytes")
+        total += nbytes
+    return total
+
+
+def released() -> DaosError:
+    """What becomes of an access to memory that is not, or no longer, registered."""
+    return NotFoundError("no such bulk handle: it was released, or belongs to another")

@@ -1,0 +1,463 @@
+"""Bulk transfers over one connection, in both directions, sans-I/O.
+
+Either end of a connection may own the memory, whichever of the two opened it; so a target reads
+what lies at a client, which nobody can call. Bulk frames have the opcode base 0xFF and ids of their
+own, from 2^63 up; between them calls and replies go on.
+
+    accessor                                       owner
+       GET  [key, ranges]              ------->    check_access
+            payload lands in `local`   <-------    reply, payload from the region
+       PUT  [key, ranges], payload     ------->    check_access, payload lands in the region
+                                       <-------    reply
+
+A transfer is cut into chunks; a chunk is one frame. At most bulk_inflight_max chunks are on their
+way, of all transfers in turn, so that a large one neither holds up the others nor the loop.
+
+    P1  a transfer ends once: whole, by the first error, by `abort`, `expire`, or `end`
+    P2  memory of a GET is written to, memory of a PUT is read, until the transfer is told as ended,
+        and not after: a PUT that was given up is told when the transport has let go of its memory
+    P3  memory of a region is read and written until it is released, and not after, but for what
+        the transport has taken: the accessor hears NONEXIST
+    P4  a peer that answers what was not asked, or asks without taking the answers, breaks the
+        protocol
+
+Ends are collected, not told on the spot: `wake` says that `take_ended` has something, or that
+frames were queued outside `take`.
+
+Source: DAOS src/cart/crt_bulk.c crt_bulk_transfer, crt_bulk_abort; frames: ours
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from daos.base.errors import DER, AgainError, DaosError, DeadlineError, ProtocolError
+from daos.cart.bulk import (
+    RANGES_MAX,
+    Access,
+    Mode,
+    Range,
+    Region,
+    Segments,
+    Table,
+    check_access,
+    decode_access,
+    encode,
+    released,
+)
+from daos.cart.framing import OWN_BASE, Frame, Framing, as_bytes
+from daos.cart.wire import (
+    DECODE_ERRORS,
+    HEADER_SIZE,
+    REPLY,
+    Bytes,
+    Endpoint,
+    Header,
+    checksum,
+    emit_failure,
+    parse_failure,
+)
+
+VERSION: Final = 1
+_FIRST: Final = OWN_BASE << 24 | VERSION << 16
+PUT: Final = _FIRST | 0x68  # the reference's numbers: CRT_BULK_PUT, CRT_BULK_GET
+GET: Final = _FIRST | 0x69
+_ID_FIRST: Final = 1 << 63
+
+TransferDone = Callable[[DaosError | None], None]
+
+
+class Transfer:
+    """Bytes on their way between local memory and ranges of a region."""
+
+    __slots__ = (
+        "_at",
+        "_rest",
+        "deadline_ns",
+        "done",
+        "ended",
+        "get",
+        "held",
+        "key",
+        "left",
+        "local",
+        "trace_id",
+    )
+
+    def __init__(
+        self,
+        key: bytes,
+        ranges: Sequence[Range],
+        local: Segments,
+        *,
+        get: bool,
+        deadline_ns: int,
+        trace_id: int,
+        done: TransferDone,
+    ) -> None:
+        """Shapes: local has as many bytes as all ranges together, 1 or more."""
+        self.key = key
+        self.local = local
+        self.get = get
+        self.deadline_ns = deadline_ns
+        self.trace_id = trace_id
+        self.done = done
+        self.left = local.nbytes  # not yet arrived
+        self.held = 0  # chunks whose memory the transport may still read
+        self.ended = False
+        self._at = 0
+        self._rest = deque(ranges)
+
+    def next_chunk(self, nbytes_max: int) -> Chunk | None:
+        """The next bytes to ask for; None when all are."""
+        ranges: list[Range] = []
+        left = nbytes_max
+        while self._rest and left and len(ranges) < RANGES_MAX:
+            offset, size = self._rest.popleft()
+            step = min(size, left)
+            ranges.append((offset, step))
+            left -= step
+            if step < size:
+                self._rest.appendleft((offset + step, size - step))
+        if not ranges:
+            return None
+        chunk = Chunk(self, self._at, nbytes_max - left, ranges)
+        self._at += chunk.nbytes
+        return chunk
+
+
+class Chunk:
+    """One frame's part of a transfer: bytes [at, at + nbytes) of its local memory."""
+
+    __slots__ = ("at", "held", "nbytes", "ranges", "transfer")
+
+    def __init__(self, transfer: Transfer, at: int, nbytes: int, ranges: list[Range]) -> None:
+        self.transfer = transfer
+        self.at = at
+        self.nbytes = nbytes
+        self.ranges = ranges
+        self.held = False
+
+
+class _Putting(NamedTuple):
+    """A peer's payload on its way into a region."""
+
+    header: Header
+    region: Region
+
+
+class Port:
+    """The bulk part of one end of a connection; `frames` carries it."""
+
+    def __init__(
+        self,
+        frames: Framing[Any],
+        table: Table,
+        *,
+        source: Endpoint,
+        peer: Endpoint,
+        wake: Callable[[], None],
+    ) -> None:
+        self._frames = frames
+        self._limits = frames.limits
+        self._chunk_size = min(frames.limits.bulk_chunk_size, frames.limits.payload_size_max)
+        self._table = table
+        self._source = source
+        self._route = (*peer, *source)
+        self._wake = wake
+        self._id_next = _ID_FIRST
+        # As accessor.
+        self._transfers: dict[Transfer, None] = {}  # that have not ended
+        self._asking: deque[Transfer] = deque()  # with chunks left to ask for
+        self._inflight: dict[int, Chunk] = {}
+        self._getting: Chunk | None = None  # its payload is landing
+        self._ended: list[tuple[Transfer, DaosError | None]] = []
+        self._ending: dict[Transfer, DaosError | None] = {}  # ended, their memory still held
+        # As owner.
+        self._answers: dict[int, Region] = {}  # replies with memory of a region, not yet sent
+        self._putting: _Putting | None = None
+        self._peer_id_last = 0
+        frames.own = self
+
+    @property
+    def expecting(self) -> bool:
+        """Something is on its way that only reading brings."""
+        return bool(self._inflight)
+
+    def meet(self, peer: Endpoint) -> None:
+        """It is known now who is at the other end."""
+        self._route = (*peer, *self._source)
+
+    @property
+    def transfers(self) -> int:
+        """Transfers of ours that have not ended."""
+        return len(self._transfers)
+
+    # Accessor
+
+    def start(self, transfer: Transfer) -> None:
+        """Begin. Raises: DaosError(UNREACH), AgainError: it has not begun."""
+        if self._frames.dead:
+            raise DaosError("the connection to the memory's owner is gone", code=DER.UNREACH)
+        if len(self._transfers) >= self._limits.bulk_transfers_max:
+            raise AgainError(f"{len(self._transfers)} bulk transfers are on their way already")
+        self._transfers[transfer] = None
+        self._asking.append(transfer)
+        self._pump()
+
+    def abort(self, transfer: Transfer, error: DaosError) -> None:
+        """Give it up, if it has not ended. Local memory of a GET is free at once."""
+        if transfer.ended:
+            return
+        if transfer in self._asking:
+            self._asking.remove(transfer)
+        self._unqueue(transfer)
+        if self._getting is not None and self._getting.transfer is transfer:
+            self._getting = None
+            self._frames.forget()
+        self._finish(transfer, error)
+        self._pump()
+
+    def expire(self, now_ns: int) -> None:
+        """Give up what is past its deadline."""
+        for transfer in [each for each in self._transfers if each.deadline_ns <= now_ns]:
+            self.abort(transfer, DeadlineError("the bulk transfer did not end in time"))
+
+    def next_deadline_ns(self) -> int | None:
+        """When to call `expire`."""
+        return min((transfer.deadline_ns for transfer in self._transfers), default=None)
+
+    def end(self, error: DaosError) -> None:
+        """The connection is gone: every transfer ends with `error`. Idempotent."""
+        self._asking.clear()
+        self._getting = None
+        for transfer in list(self._transfers):
+            self._unqueue(transfer)
+            transfer.held = 0
+            self._finish(transfer, error)
+        for transfer, before in self._ending.items():
+            transfer.held = 0
+            self._tell(transfer, before)
+        self._ending.clear()
+        self._inflight.clear()
+        holding = [*self._answers.values(), *([self._putting.region] if self._putting else [])]
+        for region in holding:
+            region.holders.pop(self, None)
+        self._answers.clear()
+        self._putting = None
+
+    def take_ended(self) -> list[tuple[Transfer, DaosError | None]]:
+        """What has ended since the last time, and how."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def _pump(self) -> None:
+        """Ask for chunks while there is room, a chunk of each transfer in turn."""
+        while self._asking and len(self._inflight) < self._limits.bulk_inflight_max:
+            transfer = self._asking[0]
+            chunk = transfer.next_chunk(self._chunk_size)
+            if chunk is None:
+                self._asking.popleft()
+                continue
+            self._asking.rotate(-1)
+            self._ask(chunk)
+
+    def _ask(self, chunk: Chunk) -> None:
+        transfer = chunk.transfer
+        body = encode(Access(transfer.key, tuple(chunk.ranges)))
+        payload: Sequence[memoryview] = ()
+        size, sent = 0, None
+        if not transfer.get:
+            payload = as_bytes(transfer.local.slice(chunk.at, chunk.nbytes))
+            size, sent = chunk.nbytes, partial(self._chunk_sent, chunk)
+            chunk.held = True
+            transfer.held += 1
+        rpc_id = self._id_next
+        self._id_next = rpc_id + 1
+        self._inflight[rpc_id] = chunk
+        fields = (
+            *(0, GET if transfer.get else PUT, 0, rpc_id),
+            *self._route,
+            *(transfer.deadline_ns, transfer.trace_id, size, len(body), checksum(body)),
+        )
+        self._queue(fields, body, payload, size, sent)
+
+    def _reply(self, header: Header, body: Bytes) -> Sequence[memoryview] | None:
+        """An owner has answered; where the payload goes."""
+        chunk = self._inflight.pop(header.rpc_id, None)
+        if chunk is None or header.opcode != (GET if chunk.transfer.get else PUT):
+            raise ProtocolError("a bulk reply that answers nothing")
+        transfer = chunk.transfer
+        try:
+            if header.status:
+                if not transfer.ended:
+                    self.abort(transfer, parse_failure(header.status, body))
+                return None
+            if header.payload_size != (chunk.nbytes if transfer.get else 0):
+                text = f"a bulk reply of {header.payload_size} bytes, not {chunk.nbytes}"
+                raise ProtocolError(text)
+            if transfer.ended:
+                return None
+            if transfer.get:
+                self._getting = chunk
+                return transfer.local.slice(chunk.at, chunk.nbytes)
+            self._chunk_sent(chunk)
+            self._arrived(chunk)
+            return None
+        finally:
+            self._pump()
+
+    def _arrived(self, chunk: Chunk) -> None:
+        transfer = chunk.transfer
+        transfer.left -= chunk.nbytes
+        if not transfer.left:
+            self._finish(transfer, None)
+
+    def _chunk_sent(self, chunk: Chunk) -> None:
+        """The transport reads the memory of a PUT no more."""
+        transfer = chunk.transfer
+        if not chunk.held or not transfer.held:
+            return
+        chunk.held = False
+        transfer.held -= 1
+        if not transfer.held and transfer in self._ending:
+            self._tell(transfer, self._ending.pop(transfer))
+
+    def _finish(self, transfer: Transfer, error: DaosError | None) -> None:
+        transfer.ended = True
+        del self._transfers[transfer]
+        if transfer.held:
+            self._ending[transfer] = error
+        else:
+            self._tell(transfer, error)
+
+    def _tell(self, transfer: Transfer, error: DaosError | None) -> None:
+        self._ended.append((transfer, error))
+        self._wake()
+
+    def _unqueue(self, transfer: Transfer) -> None:
+        """Its chunks that have not left do not leave."""
+        for rpc_id, chunk in list(self._inflight.items()):
+            if chunk.held and chunk.transfer is transfer and self._frames.unqueue(PUT, rpc_id):
+                del self._inflight[rpc_id]
+                chunk.held = False
+                transfer.held -= 1
+
+    # What the framing calls
+
+    def take(self, header: Header, body: Bytes) -> Sequence[memoryview] | None:
+        """A frame of ours, but for its payload: where that goes; None: nowhere.
+
+        Raises: ProtocolError
+        """
+        if header.opcode not in (GET, PUT) or header.rpc_id < _ID_FIRST:
+            raise ProtocolError(f"bulk frame {header.opcode:#010x}, id {header.rpc_id:#x}")
+        if header.flags & REPLY:
+            return self._reply(header, body)
+        return self._request(header, body)
+
+    def landed(self, header: Header) -> None:
+        """The payload is whole where `take` said."""
+        if header.flags & REPLY:
+            chunk, self._getting = self._getting, None
+            assert chunk is not None
+            self._arrived(chunk)
+            return
+        putting, self._putting = self._putting, None
+        assert putting is not None
+        self._let_go(putting.region)
+        self._answer(header)
+
+    # Owner
+
+    def released(self, region: Region) -> None:
+        """The region's memory is read and written no more; answers to that say so."""
+        putting = self._putting
+        if putting is not None and putting.region is region:
+            self._putting = None
+            self._frames.forget()
+            self._answer(putting.header, released())
+        for rpc_id in [each for each, held in self._answers.items() if held is region]:
+            del self._answers[rpc_id]
+            frame = self._frames.unqueue(GET, rpc_id, REPLY)
+            if frame is not None:
+                self._fail(frame.fields, released())
+        self._wake()
+
+    def _request(self, header: Header, body: Bytes) -> Sequence[memoryview] | None:
+        if self._frames.outbox_frames > self._limits.serving_max + self._limits.bulk_inflight_max:
+            raise ProtocolError("the peer asks for more and takes no answers")
+        if header.rpc_id <= self._peer_id_last:
+            raise ProtocolError("the ids of a peer's bulk requests do not ascend")
+        self._peer_id_last = header.rpc_id
+        try:
+            access = decode_access(body)
+        except DECODE_ERRORS as error:
+            raise ProtocolError(f"an unreadable bulk request: {error}") from None
+        writes = header.opcode == PUT
+        try:
+            region = self._table.find(access.key)
+            nbytes = check_access(region, access.ranges, Mode.WRITE if writes else Mode.READ)
+        except DaosError as error:
+            self._answer(header, error)
+            return None
+        views = [
+            piece for offset, size in access.ranges for piece in region.segments.slice(offset, size)
+        ]
+        if nbytes > self._chunk_size or header.payload_size != nbytes * writes:
+            text = f"{nbytes} bytes of bulk in a frame with {header.payload_size} bytes of payload"
+            raise ProtocolError(text)
+        region.holders[self] = None
+        if writes:
+            self._putting = _Putting(header, region)
+            return views
+        self._answers[header.rpc_id] = region
+        self._answer(header, payload=as_bytes(views), size=nbytes)
+        return None
+
+    def _answer(
+        self,
+        request: Header,
+        error: DaosError | None = None,
+        *,
+        payload: Sequence[memoryview] = (),
+        size: int = 0,
+    ) -> None:
+        body = b"" if error is None else emit_failure(error)
+        fields = (
+            *(REPLY, request.opcode, int(error.code) if error else 0, request.rpc_id),
+            *(request.source_rank, request.source_tag, request.rank, request.tag),
+            *(0, request.trace_id, size, len(body), checksum(body)),
+        )
+        sent = partial(self._answered, request.rpc_id) if payload else None
+        self._queue(fields, body, payload, size, sent)
+
+    def _fail(self, fields: tuple[int, ...], error: DaosError) -> None:
+        """Answer with an error in place of a reply that was taken back."""
+        body = emit_failure(error)
+        fields = (*fields[:2], int(error.code), *fields[3:10], 0, len(body), checksum(body))
+        self._queue(fields, body, (), 0, None)
+
+    def _answered(self, rpc_id: int) -> None:
+        region = self._answers.pop(rpc_id, None)
+        if region is not None:
+            self._let_go(region)
+
+    def _let_go(self, region: Region) -> None:
+        if region not in self._answers.values() and (
+            self._putting is None or self._putting.region is not region
+        ):
+            region.holders.pop(self, None)
+
+    def _queue(
+        self,
+        fields: tuple[int, ...],
+        body: bytes,
+        payload: Sequence[memoryview],
+        size: int,
+        sent: Callable[[], None] | None,
+    ) -> None:
+        self._frames.queue_own(Frame(fields, body, payload, HEADER_SIZE + len(body) + size, sent))

@@ -1,0 +1,221 @@
+"""Bulk transfers of a context: which connection they take, who is told of their end.
+
+    owner      bulk = context.bulk.create(views, Mode.READ)     memory is registered
+               request(..., bulk.handle)                        the handle travels in any message
+               bulk.release()                                   the memory is the owner's again
+    accessor   context.bulk.get(handle, into, via=rpc, ...)     bytes land in `into`
+               context.bulk.put(handle, views, via=rpc, ...)
+
+The party that needs the bytes moves them, over whatever connection it shares with the owner: that
+of the request which brought the handle (`via`); for a bound handle also one that the owner has
+opened to us, one of ours to the owner, or a new one where the owner has an address. A client has
+none; it is known by the random tag in its frames.
+
+Source: DAOS src/cart/crt_bulk.c crt_bulk_create, crt_bulk_bind, crt_bulk_bind_transfer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+from daos.base.errors import DER, CanceledError, DaosError, InvalidError
+from daos.cart.bulk import BulkHandle, Mode, Range, Region, Segments
+from daos.cart.bulk_port import Port, Transfer, TransferDone
+from daos.cart.wire import NO_RANK, Endpoint
+
+if TYPE_CHECKING:
+    from daos.cart.framing import Framing
+    from daos.cart.serving import Rpc
+    from daos.cart.station import Station
+
+_UNREACH: Final = DER.UNREACH
+
+
+class Bulk:
+    """Registered memory, from `create` to `release`."""
+
+    __slots__ = ("_region", "_service", "handle")
+
+    def __init__(self, service: BulkService, region: Region, handle: BulkHandle) -> None:
+        self._service = service
+        self._region = region
+        self.handle = handle
+
+    def release(self) -> None:
+        """No peer reads or writes the memory from now on, but for what the transport has taken.
+
+        Idempotent. Whoever still asks for it hears NONEXIST.
+        """
+        self._service.station.bulk_table.remove(self._region)
+
+
+class BulkCall:
+    """A transfer on its way."""
+
+    __slots__ = ("_end", "_transfer")
+
+    def __init__(self, end: BulkEnd | None, transfer: Transfer | None) -> None:
+        self._end = end
+        self._transfer = transfer
+
+    def abort(self) -> None:
+        """Give it up: `done` hears CanceledError, later. One that has ended is left alone."""
+        if self._end is not None and self._transfer is not None:
+            self._end.abort(self._transfer, CanceledError("the bulk transfer was given up"))
+
+
+class Carrier(Protocol):
+    """A channel whose connection carries bulk frames."""
+
+    def maybe_kick(self) -> None:
+        """If there is something to send, say so."""
+        ...
+
+
+class BulkEnd:
+    """The bulk part of one channel: a port, and whom it tells."""
+
+    def __init__(
+        self, station: Station, session: Framing[Any], carrier: Carrier, peer: Endpoint
+    ) -> None:
+        self.port = Port(
+            session, station.bulk_table, source=station.endpoint, peer=peer, wake=self._wake
+        )
+        self._station = station
+        self._carrier = carrier
+        self._awake = False
+
+    def start(self, transfer: Transfer) -> None:
+        """Raises: DaosError(UNREACH), AgainError"""
+        self.port.start(transfer)
+        self._carrier.maybe_kick()
+
+    def abort(self, transfer: Transfer, error: DaosError) -> None:
+        """See Port.abort."""
+        self.port.abort(transfer, error)
+        self._carrier.maybe_kick()
+
+    def end(self, error: DaosError) -> None:
+        """The connection is gone: see Port.end."""
+        self.port.end(error)
+
+    def expire(self, now_ns: int) -> int | None:
+        """Give up what is late; when to come again."""
+        self.port.expire(now_ns)
+        self._carrier.maybe_kick()
+        return self.port.next_deadline_ns()
+
+    def _wake(self) -> None:
+        if not self._awake:
+            self._awake = True
+            self._station.loop.call_soon(self._tell)
+
+    def _tell(self) -> None:
+        self._awake = False
+        for transfer, error in self.port.take_ended():
+            self._station.tell("bulk", transfer.done, error)
+        self._carrier.maybe_kick()
+
+
+class _How(NamedTuple):
+    get: bool
+    deadline_ns: int
+    trace_id: int
+    done: TransferDone
+
+
+class BulkService:
+    """`context.bulk`."""
+
+    def __init__(
+        self,
+        station: Station,
+        *,
+        connect: Callable[[Endpoint], BulkEnd],
+        arm: Callable[[int], None],
+    ) -> None:
+        self.station = station
+        self._connect = connect
+        self._arm = arm
+
+    def create(self, views: Sequence[memoryview], mode: Mode, *, bind: bool = False) -> Bulk:
+        """Register memory for peers; bound, any party that is given the handle may use it.
+
+        Raises: InvalidError, AgainError
+        """
+        region = self.station.bulk_table.add(views, mode)
+        handle = region.handle(self.station.endpoint if bind else None)
+        return Bulk(self, region, handle)
+
+    def get(
+        self,
+        handle: BulkHandle,
+        into: Sequence[memoryview],
+        *,
+        ranges: Sequence[Range] | None = None,
+        via: Rpc | None = None,
+        deadline_ns: int,
+        trace_id: int = 0,
+        done: TransferDone,
+    ) -> BulkCall:
+        """Read `ranges` of the owner's memory, all of it without; `done(error)` comes once, later.
+
+        Shapes:     into has as many bytes as the ranges
+        Raises:     by `done`: NONEXIST (released), NO_PERM, INVAL (outside the region, or shapes),
+                    UNREACH, TIMEDOUT, CANCELED, AGAIN. `into` is untouched from then on
+        """
+        return self._start(handle, into, ranges, via, _How(True, deadline_ns, trace_id, done))
+
+    def put(
+        self,
+        handle: BulkHandle,
+        views: Sequence[memoryview],
+        *,
+        ranges: Sequence[Range] | None = None,
+        via: Rpc | None = None,
+        deadline_ns: int,
+        trace_id: int = 0,
+        done: TransferDone,
+    ) -> BulkCall:
+        """Write `views` to `ranges` of the owner's memory; `done` as in `get`.
+
+        Without an error all of it has landed when `done` comes; with one, any part of it has.
+        """
+        return self._start(handle, views, ranges, via, _How(False, deadline_ns, trace_id, done))
+
+    def _start(
+        self,
+        handle: BulkHandle,
+        views: Sequence[memoryview],
+        ranges: Sequence[Range] | None,
+        via: Rpc | None,
+        how: _How,
+    ) -> BulkCall:
+        try:
+            local = Segments(views, writable=how.get)
+            ranges = ((0, handle.nbytes),) if ranges is None else ranges
+            size = sum(nbytes for _, nbytes in ranges)
+            if not size or size != local.nbytes:
+                raise InvalidError(f"a bulk transfer of {size} bytes with memory of {local.nbytes}")
+            transfer = Transfer(handle.key, ranges, local, **how._asdict())
+            end = self._end(handle, via)
+            end.start(transfer)
+        except DaosError as error:
+            self.station.loop.call_soon(self.station.tell, "bulk", how.done, error)
+            return BulkCall(None, None)
+        self._arm(how.deadline_ns)
+        return BulkCall(end, transfer)
+
+    def _end(self, handle: BulkHandle, via: Rpc | None) -> BulkEnd:
+        """The connection to take. Raises: InvalidError, DaosError(UNREACH), ShutdownError."""
+        owner = handle.endpoint
+        if via is not None and (owner is None or via.source == owner):
+            return via.bulk
+        if owner is None:
+            raise InvalidError("the bulk handle is not bound to its owner, and came in no request")
+        if ends := self.station.peers.get(owner):
+            return ends[-1]
+        if owner.rank == NO_RANK:
+            raise DaosError("the owner of the bulk handle is not connected", code=_UNREACH)
+        return self._connect(owner)
