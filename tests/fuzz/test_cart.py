@@ -17,6 +17,8 @@ from daos.base.clock import SystemClock
 from daos.base.errors import CorruptError, DaosError
 from daos.base.hlc import Hlc
 from daos.base.ids import Rank, Tag
+from daos.cart.bulk import BulkHandle, Mode, Segments, Table, encode
+from daos.cart.bulk_port import GET, PUT, Port, Transfer
 from daos.cart.context import Context, Endpoint, Rpc
 from daos.cart.framing import Broken, Head, Landed, Limits, Message
 from daos.cart.protocol import Procedure, opcode
@@ -129,6 +131,83 @@ def test_sessions(stream: bytes, serves: bool, data: st.DataObject) -> None:
             if isinstance(session, CallerSession) and not session.dead:
                 assert event.token == event.header.rpc_id - 1
     assert len(answered) == len(set(answered))
+
+
+@given(st.binary(max_size=60) | U64.map(lambda size: encode([bytes(16), size, 1, None])))
+def test_handles(raw: bytes) -> None:
+    with contextlib.suppress(CorruptError):
+        handle = BulkHandle.parse(raw)
+        assert BulkHandle.parse(handle.emit()) == handle
+
+
+@st.composite
+def bulk_frames(draw: st.DrawFn, key: bytes = b"K" * 16) -> bytes:
+    """Bulk frames of any honesty, at a region of 300 bytes."""
+    offset, size = draw(st.integers(0, 320)), draw(st.integers(0, 320))
+    body = draw(st.just(encode([key, [[offset, size]]])) | st.just(b"") | st.binary(max_size=40))
+    number = draw(st.sampled_from((GET, PUT)))
+    payload = bytes(size if number == PUT else 0)
+    flags = draw(st.sampled_from((0, 0, REPLY)))
+    if flags or not draw(st.booleans()):
+        payload = draw(st.binary(max_size=120))
+    header = Header(
+        flags=flags,
+        opcode=draw(st.just(number) | st.integers(0xFF00_0000, 2**32 - 1)),
+        status=draw(st.just(0) | st.integers(0, 2**32 - 1)),
+        rpc_id=(1 << 63) + draw(st.integers(0, 6)),
+        rank=0,
+        tag=1,
+        source_rank=7,
+        source_tag=0,
+        deadline_ns=0,
+        trace_id=0,
+        payload_size=len(payload),
+        body_size=len(body),
+        body_sum=checksum(body),
+        epoch=0,
+    )
+    return header.emit() + body + payload
+
+
+@given(st.lists(bulk_frames() | frames(), max_size=8).map(b"".join), st.data())
+@settings(max_examples=300)
+def test_ports(stream: bytes, data: st.DataObject) -> None:
+    """Whatever a peer says, only what it may touch is touched, and each transfer ends once."""
+    session = ServerSession(LIMITS)
+    table = Table(LIMITS, random.Random(1))
+    port = Port(session, table, source=SERVER, peer=CLIENT, wake=lambda: None)
+    around = bytearray(b"." * 320)
+    region = table.add([memoryview(around)[10:200], memoryview(around)[200:310]], Mode.READ_WRITE)
+    table._regions[b"K" * 16] = region  # the peer was told
+    rooms = [bytearray(b"." * 100) for _ in range(2)]
+    local = [Segments([memoryview(room)[10:90]], writable=True) for room in rooms]
+    for get in (True, False):
+        port.start(
+            Transfer(
+                b"k" * 16,
+                [(0, 80)],
+                local[not get],
+                get=get,
+                deadline_ns=100,
+                trace_id=0,
+                done=lambda error: None,
+            )
+        )
+    while stream and not session.dead:
+        buffer = session.get_buffer()
+        nbytes = min(len(buffer), len(stream), data.draw(st.integers(1, 200)))
+        buffer[:nbytes] = stream[:nbytes]
+        stream = stream[nbytes:]
+        for event in session.buffer_updated(nbytes, 50):
+            if isinstance(event, Head):
+                session.land(None, 50)
+    for hook in session.end():
+        hook()
+    port.end(DaosError("gone"))
+    assert around[:10] == around[310:] == b"." * 10
+    assert all(room[:10] == room[90:] == b"." * 10 for room in rooms)
+    assert rooms[1] == b"." * 100  # it was read only
+    assert len(port.take_ended()) == 2
 
 
 def test_claimed_sizes_take_no_memory() -> None:

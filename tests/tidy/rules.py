@@ -22,6 +22,8 @@ PURE_NAMES = {"core.py", "wire.py", "layout.py"}
 PURE_FILES = {
     "bio/media.py",
     "bio/space.py",
+    "cart/bulk.py",
+    "cart/bulk_port.py",
     "client/task.py",
     "vos/extents.py",
     "vos/ilog.py",

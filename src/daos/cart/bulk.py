@@ -72,7 +72,7 @@ class BulkHandle(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fi
     key: _Key
     nbytes: _Size
     mode: Annotated[int, msgspec.Meta(ge=1, le=int(Mode.READ_WRITE))]
-    owner: tuple[_U32, _U32] | None = None  # rank and tag, of a bound one
+    owner: tuple[_U32, _U32] | None  # rank and tag, of a bound one
 
     def emit(self) -> bytes:
         """The bytes of a handle on its own."""

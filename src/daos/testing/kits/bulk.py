@@ -23,7 +23,7 @@ from daos.base.errors import (
     NotFoundError,
 )
 from daos.base.ids import Rank, Tag
-from daos.cart.bulk import Access, BulkHandle, Mode, Range, encode
+from daos.cart.bulk import BulkHandle, Mode, Range, encode
 from daos.cart.bulk_port import GET, PUT
 from daos.cart.bulk_service import BulkCall
 from daos.cart.context import Context, Endpoint, Limits, Rpc
@@ -290,7 +290,7 @@ class BulkKit(LoopKit):
             for ranges in (((1, 100),), ((100, 1),), ((0, 10), (99, 2)), ((1 << 61, 4),)):
                 assert await refusal(only_read.handle, *ranges, put=False) is InvalidError
                 assert await refusal(only_write.handle, *ranges, put=True) is InvalidError
-            unknown = BulkHandle(b"?" * 16, 100, 3)
+            unknown = BulkHandle(b"?" * 16, 100, 3, None)
             assert await refusal(unknown, (0, 4), put=False) is NotFoundError
             only_read.release()
             only_read.release()
@@ -537,8 +537,11 @@ def _raw(
 
 async def _some_of(room: bytearray) -> None:
     """Wait until the first bytes have come."""
-    while not any(room[: 4 * KiB]):
+    for _ in range(1_000_000):
+        if any(room[: 4 * KiB]):
+            return
         await asyncio.sleep(0)
+    raise AssertionError("nothing came")
 
 
 def _code(error: DaosError | None) -> DER | None:

@@ -69,7 +69,7 @@ _LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
 
 
 class LoopKit:
-    """What kits over a transport share: a loop of each kind, a bench, and a look at what is left."""
+    """What kits over a transport share: loops, a bench, a look at what is left at the end."""
 
     TIMEOUT_S: ClassVar[float] = 30.0
     # On which loops it runs: asyncio's own, uvloop where it is installed, and the simulated one.
