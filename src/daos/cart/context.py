@@ -333,8 +333,8 @@ class Context:
 
     def statistics(self) -> ContextStatistics:
         """Sums over all connections, those that ended included."""
-        sessions: list[Framing[Any]] = [channel.session for channel in self._callers]
-        sessions += [channel.session for channel in self._servers]
+        channels: list[CallerChannel | ServerChannel] = [*self._callers, *self._servers]
+        sessions: list[Framing[Any]] = [channel.session for channel in channels]
         counts = {
             name: self._past[name] + sum(getattr(session, name, 0) for session in sessions)
             for name in _COUNTED
@@ -347,9 +347,7 @@ class Context:
             tasks=len(self._station.tasks),
             connections=len(self._callers) + len(self._servers),
             bulk_regions=len(self._station.bulk_table),
-            bulk_transfers=sum(
-                channel.bulk.port.transfers for channel in (*self._callers, *self._servers)
-            ),
+            bulk_transfers=sum(channel.bulk.port.transfers for channel in channels),
         )
 
 

@@ -16,7 +16,7 @@ import asyncio
 import importlib
 import importlib.util
 from collections.abc import Awaitable, Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -72,6 +72,7 @@ class LoopKit:
     """What kits over a transport share: loops, a bench, a look at what is left at the end."""
 
     TIMEOUT_S: ClassVar[float] = 30.0
+    BENCH: ClassVar[type[Bench]] = Bench
     # On which loops it runs: asyncio's own, uvloop where it is installed, and the simulated one.
     LOOPS: ClassVar[tuple[str, ...]] = ("asyncio", "uvloop")
 
@@ -92,7 +93,7 @@ class LoopKit:
         async def main(scenario: Scenario) -> None:
             loop = asyncio.get_running_loop()
             clock = SimClock(loop) if isinstance(loop, SimLoop) else SystemClock()
-            bench = Bench(self.make(loop), loop, clock)
+            bench = self.BENCH(self.make(loop), loop, clock)
             async with asyncio.timeout(self.TIMEOUT_S):
                 await scenario(bench)
                 for context in bench.contexts:
@@ -515,7 +516,7 @@ class TransportKit(LoopKit):
         run(scenario)
 
 
-Scenario = Callable[[Bench], Awaitable[None]]
+Scenario = Callable[[Any], Awaitable[None]]  # given the kit's own bench
 Run = Callable[[Scenario], None]
 
 
