@@ -182,6 +182,39 @@ class TestConditions:
         assert obj.fetch(b"d", b"a", cond=Cond.AKEY_FETCH) == b"v"
         obj.punch_akeys(b"d", [b"a"], cond=Cond.PUNCH)
 
+    def test_conditions_of_single_akeys_and_of_records(self, obj: daos.Object) -> None:
+        """VOS863 through the public face; records as well as values."""
+        insert, change, there = Cond.AKEY_INSERT, Cond.AKEY_UPDATE, Cond.AKEY_FETCH
+        both = {b"a1": b"1", b"a2": b"2"}
+        with pytest.raises(daos.NotFoundError):
+            obj.update_many(b"d", both, akey_conds={b"a2": change})
+        assert obj.fetch_many(b"d", [b"a1", b"a2"]) == [None, None]
+        obj.update_many(b"d", both, akey_conds={b"a2": insert})
+        wanted = [b"a1", b"a2", daos.Range(b"r", 0, 4)]
+        assert obj.fetch_many(b"d", wanted, akey_conds={b"a1": there}) == [b"1", b"2", None]
+        with pytest.raises(daos.NotFoundError):
+            obj.fetch_many(b"d", wanted, akey_conds={b"a1": there, b"r": there})
+        with pytest.raises(daos.NotFoundError):
+            obj.fetch_many(b"d", wanted, cond=there)
+        with pytest.raises(daos.NotFoundError):
+            obj.fetch_many(b"e", wanted, cond=Cond.DKEY_FETCH)
+        with pytest.raises(daos.NotFoundError):
+            obj.read(b"d", b"r", 0, 4, cond=there)
+        with pytest.raises(daos.NotFoundError):
+            obj.write(b"d", b"r", 0, b"rrrr", cond=change)
+        obj.write(b"d", b"r", 0, b"rrrr", cond=insert)
+        assert obj.read(b"d", b"r", 0, 4, cond=there) == b"rrrr"
+        assert obj.fetch_many(b"d", wanted, cond=there) == [b"1", b"2", b"rrrr"]
+        obj.punch_akeys(b"d", [b"a2"], cond=Cond.PUNCH)
+        with pytest.raises(daos.NotFoundError):
+            obj.punch_akeys(b"d", [b"a1", b"a2"], cond=Cond.PUNCH)
+        with pytest.raises(daos.NotFoundError):
+            obj.fetch_many(b"d", wanted, akey_conds={b"a1": there, b"a2": there})
+        with pytest.raises(daos.InvalidError):
+            obj.fetch_many(b"d", wanted, akey_conds={b"other": there})
+        with pytest.raises(daos.InvalidError):
+            obj.fetch_many(b"d", wanted, akey_conds={b"a1": insert})
+
     def test_conditions_of_other_calls_are_refused(self, obj: daos.Object) -> None:
         for cond in (Cond.DKEY_FETCH, Cond.PUNCH, 1 << 20):
             with pytest.raises(daos.InvalidError):

@@ -46,6 +46,7 @@ from daos.client.values import (
     Range,
     Value,
     Version,
+    array_iod,
     check_count,
     decode_key,
     encode_key,
@@ -168,7 +169,7 @@ class Object(ObjectHandle):
         Atomicity:  as update
         Raises:     InvalidError (no whole number of records, another record size), as update
         """
-        iod, views = _array_iod(self._akey(akey), Extents(record_size, [(offset, data)]))
+        iod, views = array_iod(self._akey(akey), Extents(record_size, [(offset, data)]))
         if not views:
             with self._operation(timeout, write=True):
                 return
@@ -184,6 +185,7 @@ class Object(ObjectHandle):
         *,
         record_size: int = 1,
         into: None = None,
+        cond: int = 0,
         timeout: float | None = None,
     ) -> bytes: ...
 
@@ -197,6 +199,7 @@ class Object(ObjectHandle):
         *,
         record_size: int = 1,
         into: BufferLike,
+        cond: int = 0,
         timeout: float | None = None,
     ) -> int: ...
 
@@ -209,6 +212,7 @@ class Object(ObjectHandle):
         *,
         record_size: int = 1,
         into: BufferLike | None = None,
+        cond: int = 0,
         timeout: float | None = None,
     ) -> bytes | int:
         """Records [offset, offset + count); holes, and what was never written, are zero.
@@ -216,7 +220,7 @@ class Object(ObjectHandle):
         With `into` they go there, and the number of bytes written is returned.
 
         Raises: InvalidError (another record size), RecordTooBigError (`into` is too small, or
-                more than one request brings), ChecksumError
+                more than one request brings), NotFoundError (cond), ChecksumError
         """
         recx = Recx(check_count(offset, "offset"), check_count(count, "count"))
         nbytes = recx.count * check_count(record_size, "record_size", least=1)
@@ -235,8 +239,8 @@ class Object(ObjectHandle):
         with self._operation(timeout) as call:
             if nbytes:
                 iod = Iod(name, IodType.ARRAY, record_size, (recx,))
-                reply = await settle_fetch(self._io.fetch(key, (iod,), landing.into, call=call))
-                landing.finish(reply)
+                request = self._io.fetch(key, (iod,), landing.into, cond=cond, call=call)
+                landing.finish(await settle_fetch(request))
                 landing.fill(recx.count)
         return result if into is None else nbytes
 
@@ -255,17 +259,14 @@ class Object(ObjectHandle):
 
         Raises: as update and write
         """
-        conds: dict[bytes, int] = {}
-        if akey_conds:
-            conds = {self._akey(akey): flags for akey, flags in akey_conds.items()}
-            cond |= Cond.PER_AKEY
+        conds, cond = self._akey_conds(akey_conds, cond)
         iods: list[Iod] = []
         views: list[memoryview] = []
         for akey, value in values.items():
             name = self._akey(akey)
-            flags = conds.pop(name, 0)
+            flags = conds.get(name, 0)
             if isinstance(value, Extents):
-                iod, pieces = _array_iod(name, value, cond=flags)
+                iod, pieces = array_iod(name, value, cond=flags)
                 views += pieces
             else:
                 view = readable(value)
@@ -273,32 +274,45 @@ class Object(ObjectHandle):
                 views += [view] if view.nbytes else []
             iods.append(iod)
         if conds:
-            raise InvalidError(f"conditions on akeys that are not updated: {list(conds)}")
+            _check_named(conds, iods, "updated")
         await self._update(dkey, iods, views, cond, timeout)
 
     async def fetch_many(
-        self, dkey: Key, akeys: Sequence[Key | Range], *, timeout: float | None = None
+        self,
+        dkey: Key,
+        akeys: Sequence[Key | Range],
+        *,
+        cond: int = 0,
+        akey_conds: Mapping[KeyT, int] | None = None,
+        timeout: float | None = None,
     ) -> list[bytes | None]:
         """Single values and `Range`s of records, in one request, as of one moment.
 
-        Each is None where nothing is; in a range, holes are zero.
+        Each is None where nothing is; in a range, holes are zero. `akey_conds`: conditions of
+        single akeys (`cond` then says nothing of akeys).
 
-        Raises: RecordTooBigError (more than one request brings), InvalidError, ChecksumError
+        Raises: NotFoundError (cond), RecordTooBigError (more than one request brings),
+                InvalidError, ChecksumError
         """
+        conds, cond = self._akey_conds(akey_conds, cond)
         iods: list[Iod] = []
         counts: list[int] = []
         for wanted in akeys:
+            name = self._akey(wanted.akey if isinstance(wanted, Range) else wanted)
+            own = conds.get(name, 0)
             if isinstance(wanted, Range):
                 count = check_count(wanted.count, "count", least=1)
                 recx = Recx(check_count(wanted.offset, "offset"), count)
-                iods.append(Iod(self._akey(wanted.akey), IodType.ARRAY, 0, (recx,)))
+                iods.append(Iod(name, IodType.ARRAY, 0, (recx,), own))
                 counts.append(count)
             else:
-                iods.append(Iod(self._akey(wanted), IodType.SINGLE, 0))
+                iods.append(Iod(name, IodType.SINGLE, 0, (), own))
                 counts.append(0)
+        if conds:
+            _check_named(conds, iods, "fetched")
         landing = ManyLanding(counts)
         with self._operation(timeout) as call:
-            request = self._io.fetch(self._dkey(dkey), iods, landing.into, call=call)
+            request = self._io.fetch(self._dkey(dkey), iods, landing.into, cond=cond, call=call)
             return landing.finish(await settle_fetch(request))
 
     async def punch(self, *, cond: int = 0, timeout: float | None = None) -> None:
@@ -557,21 +571,18 @@ class Object(ObjectHandle):
     def _akey(self, key: Key) -> bytes:
         return encode_key(key, self._akey_kind, "akey")
 
+    def _akey_conds(
+        self, conds: Mapping[KeyT, int] | None, cond: int
+    ) -> tuple[dict[bytes, int], int]:
+        """Conditions by encoded akey, and the request's own."""
+        if not conds:
+            return {}, cond
+        return {self._akey(akey): own for akey, own in conds.items()}, cond | Cond.PER_AKEY
 
-def _array_iod(akey: bytes, extents: Extents, *, cond: int = 0) -> tuple[Iod, list[memoryview]]:
-    """The descriptor and the payload of array records; empty pieces are left out."""
-    size = check_count(extents.record_size, "record_size", least=1)
-    recxs: list[Recx] = []
-    views: list[memoryview] = []
-    for offset, data in extents.pieces:
-        view = readable(data)
-        index = check_count(offset, "offset")
-        if view.nbytes % size:
-            raise InvalidError(f"{view.nbytes} bytes are no whole number of {size}-byte records")
-        if view.nbytes:
-            recxs.append(Recx(index, view.nbytes // size))
-            views.append(view)
-    return Iod(akey, IodType.ARRAY, size, tuple(recxs), cond), views
+
+def _check_named(conds: Mapping[bytes, int], iods: Sequence[Iod], what: str) -> None:
+    if missing := list(conds.keys() - {iod.akey for iod in iods}):
+        raise InvalidError(f"conditions on akeys that are not {what}: {missing}")
 
 
 def _itself(entry: EntryT) -> EntryT:

@@ -80,6 +80,7 @@ class Object(ObjectFace[multi.Object]):
             *,
             record_size: int = 1,
             into: None = None,
+            cond: int = 0,
             timeout: float | None = None,
         ) -> bytes: ...
 
@@ -93,6 +94,7 @@ class Object(ObjectFace[multi.Object]):
             *,
             record_size: int = 1,
             into: BufferLike,
+            cond: int = 0,
             timeout: float | None = None,
         ) -> int: ...
 

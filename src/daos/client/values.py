@@ -15,7 +15,8 @@ from uuid import UUID
 
 from daos.base.errors import InvalidError
 from daos.base.ids import INTEGER_KEY_SIZE, U64_MAX, Epoch, KeyKind
-from daos.client.memory import BufferLike
+from daos.base.iod import Iod, IodType, Recx
+from daos.client.memory import BufferLike, readable
 
 Key: TypeAlias = bytes | int
 # What enumerations give: bytes, or int where keys are integers. Which of them, the caller knows and
@@ -183,3 +184,19 @@ def check_count(value: int, what: str, *, least: int = 0) -> int:
     if not least <= number <= U64_MAX:
         raise InvalidError(f"{what} must be in [{least}, 2**64), got {number}")
     return number
+
+
+def array_iod(akey: bytes, extents: Extents, *, cond: int = 0) -> tuple[Iod, list[memoryview]]:
+    """The descriptor and the payload of array records; empty pieces are left out."""
+    size = check_count(extents.record_size, "record_size", least=1)
+    recxs: list[Recx] = []
+    views: list[memoryview] = []
+    for offset, data in extents.pieces:
+        view = readable(data)
+        index = check_count(offset, "offset")
+        if view.nbytes % size:
+            raise InvalidError(f"{view.nbytes} bytes are no whole number of {size}-byte records")
+        if view.nbytes:
+            recxs.append(Recx(index, view.nbytes // size))
+            views.append(view)
+    return Iod(akey, IodType.ARRAY, size, tuple(recxs), cond), views
