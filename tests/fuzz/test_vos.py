@@ -20,16 +20,17 @@ from daos.base.iod import QueryFlag
 from daos.testing.shard import MemoryShard, memory_shard, unit
 from daos.vos import anchor as anchors
 from daos.vos.container import VosContainer
-from daos.vos.records import GarbageRecord, NodeRecord, RootRecord, seal
+from daos.vos.records import AggregationRecord, GarbageRecord, NodeRecord, RootRecord, seal
 from daos.vos.single import SingleRecord
 
 PARSE: list[Callable[[bytes], object]] = [
     RootRecord.parse,
     NodeRecord.parse,
     GarbageRecord.parse,
+    AggregationRecord.parse,
     SingleRecord.parse,
 ]
-HEADS = st.sampled_from([b"VOSR\1\0\0\0", b"\xd7\1", b"\xd8\1", b"\xd9\1", b""])
+HEADS = st.sampled_from([b"VOSR\1\0\0\0", b"\xd7\1", b"\xd8\1", b"\xd9\1", b"\xdb\1", b""])
 
 
 @settings(max_examples=400)

@@ -26,6 +26,9 @@ from daos.base.ids import (
 )
 from daos.base.iod import Cond, Iod, IodType, QueryFlag, Recx
 from daos.vos.versions import Epochs
+from daos.vos.aggregate import AggregateConfig, Aggregation
+from daos.vos.merge import MergeConfig
+from daos.vos.work import StepLimits, Want, Work
 from tests.model.twin import Shard, Twin, iod_all
 from tests.model.vos_model import ARRAY, SINGLE, Op, Write
 
@@ -178,6 +181,8 @@ class Workload:
             (self.reopen, 2),
             (self.containers, 1),
             (self.raise_bound, 1),
+            (self.aggregate, 2),
+            (self.discard, 1),
         ]
         for _ in range(steps):
             call = rng.choices([c for c, _ in calls], [w for _, w in calls])[0]
@@ -196,6 +201,9 @@ class Workload:
         return max(late + rng.randint(-1, 1), 1)
 
     def _read_epoch(self, twin: Twin, rng: random.Random) -> int:
+        return twin.model.kept(self._any_epoch(twin, rng))
+
+    def _any_epoch(self, twin: Twin, rng: random.Random) -> int:
         if rng.random() < 0.4 or not twin.model.history:
             return rng.choice((twin.newest(), twin.newest() + 9, EPOCH_MAX))
         return max(1, rng.choice(twin.model.history).epoch + rng.randint(-1, 1))
@@ -206,7 +214,7 @@ class Workload:
         await twin.update(op, cond)
         if rng.random() < 0.2 and isinstance(op.obj, UnitOid) and op.dkey:
             iods = [iod_all(write.akey, write.kind) for write in op.writes]
-            await twin.fetch(op.obj, op.dkey, iods, op.epoch)
+            await twin.fetch(op.obj, op.dkey, iods, twin.model.kept(op.epoch))
 
     async def punch(self, rng: random.Random) -> None:
         twin = self._twin(rng)
@@ -288,6 +296,62 @@ class Workload:
         epoch = twin.newest() - rng.randint(0, 2)
         self.shard.lsn = max(self.shard.lsn, twin.container.raise_bound(Epoch(epoch)))
         twin.model.bound = max(twin.model.bound, epoch)
+
+    async def aggregate(self, rng: random.Random) -> None:
+        """A pass over a container, with other calls between its steps."""
+        twin = self._twin(rng)
+        hi = max(1, twin.newest() - rng.choice((0, 0, 1, 3)))
+        lo = rng.choice((0, 0, self._any_epoch(twin, rng)))
+        if lo > hi:
+            lo = 0
+        limits = StepLimits(scan=rng.choice((1, 4, 40, 1000)), delete=rng.choice((1, 64)))
+        merge = MergeConfig(
+            window_bytes=rng.choice((16, 100, 5000, 1 << 20)),
+            pieces_max=rng.choice((2, 3, 256)),
+            pieces_min=2,
+            force=rng.random() < 0.5,
+        )
+        config = AggregateConfig(limits=limits, merge=merge)
+        await self.shard.make_room()
+        work = twin.container.aggregate(lo, hi, config=config)
+        twin.model.aggregate(lo, hi)
+        await self._steps(twin, work, rng, [hi, max(lo - 1, 1), EPOCH_MAX])
+        assert work.clean, work.statistics
+
+    async def discard(self, rng: random.Random) -> None:
+        """Of epochs that no aggregation has put together."""
+        twin = self._twin(rng)
+        lo = max(twin.newest() - rng.randint(0, 20), twin.model.cleared.merged + 1)
+        hi = rng.choice((lo, lo + rng.randint(1, 9), EPOCH_MAX))
+        obj = rng.choice((None, *self.choices.objects))
+        await self.shard.make_room()
+        work = twin.container.discard(lo, hi, obj, limits=StepLimits(scan=rng.choice((1, 9, 500))))
+        await self._steps(twin, work, rng, [lo - 1])
+        twin.model.discard(lo, hi, obj)
+        await twin.check_all([*self._kept(twin, [lo, hi, EPOCH_MAX])], rng)
+
+    def _kept(self, twin: Twin, epochs: list[int]) -> set[int]:
+        return {epoch for epoch in epochs if epoch and not twin.model.is_lost(epoch)}
+
+    async def _steps(self, twin: Twin, work: Work, rng: random.Random, epochs: list[int]) -> None:
+        """Through all steps; in between, what is seen at `epochs` does not change."""
+        patience = rng.choice((0, 0.05, 0.3))
+        while (want := work.step()) is not Want.NOTHING:
+            if want is Want.READ:
+                ended: list[object] = []
+                await self.shard.settle(self.shard.meta.lsn_last)
+                work.read(ended.append)
+                assert ended == [None]
+            await self.shard.make_room()
+            if rng.random() < patience:
+                self.shard.lsn = self.shard.meta.lsn_last
+                await twin.check_all(self._kept(twin, epochs), rng)
+                if isinstance(work, Aggregation):
+                    await rng.choice((self.update, self.punch))(rng)
+            if rng.random() < 0.01 and isinstance(work, Aggregation):
+                work.close()  # whoever began it has given up
+        self.shard.lsn = self.shard.meta.lsn_last
+        await twin.check_all(self._kept(twin, epochs), rng)
 
     async def check(self, rng: random.Random) -> None:
         for twin in self.twins.values():

@@ -106,6 +106,14 @@ class VosMachine(RuleBasedStateMachine):
         self.call(self.workload.raise_bound, seed)
 
     @rule(seed=SEEDS)
+    def aggregate(self, seed: int) -> None:
+        self.call(self.workload.aggregate, seed)
+
+    @rule(seed=SEEDS)
+    def discard(self, seed: int) -> None:
+        self.call(self.workload.discard, seed)
+
+    @rule(seed=SEEDS)
     def check(self, seed: int) -> None:
         self.call(self.workload.check, seed)
 

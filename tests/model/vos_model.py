@@ -103,12 +103,63 @@ class Verdict(NamedTuple):
         return outcome in self.may or (outcome in self.must if self.must else not outcome)
 
 
+@dataclass
+class Cleared:
+    """What was aggregated and discarded of a container.
+
+    lost       ranges of epochs [lo, hi): nobody can tell what was there
+    merged     up to here an array may say a newer epoch of a record than the one that wrote it
+    undone     up to here writes may have been discarded that others were refused for
+    ghosts     akeys that may have kept the kind and size of values that are gone
+    """
+
+    lost: list[tuple[int, int]] = field(default_factory=list)
+    merged: int = 0
+    undone: int = 0
+    ghosts: set[tuple[Hashable, bytes | None, bytes]] = field(default_factory=set)
+
+
 class Model:
     """One container. `bound`: no operation at or below it is accepted."""
 
-    def __init__(self, bound: int = 0, history: tuple[Op, ...] = ()) -> None:
+    def __init__(
+        self, bound: int = 0, history: tuple[Op, ...] = (), cleared: Cleared | None = None
+    ) -> None:
         self.bound = bound
         self.history = list(history)
+        self.cleared = cleared or Cleared()
+
+    def is_lost(self, epoch: int) -> bool:
+        return any(lo <= epoch < hi for lo, hi in self.cleared.lost)
+
+    def kept(self, epoch: int) -> int:
+        """The first epoch from here on of which somebody can tell."""
+        while self.is_lost(epoch):
+            epoch = max(hi for lo, hi in self.cleared.lost if lo <= epoch < hi)
+        return epoch
+
+    def aggregate(self, lo: int, hi: int) -> None:
+        """It begins: what stands at [lo, hi) is not to be asked for any more."""
+        self.bound = max(self.bound, hi)
+        self.cleared.lost.append((lo, hi))
+        self.cleared.merged = max(self.cleared.merged, hi)
+        self._haunt(lo, hi, None)
+
+    def discard(self, lo: int, hi: int, obj: Hashable | None) -> None:
+        """It has ended: nothing of [lo, hi] ever happened."""
+        self.cleared.undone = max(self.cleared.undone, hi)
+        self._haunt(lo, hi, obj)
+        self.history = [
+            op
+            for op in self.history
+            if not lo <= op.epoch <= hi or (obj is not None and op.obj != obj)
+        ]
+
+    def _haunt(self, lo: int, hi: int, obj: Hashable | None) -> None:
+        for op in self.history:
+            if lo <= op.epoch <= hi and obj in (None, op.obj):
+                for write in op.writes:
+                    self.cleared.ghosts.add((op.obj, op.dkey, write.akey))
 
     def view(self, obj: Hashable, epoch: int) -> View:
         seen = [op for op in self.history if op.obj == obj and op.epoch <= epoch]
@@ -191,7 +242,13 @@ class Model:
             if old.akeys and old.dkey == op.dkey and old.epoch > op.epoch:
                 may.add("TX_RESTART")  # it looked whether the dkey is empty
             for was, new in ((a, b) for a in old.writes for b in op.writes if old.dkey == op.dkey):
-                must |= _clash(was, new, same_epoch=old.epoch == op.epoch)
+                is_ghost = (op.obj, op.dkey, new.akey) in self.cleared.ghosts
+                clash = _clash(was, new, same_epoch=old.epoch == op.epoch)
+                (may if is_ghost else must).update(clash)
+        if any((op.obj, op.dkey, new.akey) in self.cleared.ghosts for new in op.writes):
+            may |= {"NO_PERM", "INVAL"}
+        if op.epoch <= self.cleared.undone:
+            may |= {"TX_RESTART", "VOS_PARTIAL_UPDATE"}
         return Verdict(must, may)
 
     def judge_punch(self, op: Op, *, cond: bool) -> Verdict:
@@ -210,6 +267,8 @@ class Model:
                     may.add("TX_RESTART")  # a later write may rely on what this would hide
                 if old.epoch == op.epoch:
                     may.add("NO_PERM")
+        if op.epoch <= self.cleared.undone:
+            may.add("TX_RESTART")
         return Verdict(must, may)
 
 

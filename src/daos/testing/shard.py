@@ -36,6 +36,7 @@ from daos.vos.fetch import Fetch
 from daos.vos.ilog import MINOR_MAX
 from daos.vos.pool import VosPool
 from daos.vos.timestamps import Operation
+from daos.vos.work import Want, Work
 
 P = ParamSpec("P")
 
@@ -192,6 +193,22 @@ class MemoryShard:
         fetch, views = await self.fetch(container, oid, dkey, iods, epoch=epoch, cond=cond, op=op)
         assert fetch.sizes == [len(view) for view in views] or fetch.sizes == [0]
         return views[0] if views else None
+
+    async def finish(self, work: Work) -> int:
+        """Take all steps of an aggregation or a discard; how many there were."""
+        steps = 1
+        while (want := work.step()) is not Want.NOTHING:
+            steps += 1
+            if want is Want.READ:
+                done: asyncio.Future[DaosError | None] = asyncio.get_running_loop().create_future()
+                work.read(done.set_result)
+                await done
+            elif want is Want.ROOM:
+                await self.meta.checkpoint()
+            else:
+                await asyncio.sleep(0)
+        await self.meta.durable(self.meta.lsn_last)
+        return steps
 
     async def read(
         self,

@@ -7,6 +7,8 @@
     list_versions, key_anchor
     query_key                                                       query.py
     reading                                                         conflicts.py
+    aggregate, discard                                              aggregate.py, discard.py
+    delete_object, delete_key                                       unlink.py
 
 Nothing here awaits. What changes the tree is one transaction, visible at once, durable when the
 log is durable up to the LSN returned; what only reads says in `.lsn` how far that must be.
@@ -29,17 +31,22 @@ from daos.vos import iterate as _iterate
 from daos.vos import keys
 from daos.vos import punch as _punch
 from daos.vos import query as _query
+from daos.vos import unlink as _unlink
 from daos.vos import update as _update
+from daos.vos.aggregate import AggregateConfig, Aggregation
+from daos.vos.discard import Discard
 from daos.vos.edit import Edit
 from daos.vos.fetch import Fetch
 from daos.vos.ilog import MINOR_MAX
 from daos.vos.iterate import PAGE_BYTES, Choice, ExtentEntry, Page, VersionEntry, Where
 from daos.vos.query import KeyQuery
+from daos.vos.records import AggregationRecord
 from daos.vos.scan import Bounds
 from daos.vos.state import ContainerState
 from daos.vos.timestamps import Operation
 from daos.vos.update import Update
 from daos.vos.versions import Epochs
+from daos.vos.work import EpochRange, StepLimits
 
 
 class VosContainer(ContainerState):
@@ -294,10 +301,68 @@ class VosContainer(ContainerState):
         Returns the LSN to wait for.
         """
         self.check_alive()
-        self.modification_bound = max(self.modification_bound, epoch)
+        self.lift_bound(epoch)
         if epoch <= self.meta.epoch_highest:
             return self.meta.lsn_last  # whoever raised that may not be durable yet
         # The bound may be above it already, by a clock that the next run need not have.
         edit = Edit(self.meta, self.root)
         edit.tx.put(keys.ROOT_KEY, self.root.record.emit())  # a transaction puts something
         return edit.commit(epoch)
+
+    def aggregate(
+        self,
+        lo: int,
+        hi: int,
+        *,
+        changed_since: int = -1,
+        config: AggregateConfig | None = None,
+    ) -> Aggregation:
+        """Begin to forget the versions of epochs [lo, hi] that no reader at hi or above, or below
+        lo, can tell apart. Nothing is written at or below hi any more.
+
+        Units:      changed_since: a log position; what nothing was written to since is passed over
+                    (-1: nothing is, as after each opening of the shard)
+        Raises:     InvalidError; BusyError  another one runs, or a discard that it could meet
+        """
+        chosen = config or AggregateConfig()
+        return Aggregation(self, EpochRange(lo, hi), chosen, changed_since=changed_since)
+
+    def discard(
+        self, lo: int, hi: int, oid: UnitOid | None = None, *, limits: StepLimits | None = None
+    ) -> Discard:
+        """Begin to undo all that was written at epochs [lo, hi], in the container or one object.
+
+        Raises:     InvalidError; BusyError  an aggregation that it could meet, or another discard
+        """
+        order = b"" if oid is None else keys.object_order(oid)
+        return Discard(self, EpochRange(lo, hi), limits or StepLimits(), order)
+
+    @property
+    def aggregation(self) -> AggregationRecord:
+        """How far the container is aggregated, as the tree has it. Raises: CorruptError."""
+        value = self.meta.get(keys.aggregation_key(self.node_id))
+        return AggregationRecord() if value is None else AggregationRecord.parse(value)
+
+    def note_aggregated(self, record: AggregationRecord) -> Lsn:
+        """Remember how far the container is aggregated, also after a restart."""
+        self.check_alive()
+        edit = Edit(self.meta, self.root)
+        edit.tx.put(keys.aggregation_key(self.node_id), record.emit())
+        return edit.commit(record.epoch)
+
+    def delete_object(self, oid: UnitOid) -> Lsn:
+        """Remove an object as if it had never been, at every epoch; its space comes back in steps.
+
+        Raises:     NotFoundError
+        Source:     DAOS src/vos/vos_obj.c vos_obj_delete
+        """
+        self.check_alive()
+        return _unlink.delete(self, oid)
+
+    def delete_key(self, oid: UnitOid, dkey: bytes, akey: bytes | None = None) -> Lsn:
+        """The same for a dkey, or an akey. Raises: NotFoundError.
+
+        Source:     DAOS src/vos/vos_obj.c vos_obj_del_key
+        """
+        self.check_alive()
+        return _unlink.delete(self, oid, dkey, akey)

@@ -65,13 +65,14 @@ class Root:
 class Edit:
     """The changes of one operation. Used once, within one synchronous section."""
 
-    __slots__ = ("_nodes", "_root", "next_id", "tx")
+    __slots__ = ("_dropped", "_nodes", "_root", "next_id", "tx")
 
     def __init__(self, meta: MetaContext, root: Root) -> None:
         self.tx: Tx = meta.begin()
         self.next_id = root.next_id
         self._root = root
         self._nodes: list[tuple[CacheKey, Node]] = []
+        self._dropped: list[CacheKey] = []
 
     def new_id(self) -> int:
         node_id = self.next_id
@@ -82,6 +83,11 @@ class Edit:
         """Write a node."""
         self.tx.put(tree_key, record.emit())
         self._nodes.append((cache_key, Node(tree_key, record)))
+
+    def drop(self, cache_key: CacheKey, tree_key: bytes) -> None:
+        """Delete a node, whatever is below it."""
+        self.tx.delete(tree_key)
+        self._dropped.append(cache_key)
 
     def create(self, place: Place, ilog: bytes, node_id: int) -> bytes:
         """Write a node that is not in the tree yet; its tree key."""
@@ -113,6 +119,8 @@ class Edit:
         if cache is not None:
             for cache_key, node in self._nodes:
                 cache.put(cache_key, node)
+            for cache_key in self._dropped:
+                cache.drop(cache_key)
         return lsn
 
 

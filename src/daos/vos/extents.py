@@ -193,6 +193,44 @@ def insert(
     return Inserted(class_bit, minor, aggregatable, replaced)
 
 
+def place(
+    reader: Reader,
+    tx: Writer,
+    akey_id: int,
+    lo: int,
+    record: ExtentRecord,
+    *,
+    epoch: Epoch | int,
+    minor: int,
+    classes: int,
+) -> int:
+    """Write an extent that takes the place of others, looking for no conflicts; its class bit.
+
+    What the transaction deletes has to be deleted after this: it may be put again here.
+
+    Cost:       a seek, and a put for each newer version of its stack that is narrower
+    """
+    cursor = reader.cursor()
+    class_bit = 1 << class_of(record.width)
+    key = extent_key(akey_id, lo, record.width, epoch=epoch, minor=minor)
+    below = _widest_below(cursor, key) if classes & class_bit else 0
+    reach = below if below > record.width else 0
+    if classes & class_bit:
+        _raise_reach(cursor, tx, key, reach or record.width)
+    tx.put(key, msgspec.structs.replace(record, reach=reach).emit())
+    return class_bit
+
+
+def classes_in_use(reader: Reader, akey_id: int, classes: int) -> int:
+    """The classes of a mask that have extents. Cost: a seek a class."""
+    cursor = reader.cursor()
+    for cls in classes_of(classes):
+        prefix = CLASS.pack(akey_id, cls)
+        if not cursor.set_range(prefix) or cursor.key()[:CLASS_END] != prefix:
+            classes ^= 1 << cls
+    return classes
+
+
 def delete(
     tx: Writer, akey_id: int, lo: int, hi: int, *, epoch: Epoch | int, minor: int
 ) -> ExtentRecord:

@@ -99,7 +99,7 @@ class Fetch(msgspec.Struct, eq=False):
                 if not piece.is_data:
                     parts.append(Hole((piece.hi - piece.lo) * record_size))
                     continue
-                part = _part(piece)
+                part = part_of(piece)
                 parts.append(part)
                 where = (iod, index, piece.lo - found[0].lo, piece.hi - piece.lo)
                 self._add_piece(where, (part,))
@@ -316,7 +316,7 @@ def _fetch_array(
     fetch.add_array(record.record_size, ranges)
 
 
-def _part(piece: extents.Piece) -> Inline | Stored:
+def part_of(piece: extents.Piece) -> Inline | Stored:
     """Where the bytes of a visible piece are. Raises: ChecksumError (damage in the tree)."""
     record = piece.record
     assert record is not None

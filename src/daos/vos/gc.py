@@ -1,6 +1,7 @@
-"""Space of destroyed containers comes back: in bounded steps, and also after a restart.
+"""Space of what nothing reaches any more comes back: in bounded steps, and also after a restart.
 
-    destroy: container record -> garbage record, one transaction; nothing reaches the subtree now
+    unlink:  its record -> garbage record, one transaction: destroyed containers, deleted objects
+             and keys
     step:    leaves first, then the nodes above them, each step one transaction
     last:    the garbage record itself
 
@@ -23,30 +24,39 @@ from daos.vos import keys
 from daos.vos.extent_record import ExtentRecord
 from daos.vos.records import GarbageRecord, NodeRecord
 from daos.vos.single import SingleRecord
+from daos.vos.statistics import GcStatistics
 
 _GARBAGE_PREFIX: Final = keys.node_prefix(0, keys.GARBAGE)
 _CHILD: Final = {keys.CONTAINER: keys.OBJECT, keys.OBJECT: keys.DKEY, keys.DKEY: keys.AKEY}
-_SINGLE: Final = 1
 
 
 class _Step:
     """One step: a transaction and what it may still delete."""
 
-    __slots__ = ("credits", "meta", "tx")
+    __slots__ = ("credits", "meta", "statistics", "tx")
 
     def __init__(self, meta: MetaContext, credits: int) -> None:
         self.meta = meta
         self.tx: Tx = meta.begin()
         self.credits = credits
+        self.statistics = GcStatistics()
 
     def delete(self, key: bytes) -> None:
         self.tx.delete(key)
         self.credits -= 1
 
+    def delete_node(self, key: bytes, kind: int) -> None:
+        self.delete(key)
+        self.statistics.count(kind)
+
     def drain(self, record: NodeRecord) -> bool:
         """Delete what is below a node, as far as credits go; whether nothing is left."""
         if record.kind == keys.AKEY:
             return self._drain_values(record)
+        drained = self._drain_children(record)
+        return drained and (record.kind != keys.CONTAINER or self._drain_rest(record.node_id))
+
+    def _drain_children(self, record: NodeRecord) -> bool:
         level = _CHILD[record.kind]
         prefix = keys.node_prefix(record.node_id, level)
         seek = prefix
@@ -60,13 +70,13 @@ class _Step:
                 return True
             if not self.drain(NodeRecord.parse(cursor.value())) or self.credits <= 0:
                 return False
-            self.delete(key)
+            self.delete_node(key, level)
             seek = key + b"\0"
         return False
 
     def _drain_values(self, record: NodeRecord) -> bool:
         prefix = record.node_id.to_bytes(8, "big")
-        single = record.value_type == _SINGLE
+        counts = self.statistics
         cursor = self.meta.cursor()
         more = cursor.set_range(prefix)
         while more:
@@ -75,15 +85,33 @@ class _Step:
                 return True
             if self.credits <= 0:
                 return False
+            # The length of the key tells: a garbage record does not say what an akey holds.
+            single = len(key) == keys.SINGLE_KEY_SIZE
             for run in _runs(value, single=single):
                 self.tx.free(run)
             self.delete(key)
+            counts.singvs += single
+            counts.recxs += not single
+            more = cursor.next()
+        return True
+
+    def _drain_rest(self, container_id: int) -> bool:
+        """What a container has beside its objects; they own no blocks."""
+        prefix = container_id.to_bytes(8, "big")
+        cursor = self.meta.cursor()
+        more = cursor.set_range(prefix + bytes((keys.OBJECT + 1,)))
+        while more and cursor.key().startswith(prefix):
+            if self.credits <= 0:
+                return False
+            self.delete(cursor.key())
             more = cursor.next()
         return True
 
 
-def step(meta: MetaContext, credits: int) -> bool:
-    """Delete up to `credits` records of destroyed containers; whether there is more to do.
+def step(meta: MetaContext, credits: int, total: GcStatistics | None = None) -> bool:
+    """Delete up to `credits` records that nothing reaches; whether there is more to do.
+
+    `total` learns what was deleted.
 
     Raises:     CorruptError
     Cost:       O(credits)
@@ -99,8 +127,10 @@ def step(meta: MetaContext, credits: int) -> bool:
     node_id = int.from_bytes(key[len(_GARBAGE_PREFIX) :], "big")
     work = _Step(meta, credits)
     if work.drain(NodeRecord(kind, node_id)) and work.credits > 0:
-        work.delete(key)
+        work.delete_node(key, kind)
     work.tx.commit()
+    if total is not None:
+        total.add(work.statistics)
     return True
 
 

@@ -7,7 +7,9 @@ reader does not see: then it may be empty with eof False.
 Order and positions of keys: scan.py; of versions: versions.py; anchors: anchor.py.
 
 Invariants:
-    I1  every entry that is visible through all pages is listed exactly once
+    I1  every entry that is visible through all pages is listed exactly once; only where a page
+        ended at a long lexical key that was punched, and aggregated, since then, those that share
+        its first 400 bytes may come again
     I2  a step is bounded: `_SKIP_MAX` entries, or one group of long keys
 Source: DAOS src/vos/vos_iterator.c, vos_obj.c; src/object/srv_enum.c.
 """

@@ -13,6 +13,7 @@ The tree orders bytes, so order lives in the key. All integers in keys are big-e
     container       OBJECT    3   oid.hi u64 | oid.lo u64 | shard u32
     object          DKEY      4   a user's key, see below
     dkey            AKEY      5   a user's key
+    container       AGGREGATION 8 nothing: how far its aggregation has come
 
 Every container, object, dkey and akey gets a node id (u64, never 0, never reused) at first use, so
 that a key of the tree stays short however deep it is. An akey is single-valued or an array for
@@ -59,6 +60,7 @@ GARBAGE: Final = 2
 OBJECT: Final = 3
 DKEY: Final = 4
 AKEY: Final = 5
+AGGREGATION: Final = 8
 
 _NODE: Final = struct.Struct(">QB")
 _OBJECT: Final = struct.Struct(">QQI")
@@ -140,6 +142,11 @@ def container_key(uuid: UUID) -> bytes:
 def garbage_key(node_id: int) -> bytes:
     """Tree key of the record that names a subtree to be freed."""
     return node_prefix(0, GARBAGE) + _U64.pack(node_id)
+
+
+def aggregation_key(container_id: int) -> bytes:
+    """Tree key of the record that says how far a container is aggregated."""
+    return node_prefix(container_id, AGGREGATION)
 
 
 def check_user_key(key: bytes, kind: KeyKind, what: str) -> None:

@@ -112,6 +112,11 @@ class NodeCache:
             self._dropped.popitem()
         self.young[key] = node
 
+    def drop(self, key: CacheKey) -> None:
+        """Forget a node that is not in the tree any more."""
+        self._young.pop(key, None)
+        self._old.pop(key, None)
+
     def clear(self) -> None:
         self.young = {}
         self._old = {}

@@ -27,6 +27,7 @@ from daos.vos import gc, keys
 from daos.vos.container import VosContainer
 from daos.vos.edit import Edit, Root, tree_bytes
 from daos.vos.records import GarbageRecord, NodeRecord, RootRecord
+from daos.vos.statistics import GcStatistics
 
 
 class TierSpace(NamedTuple):
@@ -69,6 +70,7 @@ class VosPool:
         hlc.raise_to(self._epoch_floor)
         self._containers = _load_containers(meta)
         self._open: dict[ContainerUuid, VosContainer] = {}
+        self.collected = GcStatistics()
 
     @property
     def root(self) -> Root:
@@ -112,6 +114,7 @@ class VosPool:
                 bound=Epoch(max(self._hlc.now(), self._epoch_floor)),
                 data_thresh=self._data_thresh,
             )
+            opened.aggregated = opened.aggregation.epoch
         return opened
 
     def destroy_container(self, uuid: ContainerUuid) -> Lsn:
@@ -131,8 +134,8 @@ class VosPool:
         return lsn
 
     def gc_step(self, credits: int) -> bool:
-        """Delete up to `credits` records of destroyed containers; whether to come again."""
-        return gc.step(self.meta, credits)
+        """Delete up to `credits` records that nothing reaches; whether to come again."""
+        return gc.step(self.meta, credits, self.collected)
 
     def query(self) -> PoolSpace:
         """Space by tier: the log is metadata; data blocks also take the checkpoints of the tree."""

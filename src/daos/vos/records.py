@@ -42,6 +42,17 @@ Garbage record, one a subtree that is being freed:
      4  u32  reserved       0
      8  u64  checksum
 
+Aggregation record, at most one a container: how far its aggregation has come:
+
+     0  u8   magic          0xDB
+     1  u8   version        1
+     2  u16  reserved       0
+     4  u32  reserved       0
+     8  u64  epoch          everything up to here is aggregated
+    16  u64  snapshots      XXH3-64 of the snapshots at or below `epoch` that were kept, each a
+                            u64, ascending
+    24  u64  checksum
+
 Worked examples: docs/format/node_record.md. A change bumps a version and adds golden files.
 Source: ours; DAOS src/vos/vos_layout.h vos_pool_df, vos_cont_df, vos_obj_df, vos_krec_df.
 """
@@ -63,21 +74,26 @@ NODE_MAGIC: Final = 0xD7
 NODE_VERSION: Final = 1
 GARBAGE_MAGIC: Final = 0xD8
 GARBAGE_VERSION: Final = 1
+AGGREGATION_MAGIC: Final = 0xDB
+AGGREGATION_VERSION: Final = 1
 
 FLAG_KEY: Final = 1
 
 _ROOT: Final = struct.Struct("<IHH16sQ")
 _NODE: Final = struct.Struct("<BBHBBBBQQQIIQHHI")
 _GARBAGE: Final = struct.Struct("<BBBBI")
+_AGGREGATION: Final = struct.Struct("<BBHIQQ")
 _CHECKSUM: Final = struct.Struct("<Q")
 
 ROOT_SIZE: Final = 40
 NODE_SIZE_MIN: Final = 64
 GARBAGE_SIZE: Final = 16
+AGGREGATION_SIZE: Final = 32
 ILOG_SIZE_MAX: Final = (1 << 16) - 1
 assert _ROOT.size + _CHECKSUM.size == ROOT_SIZE
 assert _NODE.size + _CHECKSUM.size == NODE_SIZE_MIN
 assert _GARBAGE.size + _CHECKSUM.size == GARBAGE_SIZE
+assert _AGGREGATION.size + _CHECKSUM.size == AGGREGATION_SIZE
 
 _NODE_KINDS: Final = frozenset({keys.CONTAINER, keys.OBJECT, keys.DKEY, keys.AKEY})
 _VALUE_TYPE_MAX: Final = 2
@@ -216,6 +232,34 @@ class GarbageRecord(msgspec.Struct, frozen=True):
         if kind not in _NODE_KINDS:
             raise CorruptError("garbage record kind", offset=2, want="1, 3, 4 or 5", got=kind)
         return cls(kind)
+
+
+class AggregationRecord(msgspec.Struct, frozen=True):
+    """How far a container is aggregated. What `parse` accepts, `emit` gives back bit for bit."""
+
+    epoch: int = 0
+    snapshots: int = 0
+
+    def emit(self) -> bytes:
+        return seal(
+            _AGGREGATION.pack(
+                AGGREGATION_MAGIC, AGGREGATION_VERSION, 0, 0, self.epoch, self.snapshots
+            )
+        )
+
+    @classmethod
+    def parse(cls, buffer: bytes) -> AggregationRecord:
+        """Read an aggregation record. Raises: CorruptError if it is not one of this version."""
+        if len(buffer) != AGGREGATION_SIZE:
+            want = AGGREGATION_SIZE
+            raise CorruptError("aggregation record size", offset=0, want=want, got=len(buffer))
+        magic, version, reserved, reserved2, epoch, snapshots = _AGGREGATION.unpack(
+            unseal(buffer, "aggregation record")
+        )
+        _expect("aggregation record magic", 0, AGGREGATION_MAGIC, magic)
+        _expect("aggregation record version", 1, AGGREGATION_VERSION, version)
+        _expect("aggregation record reserved", 2, 0, reserved | reserved2)
+        return cls(epoch, snapshots)
 
 
 def seal(body: bytes) -> bytes:

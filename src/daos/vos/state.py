@@ -1,15 +1,29 @@
 """What the operations of one open container share. They take it as their first argument.
 
+What runs in steps beside the operations (aggregation, discard) excludes others here, and writes
+of the epochs that it is at: below the modification bound, or in the range of a discard.
+
 Invariants:
     C1  nothing is written at or below `modification_bound`: reads there may have been answered
         before a restart, and snapshots stand there
     C2  a destroyed container refuses everything
+    C3  an aggregation and a discard that could meet do not run together; nor two of a kind, but
+        for discards of different objects
 Source: DAOS src/vos/vos_internal.h struct vos_container of the reference.
 """
 
 from __future__ import annotations
 
-from daos.base.errors import InvalidError, StaleHandleError, TxRestartError
+from typing import NamedTuple
+
+from daos.base.errors import (
+    DER,
+    BusyError,
+    DaosError,
+    InvalidError,
+    StaleHandleError,
+    TxRestartError,
+)
 from daos.base.ids import EPOCH_MAX, ContainerUuid, Epoch
 from daos.bio.meta import MetaContext
 from daos.bio.space import Hint
@@ -18,6 +32,15 @@ from daos.vos.ilog import MINOR_MAX
 from daos.vos.lsn import LsnTable
 from daos.vos.nodes import Nodes
 from daos.vos.timestamps import Timestamps
+
+
+class Exclusion(NamedTuple):
+    """Long work on the container. `order`: the object that it is of; b"": of all."""
+
+    lo: int
+    hi: int
+    order: bytes = b""
+    discard: bool = False
 
 
 class ContainerState:
@@ -39,14 +62,19 @@ class ContainerState:
         self.root = root
         self.data_thresh = data_thresh
         self.modification_bound = bound
+        self._bound_lasting = bound  # the same without the discards that run
         self.nodes = Nodes(meta.get, node_id)
         self.lsns = LsnTable()
         self.timestamps = Timestamps(bound)
         # Where this container's data went last, so that it stays contiguous.
         self.hint = Hint()
+        self.aggregation_hint = Hint()
         # For each dkey the akey last seen visible: where the next emptiness check starts.
         self.known_akeys: dict[int, bytes] = {}
         self.destroyed = False
+        self.exclusions: list[Exclusion] = []
+        # Nothing at or below this is as it was written: no snapshot may be made there any more.
+        self.aggregated = 0
 
     def check_alive(self) -> None:
         if self.destroyed:
@@ -57,6 +85,39 @@ class ContainerState:
         if not 0 < epoch < EPOCH_MAX or not 0 < minor <= MINOR_MAX:
             raise InvalidError(f"nothing is written at epoch {epoch} minor {minor}")
         if epoch <= self.modification_bound:
+            if epoch > self._bound_lasting:
+                raise DaosError(f"epoch {epoch} is being discarded", code=DER.UPDATE_AGAIN)
             raise TxRestartError(
                 f"epoch {epoch} is not above {self.modification_bound}, where reads were answered"
             )
+
+    def lift_bound(self, epoch: int) -> None:
+        """Refuse writes at or below `epoch` from now on."""
+        self._bound_lasting = Epoch(max(self._bound_lasting, epoch))
+        self.modification_bound = Epoch(max(self.modification_bound, epoch))
+
+    def exclude(self, work: Exclusion) -> None:
+        """Begin long work. Raises: BusyError (C3)."""
+        for other in self.exclusions:
+            if work.discard and other.discard:
+                clash = not work.order or not other.order or work.order == other.order
+            else:
+                clash = work.discard is other.discard or min(work.lo, other.lo) <= min(
+                    work.hi, other.hi
+                )
+            if clash:
+                what = "discarded" if other.discard else "aggregated"
+                raise BusyError(f"container {self.uuid} is being {what}: [{other.lo}, {other.hi}]")
+        self.exclusions.append(work)
+        if work.discard:
+            self.modification_bound = Epoch(max(self.modification_bound, work.hi))
+        else:
+            self.aggregated = max(self.aggregated, work.hi)
+            self.lift_bound(work.hi)
+
+    def admit(self, work: Exclusion) -> None:
+        """Long work has ended. Idempotent."""
+        if work in self.exclusions:
+            self.exclusions.remove(work)
+            discards = [other.hi for other in self.exclusions if other.discard]
+            self.modification_bound = Epoch(max([self._bound_lasting, *discards]))

@@ -23,7 +23,7 @@ from daos.testing.shard import POOL, MemoryShard, unit
 from daos.vos import keys
 from daos.vos.container import VosContainer
 from daos.vos.ilog import EMPTY
-from daos.vos.records import GarbageRecord, NodeRecord, RootRecord
+from daos.vos.records import AggregationRecord, GarbageRecord, NodeRecord, RootRecord
 from daos.vos.single import SingleRecord
 
 HERE = Path(__file__).parent
@@ -58,7 +58,7 @@ def node_key(parent: int, level: int, order: bytes) -> bytes:
     return keys.node_prefix(parent, level) + order
 
 
-Record = RootRecord | NodeRecord | GarbageRecord | SingleRecord
+Record = RootRecord | NodeRecord | GarbageRecord | AggregationRecord | SingleRecord
 TODAY: dict[str, tuple[bytes, Record]] = {
     "root": (keys.ROOT_KEY, RootRecord(bytes(range(16)), 1029)),
     "container": (
@@ -86,6 +86,7 @@ TODAY: dict[str, tuple[bytes, Record]] = {
         NodeRecord(keys.DKEY, 6, LOG, LONG),
     ),
     "garbage": (keys.garbage_key(9), GarbageRecord(keys.CONTAINER)),
+    "aggregation": (keys.aggregation_key(1), AggregationRecord(25, 0x7FF2_4010_74AB_1285)),
     "inline single value": (
         SINGLE_KEY,
         SingleRecord(5, 128, bytes.fromhex("f0 f0 9d 9b 26 7e d5 87"), (), b"value"),
