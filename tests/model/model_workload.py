@@ -25,9 +25,9 @@ from daos.base.ids import (
     UnitOid,
 )
 from daos.base.iod import Cond, Iod, IodType, QueryFlag, Recx
-from daos.vos.versions import Epochs
 from daos.vos.aggregate import AggregateConfig, Aggregation
 from daos.vos.merge import MergeConfig
+from daos.vos.versions import Epochs
 from daos.vos.work import StepLimits, Want, Work
 from tests.model.twin import Shard, Twin, iod_all
 from tests.model.vos_model import ARRAY, SINGLE, Op, Write

@@ -30,6 +30,7 @@ PURE_FILES = {
     "vos/ilog_view.py",
     "vos/keys.py",
     "vos/records.py",
+    "vos/runs.py",
     "vos/timestamps.py",
 }
 PURE_PACKAGES = {"placement"}

@@ -13,7 +13,7 @@ The tree orders bytes, so order lives in the key. All integers in keys are big-e
     container       OBJECT    3   oid.hi u64 | oid.lo u64 | shard u32
     object          DKEY      4   a user's key, see below
     dkey            AKEY      5   a user's key
-    container       AGGREGATION 8 nothing: how far its aggregation has come
+    container       AGGREGATION  8    nothing: how far its aggregation has come
 
 Every container, object, dkey and akey gets a node id (u64, never 0, never reused) at first use, so
 that a key of the tree stays short however deep it is. An akey is single-valued or an array for

@@ -114,7 +114,7 @@ class NodeCache:
 
     def drop(self, key: CacheKey) -> None:
         """Forget a node that is not in the tree any more."""
-        self._young.pop(key, None)
+        self.young.pop(key, None)
         self._old.pop(key, None)
 
     def clear(self) -> None:

@@ -24,7 +24,6 @@ from bisect import insort
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from daos.base.errors import InvalidError
 from daos.base.ids import KeyKind
 from daos.vos import keys
 from daos.vos.anchor import Position

@@ -101,10 +101,11 @@ class ContainerState:
         for other in self.exclusions:
             if work.discard and other.discard:
                 clash = not work.order or not other.order or work.order == other.order
+            elif work.discard is other.discard:
+                clash = True
             else:
-                clash = work.discard is other.discard or min(work.lo, other.lo) <= min(
-                    work.hi, other.hi
-                )
+                discard, aggregation = (work, other) if work.discard else (other, work)
+                clash = discard.lo <= aggregation.hi
             if clash:
                 what = "discarded" if other.discard else "aggregated"
                 raise BusyError(f"container {self.uuid} is being {what}: [{other.lo}, {other.hi}]")
