@@ -109,8 +109,8 @@ async def test_a_key_may_be_made_anew_for_ever(shard: MemoryShard, c: VosContain
             c.punch(OID, Epoch(epoch + 1), dkey=DKEY)
             epoch += 2
         await shard.finish(c.aggregate(0, epoch - 1))
-    assert not c.list_objects(Epoch(epoch), limit=9).entries
-    assert shard.meta.statistics().tree_entries == 2
+    assert not c.list_dkeys(OID, Epoch(epoch), limit=9).entries
+    assert shard.meta.statistics().tree_entries == 3, "root, container, object"
 
 
 @on_shard
