@@ -279,6 +279,10 @@ class Twin:
         self, obj: UnitOid, dkey: bytes, akey: bytes, epochs: Epochs, rng: random.Random
     ) -> None:
         """All that was accepted under an akey, in order, and what a punch has covered."""
+        merged = self.model.cleared.merged  # what stands below, aggregation has chosen
+        epochs = epochs._replace(lo=max(epochs.lo, merged + 1))
+        if epochs.lo > epochs.hi:
+            return
         reverse = _way(rng)
         entries = _pages(
             self.container.list_versions, rng, obj, dkey, akey, epochs, reverse=reverse
