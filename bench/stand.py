@@ -23,6 +23,7 @@ from daos.base.errors import DaosError
 from daos.base.hlc import Hlc
 from daos.base.ids import (
     ContainerUuid,
+    DtxId,
     Epoch,
     HandleUuid,
     ObjectId,
@@ -30,6 +31,7 @@ from daos.base.ids import (
     PoolUuid,
     Rank,
     TargetIndex,
+    dtx_id,
     tag_of,
 )
 from daos.base.iod import Iod
@@ -41,6 +43,7 @@ from daos.cart.transport.inproc import InprocNetwork
 from daos.engine.storage import Storage
 from daos.engine.target import Target
 from daos.engine.xstream import Xstream
+from daos.object.attempts import Pacing
 from daos.object.client import Call, ContainerLink, ObjectClient
 from daos.object.server import ObjectModule
 from daos.object.wire import FetchReply
@@ -52,6 +55,7 @@ MiB: Final = 1 << 20
 _POOL: Final = PoolUuid(uuid.UUID(int=1))
 _CONTAINER: Final = ContainerUuid(uuid.UUID(int=2))
 HANDLE: Final = HandleUuid(uuid.UUID(int=3))
+_CLIENT: Final = uuid.UUID(int=4).bytes
 _TARGET: Final = TargetIndex(0)
 _DEADLINE_NS: Final = 600 * 10**9
 
@@ -68,6 +72,7 @@ class Stand:
     ) -> None:
         self.clock = SystemClock()
         self.hlc = Hlc(self.clock)
+        self.rng = random.Random(1)
         self.loop = asyncio.get_running_loop()
         self.network = transport or InprocNetwork(self.loop)
         self.endpoint = Endpoint(Rank(0), tag_of(_TARGET))
@@ -79,7 +84,7 @@ class Stand:
             context=self.server,
             clock=self.clock,
             hlc=self.hlc,
-            rng=random.Random(1),
+            rng=self.rng,
             loop=self.loop,
         )
         self.target = Target(
@@ -125,7 +130,8 @@ class Stand:
         pool_map = PoolMap.initial([("localhost", [(Rank(0), 1)])])
         link = ContainerLink(
             context=self.client,
-            loop=self.loop,
+            pacing=Pacing(self.loop, self.clock, self.rng),
+            new_dtx=self.new_dtx,
             handle=HANDLE.bytes,
             writable=True,
             checksum_type=ChecksumType.OFF,
@@ -133,6 +139,10 @@ class Stand:
             epoch=Epoch(0),
         )
         return ObjectClient(link, oid, JumpMap(pool_map).place(oid))
+
+    def new_dtx(self) -> DtxId:
+        """As a client's session draws it."""
+        return dtx_id(_CLIENT, self.hlc.now())
 
     def call(self) -> Call:
         """A deadline nothing here comes near."""

@@ -133,7 +133,8 @@ def test_cancelled_and_late_calls() -> None:
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task
-            with pytest.raises(daos.DeadlineError):
+            # It may have left already, and then nobody can tell.
+            with pytest.raises((daos.DeadlineError, daos.TxUncertainError)):
                 await array.write(0, bytes(8 << 20), timeout=1e-6)
             await kv.put("k", b"after")
             assert await kv.get("k") == b"after"

@@ -14,11 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from daos.base.checksum import xxh3
 from daos.base.errors import CorruptError, DaosError, InvalidError
 from daos.base.ids import Epoch, ObjectType
 from daos.base.iod import QueryFlag
 from daos.testing.shard import MemoryShard, memory_shard, unit
 from daos.vos import anchor as anchors
+from daos.vos import dtx_record
 from daos.vos.container import VosContainer
 from daos.vos.records import AggregationRecord, GarbageRecord, NodeRecord, RootRecord, seal
 from daos.vos.single import SingleRecord
@@ -30,6 +32,7 @@ PARSE: list[Callable[[bytes], object]] = [
     AggregationRecord.parse,
     SingleRecord.parse,
 ]
+_KEYS = st.one_of(st.binary(max_size=60), st.binary(min_size=41, max_size=41), st.just(bytes(9)))
 HEADS = st.sampled_from([b"VOSR\1\0\0\0", b"\xd7\1", b"\xd8\1", b"\xd9\1", b"\xdb\1", b""])
 
 
@@ -58,6 +61,32 @@ def test_anchors(anchor: bytes, context: int) -> None:
 OTYPES = [ObjectType.MULTI_HASHED, ObjectType.MULTI_LEXICAL, ObjectType.MULTI_UINT64]
 DKEYS = [number.to_bytes(8, "little") for number in range(4)]
 AKEYS = [b"single00", b"stored00", b"array000"]
+
+
+@settings(max_examples=400)
+@given(
+    st.sampled_from([b"\xdc\1\2\0", b"\xdd\1\0\0", b""]),
+    st.binary(max_size=24),
+    _KEYS,
+    st.booleans(),
+)
+def test_parse_dtx(head: bytes, rest: bytes, key: bytes, sealed: bool) -> None:
+    value = head + rest
+    if sealed:
+        value += xxh3(key + value).to_bytes(8, "little")
+    try:
+        epoch, dtx = dtx_record.parse_dtx(key, value)
+    except CorruptError:
+        pass
+    else:
+        container_id = int.from_bytes(key[:8], "big")
+        assert dtx_record.dtx_key(container_id, epoch, dtx) == key
+        assert dtx_record.emit_dtx(key) == value
+    try:
+        epoch = dtx_record.parse_floor(key, value)
+    except CorruptError:
+        return
+    assert dtx_record.emit_floor(key, epoch) == value
 
 
 async def fill(shard: MemoryShard, c: VosContainer) -> None:

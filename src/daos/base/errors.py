@@ -23,10 +23,11 @@
     |-- StaleMapError                      STALE         refresh the pool map, then retry
     |-- TxRestartError                     TX_RESTART    abort, run the transaction once more
     |
-    |   The call ended without an answer. Whether it took effect is not known.
+    |   The call ended without an answer. Whether it took effect is not known; of an update or
+    |   punch the first one says that it did not, the third one that nobody can tell.
     |-- DeadlineError (TimeoutError)       TIMEDOUT      read back before repeating
     |-- CanceledError                      CANCELED      the caller or close() gave it up
-    |-- TxUncertainError                   TX_UNCERTAIN  the commit is in doubt: read back
+    |-- TxUncertainError                   TX_UNCERTAIN  it may have been executed: read back
     |-- ShutdownError                      SHUTDOWN      the service goes away: find another
     |
     |   Bytes or clocks cannot be trusted. Never retry in place; use another copy, then repair.
@@ -90,11 +91,13 @@ class DaosError(OSError):
 
     `code` is the DER, `errno` its POSIX neighbour, `message` the text without the code. `lsn` is
     the log position the verdict depends on (0: none): a server answers only once it is durable.
+    `unanswered`: the request has left and no answer came, so that it may have been executed.
     """
 
     code: DER = DER.MISC
     message: str
     lsn: int = 0
+    unanswered: bool = False
 
     def __init__(self, message: str = "", *, code: DER | None = None) -> None:
         if code is not None:
@@ -205,7 +208,10 @@ class TxRestartError(DaosError):
 
 
 class DeadlineError(DaosError, TimeoutError):
-    """The absolute deadline of the call passed. It may have taken effect."""
+    """The absolute deadline of the call passed.
+
+    An update or punch was then not executed; any other call may have taken effect.
+    """
 
     code = DER.TIMEDOUT
 
@@ -217,7 +223,7 @@ class CanceledError(DaosError):
 
 
 class TxUncertainError(DaosError):
-    """Whether the transaction committed is unknown."""
+    """Whether the change was made is unknown. It was made once, or not at all."""
 
     code = DER.TX_UNCERTAIN
 

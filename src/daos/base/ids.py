@@ -41,6 +41,22 @@ PoolUuid = NewType("PoolUuid", uuid.UUID)
 ContainerUuid = NewType("ContainerUuid", uuid.UUID)
 HandleUuid = NewType("HandleUuid", uuid.UUID)
 
+# A modification, however often it is sent: its client's UUID, and a stamp of that client's clock
+# which no other one of it has. Source: DAOS src/include/daos/dtx.h struct dtx_id
+DtxId = NewType("DtxId", bytes)
+DTX_ID_SIZE: Final = 24
+
+
+def dtx_id(client: bytes, stamp: Epoch | int) -> DtxId:
+    """16 bytes of a client's UUID, then the stamp as u64, big-endian."""
+    return DtxId(client + stamp.to_bytes(8, "big"))
+
+
+def dtx_stamp(dtx: bytes) -> Epoch:
+    """What the client's clock said when it drew the id."""
+    return Epoch(int.from_bytes(dtx[16:], "big"))
+
+
 # Who listens where on a rank: the system services at tag 0, target i at tag i + 1.
 SYSTEM_TAG: Final = Tag(0)
 

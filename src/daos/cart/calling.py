@@ -13,6 +13,7 @@ Source: ours
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any, Generic
 
 from daos.base.errors import (
@@ -175,9 +176,11 @@ class CallerChannel:
 
     def expire(self, now_ns: int) -> int | None:
         """End calls and transfers whose deadline has passed; when to come again."""
+        unsent = self.session.unsent()
         for call in self.session.expire(now_ns):
             name = call._procedure.name
             error = DeadlineError(f"{name} to {self.peer}: no answer before the deadline")
+            error.unanswered = call._rpc_id not in unsent
             call.finish(self.station, None, 0, error)
         later_ns = self.bulk.expire(now_ns)
         if (deadline_ns := self.session.next_deadline_ns()) is None:
@@ -192,8 +195,12 @@ class CallerChannel:
     def end(self, error: DaosError) -> None:
         """End all calls and transfers with `error`. Idempotent."""
         self.bulk.end(error)
+        unsent = self.session.unsent()
+        unanswered = copy(error)
+        unanswered.unanswered = True
         for call in self.session.end():
-            call.finish(self.station, None, 0, error)
+            never_left = call._rpc_id in unsent
+            call.finish(self.station, None, 0, error if never_left else unanswered)
 
     def _end(self, reason: str) -> None:
         self._on_lost(self)

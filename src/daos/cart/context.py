@@ -90,6 +90,7 @@ class Context:
     ) -> None:
         """`endpoint` None: this context calls, and cannot be called."""
         self.endpoint = endpoint
+        self.hlc = hlc
         self._transport = transport
         self._clock = clock
         self._rng = rng
@@ -129,8 +130,8 @@ class Context:
 
         `handler` is a function that calls `rpc.reply` or `rpc.fail`, now or later, or a coroutine
         function that has done so when it ends. `land` is asked for the destination of the payload,
-        exactly `rpc.payload_size` bytes, before it comes, and also when that is 0. Without `land`
-        payloads are refused.
+        exactly `rpc.payload_size` bytes, before it comes, and also when that is 0; None: it answers
+        by itself, and `handler` is not called. Without `land` payloads are refused.
 
         Raises:     ExistsError   it is served already
         """

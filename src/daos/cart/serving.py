@@ -122,7 +122,8 @@ class Rpc(Generic[RequestT, ReplyT]):
         self._channel.fail(self, error)
 
 
-Land = Callable[[Rpc[RequestT, ReplyT]], Sequence[memoryview]]
+# None: the payload is dropped, no handler is called; whoever was asked answers, now or later.
+Land = Callable[[Rpc[RequestT, ReplyT]], Sequence[memoryview] | None]
 Handler = Callable[[Rpc[RequestT, ReplyT]], Coroutine[Any, Any, None] | None]
 
 
@@ -305,13 +306,15 @@ class ServerChannel:
         self.station.peers.setdefault(self.peer, []).append(self.bulk)
 
     def _land(self, rpc: Rpc) -> bool:
-        """Ask where the payload goes, be it empty; False if the request was refused."""
+        """Ask where the payload goes, be it empty; False if the request needs no handler."""
         name, size = rpc.procedure.name, rpc.payload_size
         land = rpc.service.land
         if land is None:
             rpc.fail(InvalidError(f"{name} takes no payload, {size} bytes came"))
             return False
         views = self.station.attempt(name, land, rpc)
+        if views is None:
+            return False
         if not isinstance(views, DaosError):
             room = views[0].nbytes if len(views) == 1 else sum([view.nbytes for view in views])
             if unfit(views):

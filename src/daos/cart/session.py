@@ -137,6 +137,10 @@ class CallerSession(Framing[TokenT]):
             self._admit()
         return pieces
 
+    def unsent(self) -> set[int]:
+        """The calls of which nothing has left. Cost: O(queued)."""
+        return {*self._waiting, *(frame.rpc_id for frame in self._outbox)}
+
     def next_deadline_ns(self) -> int | None:
         """When to call `expire`; perhaps earlier than needed, never later."""
         return None if self._wake_ns == _NEVER else self._wake_ns

@@ -32,6 +32,7 @@ from daos.client.objectio import ObjectIo
 from daos.client.session import Call, Handle, Opening, Session
 from daos.client.values import ContainerInfo, Snapshot
 from daos.container.client import ContainerClient
+from daos.object.attempts import Pacing
 from daos.object.client import ContainerLink
 from daos.object.wire import OBJECT_LIST, ObjectListRequest, ShardAddress
 from daos.placement.jump import JumpMap
@@ -261,9 +262,11 @@ class Container(ServiceHandle[ContainerClient]):
         self.uuid, self.label = UUID(bytes=reply.uuid), reply.label
         self._redundancy_factor = reply.redundancy_factor
         self._map = JumpMap(self._pool_map, level=Level(reply.redundancy_level))
+        session = self._session
         self._link = ContainerLink(
             context=self._service.context,
-            loop=asyncio.get_running_loop(),
+            pacing=Pacing(asyncio.get_running_loop(), session.clock, session.rng),
+            new_dtx=session.new_dtx,
             handle=self._service.handle,
             writable=self._writable,
             checksum_type=ChecksumType(reply.checksum_type),

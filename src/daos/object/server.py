@@ -16,6 +16,7 @@ Source: DAOS src/object/srv_obj.c ds_obj_rw_handler, ds_obj_enum_handler, ds_obj
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
@@ -23,12 +24,15 @@ from typing import Final
 from daos.base.checksum import ChecksumType, compute
 from daos.base.errors import (
     DER,
+    AgainError,
     ChecksumError,
     DaosError,
     DeadlineError,
+    InProgressError,
     InvalidError,
     NotFoundError,
     RecordTooBigError,
+    ShutdownError,
     StaleHandleError,
 )
 from daos.base.ids import EPOCH_MAX, Epoch, Lsn, ObjectId, ShardIndex, UnitOid
@@ -39,6 +43,8 @@ from daos.object import core, wire
 from daos.vos.fetch import Fetch
 from daos.vos.update import Update
 from daos.vos.versions import Epochs
+
+log = logging.getLogger(__name__)
 
 PAGE_ENTRIES_MAX: Final = 4096  # entries of one enumeration reply
 FETCH_BYTES_MAX: Final = Limits().payload_size_max  # of one fetch reply: what a frame carries
@@ -70,14 +76,26 @@ class _ObjectService:
 
     # Updates
 
-    def land_update(self, rpc: Rpc) -> Sequence[memoryview]:
-        """Check the request, hold space, and say where the payload goes."""
+    def land_update(self, rpc: Rpc) -> Sequence[memoryview] | None:
+        """Check the request, hold space, and say where the payload goes; None: no need for it."""
         request: wire.UpdateRequest = rpc.request
         handle = self._target.handle(request.address.handle, write=True)
         unit = _unit(request.address)
         core.check_supported(unit.oid)
         core.check_update(unit.oid, request.dkey, request.iods, request.cond)
         _check_new_epoch(request.address)
+        if not request.resend:
+            return self._reserve(rpc, handle, unit)
+        try:
+            if self._answer_again(rpc, handle):
+                return None
+            return self._reserve(rpc, handle, unit)
+        except DaosError as failure:
+            _failed(rpc, handle, failure)
+            raise
+
+    def _reserve(self, rpc: Rpc, handle: ContainerHandle, unit: UnitOid) -> Sequence[memoryview]:
+        request: wire.UpdateRequest = rpc.request
         update = handle.container.update_begin(
             unit,
             request.dkey,
@@ -115,13 +133,16 @@ class _ObjectService:
                 raise error
             self._check_again(rpc, handle)
             _verify(handle.checksum_type, update.destinations, request.checksums)
+            if request.dtx and self._answer_again(rpc, handle):
+                container.update_cancel(update)
+                return
             epoch = self._hlc.now()
-            lsn = container.update_end(update, epoch)
+            lsn = container.update_end(update, epoch, dtx=request.dtx)
         except DaosError as failure:
             container.update_cancel(update)
-            _refuse(rpc, handle, failure)
+            _refuse_change(rpc, handle, failure)
             return
-        _answer(rpc, handle, lsn, lambda: rpc.reply(wire.UpdateReply(epoch)))
+        self._executed(rpc, handle, epoch, lsn)
 
     def punch(self, rpc: Rpc) -> None:
         """Hide an object, a dkey or akeys from now on."""
@@ -143,6 +164,8 @@ class _ObjectService:
             if error is not None:
                 raise error
             self._check_again(rpc, handle)
+            if request.dtx and self._answer_again(rpc, handle):
+                return
             epoch = self._hlc.now()
             lsn = handle.container.punch(
                 _unit(request.address),
@@ -150,11 +173,48 @@ class _ObjectService:
                 dkey=request.dkey or None,
                 akeys=request.akeys,
                 cond=request.cond,
+                dtx=request.dtx,
             )
         except DaosError as failure:
-            _refuse(rpc, handle, failure)
+            _refuse_change(rpc, handle, failure)
             return
+        self._executed(rpc, handle, epoch, lsn)
+
+    # Copies of what was executed
+
+    def _answer_again(self, rpc: Rpc, handle: ContainerHandle) -> bool:
+        """Answer a copy of an executed request with its epoch; False if this is the first.
+
+        Raises: InvalidError; DaosError DER_EP_OLD, DER_OP_CANCELED, as `DtxTable.find`
+        """
+        epoch = handle.container.dtxs.find(rpc.request.dtx, rpc.request.resend)
+        if epoch is None:
+            return False
+        # The first one may be on its way to the device still; nothing was committed later than now.
+        self._executed(rpc, handle, epoch, handle.shard.meta.lsn_last)
+        return True
+
+    def _executed(self, rpc: Rpc, handle: ContainerHandle, epoch: Epoch, lsn: Lsn) -> None:
+        """Answer a modification once it is durable."""
         _answer(rpc, handle, lsn, lambda: rpc.reply(wire.UpdateReply(epoch)))
+        if handle.container.dtxs.due(epoch):
+            self._target.xstream.loop.call_soon(self._trim, handle)
+
+    def _trim(self, handle: ContainerHandle) -> None:
+        """Forget the oldest outcomes, a step now, the next in a later turn of the loop.
+
+        An error ends it: the next modifications come here again.
+        """
+        meta, container = handle.shard.meta, handle.container
+        if container.destroyed or not meta.log_has_room:
+            return
+        try:
+            if container.dtxs.trim(meta, self._hlc.now()):
+                self._target.xstream.loop.call_soon(self._trim, handle)
+        except (AgainError, ShutdownError):
+            return
+        except DaosError as failure:
+            log.warning("outcomes stay container=%s error=%s", container.uuid, failure)
 
     # Fetches
 
@@ -396,6 +456,18 @@ def _answer(rpc: Rpc, handle: ContainerHandle, lsn: Lsn, reply: Callable[[], Non
             rpc.fail(error)
 
     handle.shard.meta.when_durable(lsn, durable)
+
+
+def _refuse_change(rpc: Rpc, handle: ContainerHandle, error: DaosError) -> None:
+    """`_refuse`, of a modification."""
+    _failed(rpc, handle, error)
+    _refuse(rpc, handle, error)
+
+
+def _failed(rpc: Rpc, handle: ContainerHandle, error: DaosError) -> None:
+    """Its client may take this for the end: then no earlier copy must be executed either."""
+    if not isinstance(error, (AgainError, InProgressError)):
+        handle.container.dtxs.failed(rpc.request.dtx, rpc.request.resend)
 
 
 def _refuse(rpc: Rpc, handle: ContainerHandle, error: DaosError) -> None:

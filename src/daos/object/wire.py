@@ -12,6 +12,10 @@ of the descriptors: per iod the single value, or each extent's records.
 
 Every reply carries the epoch at which the target worked; a modifying request leaves the choice
 of its epoch to the target (epoch 0), a reading one says 0 for "now".
+
+A modifying request carries an id (`base.ids.DtxId`), the same however often it is sent: the target
+executes it once, and answers later copies with the epoch of the first. `resend` says how many
+copies left before and were not answered. Without an id (empty) nothing is remembered.
 Source: DAOS src/object/obj_rpc.h (operations, order of the opcodes). Ours: no separate opcodes
 for punching an object, a dkey and akeys; pieces instead of an I/O map.
 """
@@ -51,6 +55,8 @@ class UpdateRequest(msgspec.Struct, array_like=True, frozen=True):
     cond: int = 0
     # One a value, in payload order, by the container's algorithm; empty where it has none.
     checksums: tuple[bytes, ...] = ()
+    dtx: bytes = b""
+    resend: int = 0
 
 
 class UpdateReply(msgspec.Struct, array_like=True, frozen=True):
@@ -94,6 +100,8 @@ class PunchRequest(msgspec.Struct, array_like=True, frozen=True):
     dkey: bytes = b""
     akeys: tuple[bytes, ...] = ()
     cond: int = 0
+    dtx: bytes = b""
+    resend: int = 0
 
 
 class KeyListRequest(msgspec.Struct, array_like=True, frozen=True):

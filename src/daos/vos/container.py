@@ -9,6 +9,7 @@
     reading                                                         conflicts.py
     aggregate, discard                                              aggregate.py, discard.py
     delete_object, delete_key                                       unlink.py
+    dtxs: which modifications were executed                         dtx_table.py
 
 Nothing here awaits. What changes the tree is one transaction, visible at once, durable when the
 log is durable up to the LSN returned; what only reads says in `.lsn` how far that must be.
@@ -79,8 +80,9 @@ class VosContainer(ContainerState):
         *,
         minor: int = MINOR_MAX,
         op: Operation | None = None,
+        dtx: bytes = b"",
     ) -> Lsn:
-        """Make the values at the destinations visible from `epoch` on.
+        """Make the values at the destinations visible from `epoch` on, and remember `dtx`.
 
         Atomicity:  all akeys or none; on an error the update is cancelled, but for TxRestartError:
                     then it may be ended again, with a newer epoch
@@ -91,6 +93,7 @@ class VosContainer(ContainerState):
                                                  single value was written at this epoch
                     InvalidError                 records of another size
         """
+        update.dtx = dtx
         return _update.end(self, update, epoch, minor, op)
 
     def update_cancel(self, update: Update) -> None:
@@ -141,6 +144,7 @@ class VosContainer(ContainerState):
         cond: int = 0,
         minor: int = MINOR_MAX,
         op: Operation | None = None,
+        dtx: bytes = b"",
     ) -> Lsn:
         """Hide the object, the dkey, or the akeys, from `epoch` on.
 
@@ -151,7 +155,7 @@ class VosContainer(ContainerState):
         """
         self.check_alive()
         target = _punch.Target(dkey, tuple(akeys))
-        return _punch.punch(self, oid, epoch, target, cond=cond, minor=minor, op=op)
+        return _punch.punch(self, oid, epoch, target, cond=cond, minor=minor, op=op, dtx=dtx)
 
     def list_objects(
         self,

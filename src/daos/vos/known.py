@@ -59,6 +59,8 @@ def end_known(state: ContainerState, update: Update, epoch: Epoch, minor: int) -
         # Of whole blocks the value's checksum is the log's as well.
         taken.descriptor.post(tx, None if span.nbytes % BLOCK else csum)
     tx.raise_epoch(epoch)
+    if update.dtx:
+        state.dtxs.put(tx, update.dtx, epoch)
     lsn = tx.commit()
     timestamps.wrote((epoch, update.object_hash, update.dkey_hash, xxh3_64_intdigest(akey)))
     return lsn

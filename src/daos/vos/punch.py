@@ -33,6 +33,7 @@ from daos.base.ids import Epoch, KeyKind, Lsn, UnitOid
 from daos.base.iod import Cond
 from daos.vos import ilog_view, keys
 from daos.vos.conflicts import asked, refuse_doubt
+from daos.vos.dtx_table import DTX_BYTES
 from daos.vos.edit import Edit, Place, changed, tree_bytes
 from daos.vos.ilog import EMPTY, Ilog
 from daos.vos.ilog_view import IlogView
@@ -57,6 +58,7 @@ class _Stamp(NamedTuple):
     minor: int
     conditional: bool
     op: Operation | None
+    dtx: bytes
 
 
 def punch(
@@ -68,6 +70,7 @@ def punch(
     cond: int,
     minor: int,
     op: Operation | None,
+    dtx: bytes,
 ) -> Lsn:
     """See VosContainer.punch.
 
@@ -75,11 +78,11 @@ def punch(
     """
     _check(oid, target, cond)
     state.check_write_epoch(epoch, minor)
-    work = _Punch(state, oid, _Stamp(int(epoch), minor, bool(cond & Cond.PUNCH), op), target)
+    stamp = _Stamp(int(epoch), minor, bool(cond & Cond.PUNCH), op, dtx)
+    work = _Punch(state, oid, stamp, target)
     names = work.names
-    hold = state.meta.hold(
-        tree_bytes=tree_bytes((names.order, names.dkey or b"", *names.akeys)), data_blocks=0
-    )
+    nodes = tree_bytes((names.order, names.dkey or b"", *names.akeys))
+    hold = state.meta.hold(tree_bytes=nodes + DTX_BYTES, data_blocks=0)
     object_hash, *rest = work.path
     try:
         lsn = work.run()
@@ -112,7 +115,7 @@ class _Punch:
 
     def run(self) -> Lsn:
         """The punch; of a transaction refused in doubt, and with a condition a read as well."""
-        timestamps, (epoch, _, conditional, op) = self.state.timestamps, self.stamp
+        timestamps, (epoch, _, conditional, op, _) = self.state.timestamps, self.stamp
         if op is None:
             return self._run()
         refuse_doubt(self.state, self.names, epoch, op, must_know=conditional)
@@ -174,7 +177,12 @@ class _Punch:
     def _commit(self, path: Path) -> Lsn:
         state, epoch = self.state, self.stamp.epoch
         self._refuse_late(path)
+        dtx = self.stamp.dtx
+        if dtx:
+            state.dtxs.put(self.edit.tx, dtx, epoch)
         lsn = self.edit.commit(epoch, state.nodes.cache)
+        if dtx:
+            state.dtxs.executed(dtx, epoch)
         state.timestamps.wrote((epoch, *path))
         return lsn
 

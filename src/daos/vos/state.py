@@ -27,6 +27,7 @@ from daos.base.errors import (
 from daos.base.ids import EPOCH_MAX, ContainerUuid, Epoch
 from daos.bio.meta import MetaContext
 from daos.bio.space import Hint
+from daos.vos.dtx_table import DtxTable
 from daos.vos.edit import Root
 from daos.vos.ilog import MINOR_MAX
 from daos.vos.lsn import LsnTable
@@ -65,6 +66,7 @@ class ContainerState:
         self._bound_lasting = bound  # the same without the discards that run
         self.nodes = Nodes(meta.get, node_id)
         self.lsns = LsnTable()
+        self.dtxs = DtxTable(meta, node_id)
         self.timestamps = Timestamps(bound)
         # Where this container's data went last, so that it stays contiguous.
         self.hint = Hint()

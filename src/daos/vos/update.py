@@ -60,6 +60,7 @@ from daos.vos.arguments import (
     plan_values,
 )
 from daos.vos.conflicts import asked_of, refuse_doubt
+from daos.vos.dtx_table import DTX_BYTES
 from daos.vos.edit import Edit, Place, PlaceFields, changed
 from daos.vos.extents import ExtentRecord
 from daos.vos.ilog import EMPTY, emit_created
@@ -119,6 +120,7 @@ class Update(msgspec.Struct, eq=False):
     taken: Taken
     destinations: list[memoryview]
     state: UpdateState = _OPEN
+    dtx: bytes = b""  # to be remembered, set before the end
 
 
 def begin(
@@ -150,7 +152,7 @@ def begin(
     if inline > meta.record_size_max:  # before memory is taken for it
         limit = meta.record_size_max
         raise RecordTooBigError(f"{inline} bytes of small values in one update; at most {limit}")
-    hold = meta.hold(tree_bytes=tree_bytes, data_blocks=blocks)
+    hold = meta.hold(tree_bytes=tree_bytes + DTX_BYTES, data_blocks=blocks)
     try:
         taken = take(meta.space, meta.memory, values, state.hint)
         runs = len(taken.runs)
@@ -201,7 +203,7 @@ def end(
 ) -> Lsn:
     """See VosContainer.update_end.
 
-    Cost:       3 look-ups, a put a value; a put a node that is created or changes
+    Cost:       3 look-ups, a put a value; a put a node that is created or changes, one the id
     """
     assert update.state is _OPEN, update.state
     done = True
@@ -212,6 +214,8 @@ def end(
         if lsn is None:
             work = _End(state, update, epoch, minor, op)
             lsn = work.run() if op is None else work.run_for(op)
+        if update.dtx:
+            state.dtxs.executed(update.dtx, epoch)
         update.state = UpdateState.ENDED
         state.meta.release(update.hold)
     except DaosError as error:
@@ -321,6 +325,8 @@ class _End:
             if isinstance(descriptor, UpdateDescriptor):
                 descriptor.trust()  # the checksums are in the records already
             descriptor.post(self.edit.tx, self.data_sum)
+        if update.dtx:
+            state.dtxs.put(self.edit.tx, update.dtx, epoch)
         lsn = self.edit.commit(epoch, state.nodes.cache)
         state.timestamps.wrote((epoch, *path))
         return lsn

@@ -31,10 +31,11 @@ IMAGE = HERE / "shard_v1.img.gz"
 IMAGE_SIZE = 3 << 20
 
 
-def load() -> dict[str, tuple[bytes, bytes]]:
+def parse_golden(path: Path) -> dict[str, tuple[bytes, bytes]]:
+    """Key and value of each record of a file, by name."""
     found: dict[str, tuple[bytes, bytes]] = {}
     name = ""
-    for line in (HERE / "tree_v1.hex").read_text().splitlines():
+    for line in path.read_text().splitlines():
         if line.startswith("["):
             name = line[1:-1]
             found[name] = (b"", b"")
@@ -46,7 +47,7 @@ def load() -> dict[str, tuple[bytes, bytes]]:
     return found
 
 
-GOLDEN = load()
+GOLDEN = parse_golden(HERE / "tree_v1.hex")
 LOG = EMPTY.update(10, 16383, punch=False).emit()
 LONG = b"k" * 401
 HASHED, LEXICAL, UINT64 = KeyKind.HASHED, KeyKind.LEXICAL, KeyKind.UINT64

@@ -1,0 +1,172 @@
+"""One object request, sent as often as it takes: the one retry of this package.
+
+    SENT --reply, verdict--> done
+      |--AGAIN, INPROGRESS: not executed--------------> pause -> SENT
+    |--EP_OLD: the target can't judge the id--------> pause -> SENT, with a new id; if nothing
+    |                                                          can have been executed, else done
+      |--no answer, connection lost: perhaps executed-> pause -> SENT again, as a copy of the first
+      `--deadline, or nothing more to learn-----------> done(error)
+
+A pause doubles from attempt to attempt and is drawn between half of it and all of it. All attempts
+carry the request's one deadline, which ends them.
+
+What a modification tells its caller when it ends without a reply:
+
+    DeadlineError      it was certainly not executed: no copy left, or each was answered with "not
+                       now", and the deadline has passed
+    TxUncertainError   a copy left, nothing says what became of it: it may have been executed, or
+                       may be until the deadline passes at the target, never twice
+    CanceledError      given up by its caller, or its client was closed: as uncertain
+
+An answer of the target to a later copy decides about the earlier ones, too: it knows the id, and
+lets none of them in any more. Some answers say nothing: the target had not looked yet.
+
+Source: DAOS src/object/cli_obj.c obj_retry_error, src/dtx/dtx_resync.c; which errors tell nothing
+of earlier copies: ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from daos.base.clock import Clock, Rng
+from daos.base.errors import DER, CanceledError, DaosError, DeadlineError, TxUncertainError
+
+Cancel = Callable[[], None]
+ReplyT = TypeVar("ReplyT")
+Done = Callable[[ReplyT | None, int, DaosError | None], None]
+# Sends a copy: how many copies left before it without an answer, and whom to tell of the end.
+Send = Callable[[int, Done[ReplyT]], Cancel]
+
+# A target out of payload memory frees some within a flush or two; one that went away needs longer.
+PAUSE_S: Final = 0.001
+PAUSE_MAX_S: Final = 0.064
+RECONNECT_MAX_S: Final = 0.5
+
+_UNREACH: Final = DER.UNREACH
+_EP_OLD: Final = DER.EP_OLD
+_NOT_NOW: Final = frozenset({DER.AGAIN, DER.INPROGRESS})
+# Answers that came before anybody looked whether the request had been executed.
+_NO_VERDICT: Final = frozenset(
+    {
+        DER.TIMEDOUT,
+        DER.UNREACH,
+        DER.EP_OLD,
+        DER.NO_HDL,
+        DER.SHUTDOWN,
+        DER.HLC_SYNC,
+        DER.BAD_TARGET,
+        DER.UNREG,
+        DER.PROTO,
+        DER.MISC,
+        DER.NVME_IO,
+    }
+)
+
+
+class Pacing(NamedTuple):
+    """What attempts are timed by."""
+
+    loop: asyncio.AbstractEventLoop
+    clock: Clock
+    rng: Rng
+
+
+class Attempts(Generic[ReplyT]):
+    """A request until its `done`, which is called once."""
+
+    __slots__ = (
+        "_cancel",
+        "_deadline_ns",
+        "_done",
+        "_modifies",
+        "_pacing",
+        "_pause_s",
+        "_send",
+        "_unanswered",
+    )
+
+    def __init__(
+        self,
+        pacing: Pacing,
+        send: Send[ReplyT],
+        done: Done[ReplyT],
+        *,
+        deadline_ns: int,
+        modifies: bool,
+    ) -> None:
+        self._pacing = pacing
+        self._send = send
+        self._done = done
+        self._deadline_ns = deadline_ns
+        self._modifies = modifies
+        self._pause_s = PAUSE_S
+        self._unanswered = 0  # copies that left and were not answered
+        self._cancel: Cancel = send(0, self._answered)
+
+    def cancel(self) -> None:
+        """Give up; `done` hears of it, or of the end that came first."""
+        self._cancel()
+
+    def _answered(self, reply: ReplyT | None, nbytes: int, error: DaosError | None) -> None:
+        if error is None:
+            self._done(reply, nbytes, None)
+            return
+        if error.unanswered:
+            self._unanswered += 1
+        too_old = error.code is _EP_OLD and self._modifies and not self._unanswered
+        if too_old or error.code in _NOT_NOW:
+            self._retry_later(PAUSE_MAX_S, error)
+        elif error.code is _UNREACH:
+            self._retry_later(RECONNECT_MAX_S, error)
+        else:
+            self._fail(error)
+
+    def _retry_later(self, pause_max_s: float, error: DaosError) -> None:
+        loop, clock, rng = self._pacing
+        left_s = (self._deadline_ns - clock.now_ns()) / 1e9
+        if left_s <= 0:
+            self._fail(_too_late(error))
+            return
+        pause_s = min(self._pause_s, pause_max_s)
+        self._pause_s = 2 * pause_s
+        timer = loop.call_later(min(pause_s * (0.5 + rng.random() / 2), left_s), self._again, error)
+
+        def cancel() -> None:
+            timer.cancel()
+            self._cancel = _nothing
+            loop.call_soon(self._fail, CanceledError("given up by its caller"))
+
+        self._cancel = cancel
+
+    def _again(self, error: DaosError) -> None:
+        if self._pacing.clock.now_ns() >= self._deadline_ns:
+            self._fail(_too_late(error))
+            return
+        self._cancel = self._send(self._unanswered, self._answered)
+
+    @property
+    def _perhaps(self) -> bool:
+        """Whether a change may have been made that nobody told us of."""
+        return self._modifies and self._unanswered > 0
+
+    def _fail(self, error: DaosError) -> None:
+        if self._perhaps and error.code in _NO_VERDICT:
+            uncertain = TxUncertainError(
+                f"whether the change was made is not known, read it back: {error.message}"
+            )
+            uncertain.__cause__ = error
+            error = uncertain
+        self._done(None, 0, error)
+
+
+def _too_late(error: DaosError) -> DeadlineError:
+    late = DeadlineError(f"not answered before the deadline; at last: {error.message}")
+    late.__cause__ = error
+    return late
+
+
+def _nothing() -> None:
+    """The end is on its way already."""
