@@ -524,6 +524,8 @@ def unfit(views: Sequence[memoryview]) -> bool:
 
 def as_bytes(views: Sequence[memoryview]) -> list[memoryview]:
     """Read-only views of bytes, without the empty ones. Raises: TypeError if not contiguous."""
+    if len(views) == 1 and views[0].format == "B" and views[0].ndim == 1 and views[0].c_contiguous:
+        return [views[0].toreadonly()] if views[0].nbytes else []
     return [view.cast("B").toreadonly() for view in views if view.nbytes]
 
 

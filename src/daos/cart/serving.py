@@ -18,6 +18,8 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, cast
 
+import msgspec
+
 from daos.base.errors import DER, CanceledError, DaosError, InvalidError
 from daos.base.ids import Epoch, Rank, Tag
 from daos.cart.bulk_service import BulkEnd
@@ -39,39 +41,21 @@ if TYPE_CHECKING:
 Abort = Callable[[], None]
 
 
-class Rpc(Generic[RequestT, ReplyT]):
+class Rpc(msgspec.Struct, Generic[RequestT, ReplyT], eq=False):
     """A request, from its decoding to its answer.
 
     `payload` is what `land` named, whole when the handler runs; empty without payload. `land_state`
     belongs to `land` and the handler. `abort`, see V3.
     """
 
-    __slots__ = (
-        "_channel",
-        "abort",
-        "answered",
-        "header",
-        "land_state",
-        "payload",
-        "request",
-        "service",
-    )
-
-    def __init__(
-        self,
-        channel: ServerChannel,
-        service: Service,
-        header: Header,
-        request: RequestT,
-    ) -> None:
-        self._channel = channel
-        self.service = service
-        self.header = header
-        self.request = request
-        self.payload: Sequence[memoryview] = ()
-        self.land_state: Any = None  # whatever its owner likes
-        self.abort: Abort | None = None
-        self.answered = False
+    _channel: ServerChannel
+    service: Service
+    header: Header
+    request: RequestT
+    payload: Sequence[memoryview] = ()
+    land_state: Any = None  # whatever its owner likes
+    abort: Abort | None = None
+    answered: bool = False
 
     @property
     def procedure(self) -> Procedure[RequestT, ReplyT]:
@@ -240,7 +224,10 @@ class ServerChannel:
     def reply(
         self, rpc: Rpc, body: bytes, payload: Sequence[memoryview], sent: Sent | None
     ) -> None:
-        if not self._answered(rpc):
+        # `_answered`, and below `_after_answer`, without the calls.
+        assert not rpc.answered, f"{rpc.procedure.name}: answered twice"
+        rpc.answered = True
+        if self._rpcs.pop(rpc.header.rpc_id, None) is None:
             if sent is not None:
                 self._tell_sent([sent])
             return
@@ -250,7 +237,8 @@ class ServerChannel:
             self.session.fail(rpc.header, error)
             if sent is not None:
                 self._tell_sent([sent])
-        self._after_answer()
+        if not self._kicked:
+            self._kick()
 
     def fail(self, rpc: Rpc, error: DaosError) -> None:
         if self._answered(rpc):
@@ -307,8 +295,8 @@ class ServerChannel:
 
     def _land(self, rpc: Rpc) -> bool:
         """Ask where the payload goes, be it empty; False if the request needs no handler."""
-        name, size = rpc.procedure.name, rpc.payload_size
-        land = rpc.service.land
+        service = rpc.service
+        name, size, land = service.procedure.name, rpc.header.payload_size, service.land
         if land is None:
             rpc.fail(InvalidError(f"{name} takes no payload, {size} bytes came"))
             return False
@@ -339,7 +327,7 @@ class ServerChannel:
         if service.is_coroutine:
             station.spawn(rpc, cast("Callable[[Rpc], Coroutine[Any, Any, None]]", service.handler))
             return
-        result = station.attempt(rpc.procedure.name, service.handler, rpc)
+        result = station.attempt(service.procedure.name, service.handler, rpc)
         if result is None:
             return
         if not isinstance(result, DaosError) or rpc.answered:

@@ -291,12 +291,23 @@ class ServerSession(Framing[None]):
         sent: Sent | None = None,
     ) -> None:
         self.serving -= 1
+        body_size = len(body)
         fields = (
-            *(REPLY, request.opcode, status, request.rpc_id),
-            *(request.source_rank, request.source_tag, request.rank, request.tag),
-            *(0, request.trace_id, size, len(body), checksum(body)),
+            REPLY,
+            request.opcode,
+            status,
+            request.rpc_id,
+            request.source_rank,
+            request.source_tag,
+            request.rank,
+            request.tag,
+            0,
+            request.trace_id,
+            size,
+            body_size,
+            checksum(body),
         )
-        self._queue(Frame(fields, body, payload, HEADER_SIZE + len(body) + size, sent))
+        self._queue(Frame(fields, body, payload, HEADER_SIZE + body_size + size, sent))
 
     def _accept(self, header: Header, now_ns: int) -> tuple[bool, None]:
         if header.flags & REPLY:
