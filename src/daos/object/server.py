@@ -18,8 +18,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final
+
+import msgspec
 
 from daos.base.checksum import ChecksumType, compute
 from daos.base.errors import (
@@ -244,27 +246,8 @@ class _ObjectService:
             _answer(rpc, handle, fetch.lsn, lambda: rpc.fail(RecordTooBigError(text)))
             return
 
-        def fail(error: DaosError) -> None:
-            container.fetch_end(fetch)
-            rpc.fail(error)
-
-        def durable(error: DaosError | None) -> None:
-            if error is not None:
-                fail(error)
-                return
-            try:
-                container.fetch_read(fetch, read)
-            except DaosError as failure:  # no memory
-                fail(failure)
-
-        def read(error: DaosError | None) -> None:
-            if error is not None:
-                fail(error)
-            else:
-                _reply_fetch(rpc, handle, fetch, epoch)
-
         # Not read before that: what was committed last is on its way to the device.
-        handle.shard.meta.when_durable(fetch.lsn, durable)
+        handle.shard.meta.when_durable(fetch.lsn, _Fetching(rpc, handle, fetch, epoch).durable)
 
     # Enumeration and queries
 
@@ -402,24 +385,66 @@ class _ObjectService:
         return Epoch(address.epoch) if address.epoch else self._hlc.now()
 
 
-def _reply_fetch(rpc: Rpc, handle: ContainerHandle, fetch: Fetch, epoch: Epoch) -> None:
-    views = fetch.views
-    checksums: tuple[bytes, ...] = ()
-    if handle.checksum_type is not ChecksumType.OFF:
-        checksums = tuple(compute(handle.checksum_type, view) for view in views)
-    pieces = tuple(wire.Piece(*piece) for piece in fetch.pieces)
-    rpc.reply(
-        wire.FetchReply(epoch, tuple(fetch.sizes), pieces, checksums),
-        payload=views,
-        sent=lambda: handle.container.fetch_end(fetch),
-    )
+class _Fetching(msgspec.Struct, eq=False):
+    """A fetch with a payload, from the moment its records were found."""
+
+    rpc: Rpc
+    handle: ContainerHandle
+    fetch: Fetch
+    epoch: Epoch
+
+    def durable(self, error: DaosError | None) -> None:
+        """What was seen cannot be taken back: now read it."""
+        if error is None:
+            try:
+                self.handle.container.fetch_read(self.fetch, self.read)
+            except DaosError as failure:  # no memory
+                error = failure
+        if error is not None:
+            self._fail(error)
+
+    def read(self, error: DaosError | None) -> None:
+        """It is in memory, verified: reply."""
+        if error is not None:
+            self._fail(error)
+            return
+        fetch, kind = self.fetch, self.handle.checksum_type
+        views, found = fetch.views, fetch.pieces
+        checksums: tuple[bytes, ...] = ()
+        if kind is not ChecksumType.OFF:
+            checksums = tuple([compute(kind, view) for view in views])
+        pieces = _ONE_VALUE
+        if len(found) != 1 or found[0] != (0, 0, 0, 1):
+            pieces = tuple([wire.Piece(*piece) for piece in found])
+        self.rpc.reply(
+            wire.FetchReply(self.epoch, tuple(fetch.sizes), pieces, checksums),
+            views,
+            sent=self.sent,
+        )
+
+    def sent(self) -> None:
+        """Blocks and memory are free again."""
+        self.handle.container.fetch_end(self.fetch)
+
+    def _fail(self, error: DaosError) -> None:
+        self.handle.container.fetch_end(self.fetch)
+        self.rpc.fail(error)
+
+
+# The piece of a single value, or of one record.
+_ONE_VALUE: Final[tuple[wire.Piece, ...]] = (wire.Piece(0, 0, 0, 1),)
 
 
 def _unit(address: wire.ShardAddress) -> UnitOid:
-    oid = ObjectId(address.oid_hi, address.oid_lo)
-    if not 0 <= address.shard < 1 << 32:
-        raise InvalidError(f"shard {address.shard} is not a u32")
-    return UnitOid(oid, ShardIndex(address.shard))
+    return _unit_of(address.oid_hi, address.oid_lo, address.shard)
+
+
+@lru_cache(maxsize=1024)
+def _unit_of(hi: int, lo: int, shard: int) -> UnitOid:
+    oid = ObjectId(hi, lo)
+    if not 0 <= shard < 1 << 32:
+        raise InvalidError(f"shard {shard} is not a u32")
+    return UnitOid(oid, ShardIndex(shard))
 
 
 def _check_new_epoch(address: wire.ShardAddress) -> None:
