@@ -166,19 +166,19 @@ LARGE_EXTENT: Final = extent(1 << 20)
 
 # Puts: a new dkey takes a node, its akey another, the value and the update's id; the first of an
 # object makes the object's node as well (that one is left out of the count). Gets: is the dkey
-# there, and is its place and the akey's free. What is known is in the cache of nodes. A cursor
-# finds the value that a fetch wants, and tells what an extent that is written lies on.
+# there. What is known is in the cache of nodes. A cursor finds the value that a fetch wants, and
+# tells what an extent that is written lies on.
 EXPECTED: Final = (
-    Cost(SMALL, "new", writes=1, reads=0, puts=4, gets=3, cursors=0),
+    Cost(SMALL, "new", writes=1, reads=0, puts=4, gets=1, cursors=0),
     Cost(SMALL, "known", writes=1, reads=0, puts=2, gets=0, cursors=0),
     Cost(SMALL, "fetch", writes=0, reads=0, puts=0, gets=0, cursors=1),
-    Cost(BLOCK_VALUE, "new", writes=2, reads=0, puts=4, gets=3, cursors=0),
+    Cost(BLOCK_VALUE, "new", writes=2, reads=0, puts=4, gets=1, cursors=0),
     Cost(BLOCK_VALUE, "known", writes=2, reads=0, puts=2, gets=0, cursors=0),
     Cost(BLOCK_VALUE, "fetch", writes=0, reads=1, puts=0, gets=0, cursors=1),
-    Cost(BLOCK_EXTENT, "new", writes=2, reads=0, puts=4, gets=3, cursors=1),
+    Cost(BLOCK_EXTENT, "new", writes=2, reads=0, puts=4, gets=1, cursors=1),
     Cost(BLOCK_EXTENT, "known", writes=2, reads=0, puts=2, gets=0, cursors=1),
     Cost(BLOCK_EXTENT, "fetch", writes=0, reads=1, puts=0, gets=0, cursors=1),
-    Cost(LARGE_EXTENT, "new", writes=2, reads=0, puts=4, gets=3, cursors=1),
+    Cost(LARGE_EXTENT, "new", writes=2, reads=0, puts=4, gets=1, cursors=1),
     Cost(LARGE_EXTENT, "known", writes=2, reads=0, puts=2, gets=0, cursors=1),
     Cost(LARGE_EXTENT, "fetch", writes=0, reads=1, puts=0, gets=0, cursors=1),
 )

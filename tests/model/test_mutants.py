@@ -175,7 +175,7 @@ def failed_update_stays_in_the_cache(patch: Patch) -> None:
 
     def hasty(edit: Edit, cache_key: Passed, tree_key: bytes, made: Passed) -> None:
         put(edit, cache_key, tree_key, made)
-        caches[0].put(cache_key, Node(tree_key, made))
+        caches[0].put(cache_key, Node.of(tree_key, made))
 
     patch.setattr(Nodes, "object", remember)
     patch.setattr(Edit, "put", hasty)

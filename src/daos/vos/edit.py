@@ -82,24 +82,36 @@ class Edit:
     def put(self, cache_key: CacheKey, tree_key: bytes, record: NodeRecord) -> None:
         """Write a node."""
         self.tx.put(tree_key, record.emit())
-        self._nodes.append((cache_key, Node(tree_key, record)))
+        self._nodes.append((cache_key, Node.of(tree_key, record)))
 
     def drop(self, cache_key: CacheKey, tree_key: bytes) -> None:
         """Delete a node, whatever is below it."""
         self.tx.delete(tree_key)
         self._dropped.append(cache_key)
 
-    def create(self, place: Place, ilog: bytes, node_id: int) -> bytes:
-        """Write a node that is not in the tree yet; its tree key."""
-        key, record = self.draft(place, ilog, node_id)
-        self.put(place.cache_key, key, record)
+    def create(
+        self, place: PlaceFields, ilog: bytes, node_id: int, free: bytes | None = None
+    ) -> bytes:
+        """Write a node that is not in the tree yet; its tree key. `free`: as `draft`."""
+        key, record = self.draft(place, ilog, node_id, free)
+        self.put((place[0], place[2]), key, record)
         return key
 
-    def draft(self, place: Place, ilog: bytes, node_id: int) -> tuple[bytes, NodeRecord]:
-        """Tree key and record of a node that is not in the tree yet; nothing is written."""
-        key = free_place(self.tx.get, *place)
-        kept = b"" if keys.is_exact(place.key, place.kind) else place.key
-        return key, NodeRecord(place.level, node_id, ilog, kept)
+    def draft(
+        self, place: PlaceFields, ilog: bytes, node_id: int, free: bytes | None = None
+    ) -> tuple[bytes, NodeRecord]:
+        """Tree key and record of a node that is not in the tree yet; nothing is written.
+
+        `free`: a tree key for it that was free before this operation.
+        """
+        parent_id, level, user_key, kind = place
+        key = free
+        if key is None or key in self.tx.pairs:
+            # Below a parent that this operation creates, nothing is in the tree.
+            below_new = parent_id >= self._root.next_id
+            key = free_place(self.tx.pairs.get if below_new else self.tx.get, *place)
+        kept = b"" if keys.is_exact(user_key, kind) else user_key
+        return key, NodeRecord(level, node_id, ilog, kept)
 
     def commit(self, epoch: Epoch | int, cache: NodeCache | None = None) -> Lsn:
         """Make everything visible at once; durable when the log is, up to the LSN returned.

@@ -40,6 +40,7 @@ import struct
 from typing import Final
 
 import msgspec
+from xxhash import xxh3_64_intdigest
 
 from daos.base.checksum import ChecksumType, compute, xxh3
 from daos.base.errors import ChecksumError, CorruptError
@@ -60,13 +61,22 @@ RECORD_SIZE_MIN: Final = HEADER_SIZE + 8
 assert _FIELDS.size == HEADER_SIZE
 assert _RUN.size == RUN_SIZE
 
+# Nearly every record: one XXH3 and one run. Its first eight bytes are always the same, the rest is
+# unpacked in one step.
+_REST_STORED: Final = struct.Struct("<QQIIIIQ8sQIQ")
+_ONE_SUM_AT: Final = HEADER_SIZE + 8 + RUN_SIZE
+_ONE_STORED_SIZE: Final = 8 + _REST_STORED.size
+assert _ONE_STORED_SIZE == _ONE_SUM_AT + 8
+_XXH3: Final = int(ChecksumType.XXH3)
+_ONE_STORED: Final = struct.pack("<BBHBBH", MAGIC, VERSION, FLAG_STORED, _XXH3, 8, 0)
+
 WIDTH_MAX: Final = 1 << 64
 CSUM_CHUNK_MAX: Final = (1 << 32) - 1
 _CSUM_SIZE: Final = {int(kind): kind.size for kind in ChecksumType}
 _FLAGS_KNOWN: Final = frozenset({0, FLAG_STORED, FLAG_HOLE})
 
 
-class ExtentRecord(msgspec.Struct, frozen=True):
+class ExtentRecord(msgspec.Struct, frozen=True, gc=False):
     """One extent. What `parse` accepts, `emit` gives back bit for bit.
 
     Shapes:     data has len(payload) == nbytes, or `run` of ceil(nbytes / 4096) blocks, never both;
@@ -121,9 +131,23 @@ class ExtentRecord(msgspec.Struct, frozen=True):
         """Read a record; its payload is not verified yet.
 
         Raises:     CorruptError
-        Cost:       1.5 µs
+        Cost:       0.8 µs for one run with one XXH3, 1.5 otherwise
         """
         size = len(buffer)
+        if size == _ONE_STORED_SIZE and buffer[:8] == _ONE_STORED:
+            rest = _REST_STORED.unpack_from(buffer, 8)
+            last, record_size, csum_chunk, a, b, c, reach, csum, block, count, got = rest
+            nbytes = (last + 1) * record_size
+            if (
+                got == xxh3_64_intdigest(buffer[:_ONE_SUM_AT])
+                and not (a or b or c)
+                and (not reach or reach > last)
+                and 0 < nbytes <= csum_chunk
+                and count == -(-nbytes // BLOCK)
+            ):
+                run: Extent | None = Extent(block, count)
+                reach += reach > 0
+                return cls(last + 1, record_size, _XXH3, csum_chunk, csum, run, b"", reach)
         if size < RECORD_SIZE_MIN:
             raise CorruptError("extent record size", offset=0, want=RECORD_SIZE_MIN, got=size)
         fields = _FIELDS.unpack_from(buffer)

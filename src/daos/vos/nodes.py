@@ -44,15 +44,16 @@ class Node(msgspec.Struct, eq=False, gc=False):
 
     key: bytes
     record: NodeRecord
-    id: int = 0
+    id: int
     # The epoch of creation, if the log is one committed creation and nothing else; else 0.
-    created: int = 0
+    created: int
     _ilog: Ilog | None = None
     _plain: IlogView | None = None
 
-    def __post_init__(self) -> None:
-        self.id = self.record.node_id
-        self.created = created_at(self.record.ilog, EPOCH_MAX)
+    @staticmethod
+    def of(key: bytes, record: NodeRecord) -> Node:
+        """The node of a record."""
+        return Node(key, record, record.node_id, created_at(record.ilog, EPOCH_MAX))
 
     @property
     def ilog(self) -> Ilog:
@@ -129,10 +130,11 @@ class NodeCache:
 class Nodes:
     """Look-ups of one container."""
 
-    __slots__ = ("_get", "cache", "container_id")
+    __slots__ = ("_free", "_get", "cache", "container_id")
 
     def __init__(self, get: Callable[[bytes], bytes | None], container_id: int) -> None:
         self._get = get
+        self._free: tuple[CacheKey, bytes] | None = None  # what `key` missed last, and where
         self.container_id = container_id
         self.cache = NodeCache()
 
@@ -154,19 +156,29 @@ class Nodes:
             return node
         prefix = keys.node_prefix(parent_id, level)
         if keys.is_exact(user_key, kind):
-            node = self._load(prefix + keys.exact_order(user_key, kind))
+            place = prefix + keys.exact_order(user_key, kind)
+            node = self._load(place)
         else:
             bucket = prefix + keys.bucket_order(user_key, kind)
             for tie in range(keys.TIES_MAX):
-                node = self._load(keys.with_tie(bucket, tie))
+                place = keys.with_tie(bucket, tie)
+                node = self._load(place)
                 # Equal hashes do not make equal keys.
                 if node is None or node.record.key == user_key:
                     break
             else:
-                node = None
+                self._free = None
+                return None
         if node is not None:
             self.cache.put(cache_key, node)
+        else:
+            self._free = cache_key, place
         return node
+
+    def take_free(self, parent_id: int, user_key: bytes) -> bytes | None:
+        """The free tree key that `key` has just found in place of this one's, if it did."""
+        free, self._free = self._free, None
+        return free[1] if free is not None and free[0] == (parent_id, user_key) else None
 
     def _load(self, tree_key: bytes) -> Node | None:
         value = self._get(tree_key)
@@ -178,7 +190,7 @@ def load(tree_key: bytes, value: bytes) -> Node:
     record = NodeRecord.parse(value)
     if record.kind != tree_key[8]:
         raise CorruptError("node record kind", offset=4, want=tree_key[8], got=record.kind)
-    return Node(tree_key, record)
+    return Node.of(tree_key, record)
 
 
 def view(

@@ -61,7 +61,7 @@ from daos.vos.arguments import (
 )
 from daos.vos.conflicts import asked_of, refuse_doubt
 from daos.vos.dtx_table import DTX_BYTES
-from daos.vos.edit import Edit, Place, PlaceFields, changed
+from daos.vos.edit import Edit, PlaceFields, changed
 from daos.vos.extents import ExtentRecord
 from daos.vos.ilog import EMPTY, emit_created
 from daos.vos.ilog_view import ROOT, Condition, IlogView
@@ -69,7 +69,7 @@ from daos.vos.known import end_known
 from daos.vos.nodes import Node, view
 from daos.vos.records import NodeRecord
 from daos.vos.reserve import Span, Taken, give_back, take
-from daos.vos.single import SingleRecord, check_not_written
+from daos.vos.single import SingleRecord, check_not_written, emit_one
 from daos.vos.state import ContainerState
 from daos.vos.timestamps import Operation, Path
 
@@ -338,13 +338,14 @@ class _End:
         if node is None:
             node_id = self.edit.new_id()
             if parent is ROOT and condition is not _UPDATE:
-                self.edit.create(Place(*place), emit_created(self.epoch, self.minor), node_id)
+                free = self.state.nodes.take_free(place[0], place[2])
+                self.edit.create(place, emit_created(self.epoch, self.minor), node_id, free)
                 return node_id, ROOT
             seen = view(None, self.epoch, parent)
             log = ilog_view.update(
                 EMPTY, seen, self.minor, condition=condition, what=_WHAT[place[1]]
             )
-            self.edit.create(Place(*place), log.emit(), node_id)
+            self.edit.create(place, log.emit(), node_id)
             return node_id, seen
         if condition is _NONE and parent is ROOT and 0 < node.created <= self.epoch:
             return node.id, ROOT
@@ -372,7 +373,8 @@ class _End:
                 seen = view(None, self.epoch, parent)
                 log = ilog_view.update(EMPTY, seen, self.minor, condition=condition, what="akey")
                 raw = log.emit()
-            tree_key, record = self.edit.draft(Place(*place), raw, self.edit.new_id())
+            free = self.state.nodes.take_free(place[0], place[2])
+            tree_key, record = self.edit.draft(place, raw, self.edit.new_id(), free)
             before = None
         else:
             tree_key, record = node.key, node.record
@@ -419,12 +421,13 @@ class _End:
                 (span,) = spans
                 run, memory = span.run, span.memory
                 if kind is _XXH3:
-                    csum = xxh3(memory)
-                    csums = csum.to_bytes(8, "little")
+                    csum = xxh3_64_intdigest(memory)
                     if run is not None and len(self.update.taken.runs) == 1:
                         self.data_sum = csum if iod.size % BLOCK == 0 else None
-                else:
-                    csums = compute(kind, memory)
+                    key = keys.single_key(akey_id, epoch, self.minor)
+                    self.edit.tx.put(key, emit_one(csum, run, memory))
+                    return
+                csums = compute(kind, memory)
                 if run is not None:
                     runs = (run,)
             value = SingleRecord(iod.size, int(kind), csums, runs, b"" if runs else memory)

@@ -34,6 +34,9 @@ class TestRecord:
         ExtentRecord(3, 2, ChecksumType.CRC32, 4, b"aaaabbbb", None, b"6bytes"),
         ExtentRecord(3, reach=1 << 64),
         ExtentRecord(4097, 1, ChecksumType.SHA256, 8192, b"s" * 32, Extent(77, 2)),
+        ExtentRecord(4097, 1, ChecksumType.XXH3, 8192, b"s" * 8, Extent(77, 2)),
+        ExtentRecord(512, 8, ChecksumType.XXH3, 8192, b"s" * 8, Extent(77, 1), b"", 513),
+        ExtentRecord(4097, 1, ChecksumType.XXH3, 4096, b"s" * 16, Extent(77, 2)),
     )
 
     @pytest.mark.parametrize("record", RECORDS)

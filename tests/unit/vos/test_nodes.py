@@ -18,7 +18,7 @@ def node(node_id: int, *entries: tuple[int, bool], key: bytes = b"") -> Node:
     log = EMPTY
     for epoch, punch in entries:
         log = log.update(epoch, 16383, punch=punch)
-    return Node(b"tree key", NodeRecord(keys.AKEY, node_id, log.emit(), key))
+    return Node.of(b"tree key", NodeRecord(keys.AKEY, node_id, log.emit(), key))
 
 
 def test_cache_keeps_the_nodes_used_last() -> None:
@@ -73,7 +73,7 @@ def test_load_checks_the_kind() -> None:
 def test_damaged_log() -> None:
     record = NodeRecord(keys.AKEY, 5, b"no log")
     with pytest.raises(CorruptError):
-        Node(b"k", record).look(5)
+        Node.of(b"k", record).look(5)
 
 
 @pytest.mark.parametrize("kind", [HASHED, KeyKind.LEXICAL])
