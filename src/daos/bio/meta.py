@@ -138,6 +138,8 @@ class MetaContext:
             want_blocks=self._want_blocks,
         )
         self._room.settle()
+        # Bytes of log that one transaction may take: its keys and values and some overhead.
+        self.record_size_max = self._wal.record_size_max
         # Every update asks for these: no call of ours between.
         self.hold = self._room.hold
         self.release = self._room.release
@@ -223,11 +225,6 @@ class MetaContext:
     def epoch_highest(self) -> Epoch:
         """At least every epoch that `Tx.raise_epoch` was told of, also before the last restart."""
         return Epoch(self._wal.epoch)
-
-    @property
-    def record_size_max(self) -> int:
-        """Bytes of log that one transaction may take: its keys and values and some overhead."""
-        return self._wal.record_size_max
 
     def get(self, key: bytes) -> bytes | None:
         """The value in the tree as of all commits. Cost: O(log n)."""

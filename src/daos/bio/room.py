@@ -96,17 +96,14 @@ class Room:
         # LMDB merges pages less than a quarter full; and one put may split a page per level.
         pages = 8 + (tree_bytes >> 10) if tree_bytes else 0
         total = self._total + pages
-        space = self._space
         if (
-            total > self._total_safe
-            or space.blocks_available - data_blocks < self._blocks_safe
-            or data_blocks < 0
-            or tree_bytes < 0
+            tree_bytes < 0
+            or total > self._total_safe
+            or not self._space.hold_leaving(data_blocks, self._blocks_safe)
         ):
             self._find(tree_bytes, pages, data_blocks)
+            self._space.hold(data_blocks)
             total = self._total + pages
-        if data_blocks:
-            space.hold(data_blocks)
         self._held += pages
         self._total = total
         return Hold(pages, data_blocks)

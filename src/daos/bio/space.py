@@ -162,6 +162,14 @@ class Space:
             raise NoSpaceError(f"{count} blocks wanted, {max(0, self.blocks_available)} left")
         self._blocks_held += count
 
+    def hold_leaving(self, count: int, least: int) -> bool:
+        """`hold` if `least` blocks are left beside; False: nothing was done."""
+        held = self._blocks_held + count
+        if count < 0 or self._blocks_free + self._blocks_reserved - held < least:
+            return False
+        self._blocks_held = held
+        return True
+
     def unhold(self, count: int) -> None:
         """Give a promise back, used or not. Raises: InvalidError if so much is not held."""
         if not 0 <= count <= self._blocks_held:

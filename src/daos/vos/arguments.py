@@ -108,7 +108,7 @@ def plan_plain(
         record_size = nbytes
         nbytes *= iod.recxs[0].count
         tree_bytes += VALUE_BYTES - -nbytes // csum[1] * csum[0]
-    if select(nbytes, data_thresh) is NVME:
+    if 0 < data_thresh <= nbytes:  # as `select` says
         return [Value(nbytes, record_size, -(-nbytes // BLOCK))], tree_bytes
     return [Value(nbytes, record_size, 0)], tree_bytes + nbytes
 

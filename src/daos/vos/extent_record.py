@@ -64,6 +64,7 @@ assert _RUN.size == RUN_SIZE
 # Nearly every record: one XXH3 and one run. Its first eight bytes are always the same, the rest is
 # unpacked in one step.
 _REST_STORED: Final = struct.Struct("<QQIIIIQ8sQIQ")
+_REST: Final = struct.Struct("<QQIIIIQ8sQI")
 _ONE_SUM_AT: Final = HEADER_SIZE + 8 + RUN_SIZE
 _ONE_STORED_SIZE: Final = 8 + _REST_STORED.size
 assert _ONE_STORED_SIZE == _ONE_SUM_AT + 8
@@ -104,8 +105,24 @@ class ExtentRecord(msgspec.Struct, frozen=True, gc=False):
         return self.width * self.record_size
 
     def emit(self) -> bytes:
+        run, csums = self.run, self.csums
+        if run is not None and self.csum_type == _XXH3 and len(csums) == 8:  # the usual
+            assert 0 < self.nbytes <= self.csum_chunk <= CSUM_CHUNK_MAX
+            assert run[1] == -(-self.nbytes // BLOCK)
+            assert self.reach == 0 or self.width < self.reach <= WIDTH_MAX
+            head = _ONE_STORED + _REST.pack(
+                self.width - 1,
+                self.record_size,
+                self.csum_chunk,
+                0,
+                0,
+                0,
+                self.reach - 1 if self.reach else 0,
+                csums,
+                *run,
+            )
+            return head + _CHECKSUM.pack(xxh3_64_intdigest(head))
         self.check()
-        run = self.run
         head = _FIELDS.pack(
             MAGIC,
             VERSION,

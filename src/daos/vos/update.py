@@ -80,6 +80,7 @@ CSUM_CHUNK_MAX: Final = 1 << 30
 _NONE: Final = Condition.NONE
 _UPDATE: Final = Condition.UPDATE
 _XXH3: Final = ChecksumType.XXH3
+_CSUM_DEFAULT: Final = (_XXH3.size, CSUM_CHUNK_DEFAULT)
 _MUST_EXIST: Final = int(Cond.DKEY_UPDATE | Cond.AKEY_UPDATE)
 _DKEY_COND: Final = DKEY_INSERT | DKEY_UPDATE
 _CONDITION: Final = {
@@ -134,8 +135,11 @@ def begin(
 ) -> Update:
     """See VosContainer.update_begin. Cost: O(values), a hold and a reservation."""
     facts = keys.object_facts(oid)
-    csum_type, csum_chunk = _csum_of(csum)
-    csum_by = (csum_type.size if csum_type is not _XXH3 else 8, csum_chunk)
+    csum_type, csum_chunk = _XXH3, CSUM_CHUNK_DEFAULT
+    csum_by = _CSUM_DEFAULT
+    if csum[0] or csum[1]:
+        csum_type, csum_chunk = _csum_of(csum)
+        csum_by = (csum_type.size, csum_chunk)
     thresh = state.data_thresh
     plan = None if cond else plan_plain(dkey, iods, facts, data_thresh=thresh, csum=csum_by)
     if plan is None:
@@ -451,16 +455,17 @@ class _End:
         return record
 
     def _extent_record(self, span: Span, record_size: int) -> ExtentRecord:
-        kind, chunk = self.update.csum_type, self.update.csum_chunk
-        return ExtentRecord(
-            span.nbytes // record_size,
-            record_size,
-            int(kind),
-            chunk,
-            compute_chunks(kind, span.memory, chunk_nbytes=chunk),
-            span.run,
-            b"" if span.run is not None else span.memory,
-        )
+        kind, chunk, nbytes = self.update.csum_type, self.update.csum_chunk, span.nbytes
+        if kind is _XXH3 and nbytes <= chunk:
+            csum = xxh3_64_intdigest(span.memory)
+            if span.run is not None and nbytes % BLOCK == 0 and len(self.update.taken.runs) == 1:
+                self.data_sum = csum
+            csums = csum.to_bytes(8, "little")
+        else:
+            csums = compute_chunks(kind, span.memory, chunk_nbytes=chunk)
+        payload = b"" if span.run is not None else span.memory
+        width = nbytes // record_size
+        return ExtentRecord(width, record_size, int(kind), chunk, csums, span.run, payload)
 
     def _insert(self, record: NodeRecord, lo: int, value: ExtentRecord, newest: int) -> int:
         """Write one extent; the class bit to remember."""
