@@ -50,6 +50,7 @@ from daos.base.errors import (
     ShutdownError,
 )
 from daos.bio.device import (
+    BLOCK,
     DeviceStatistics,
     Done,
     Write,
@@ -151,8 +152,16 @@ class FileDevice:
 
     def read_nowait(self, offset: int, into: memoryview) -> bool:
         nbytes = into.nbytes
-        check_range(self.size_bytes, offset, nbytes)
-        check_writable(into)
+        if (
+            offset % BLOCK
+            or nbytes % BLOCK
+            or nbytes <= 0
+            or not 0 <= offset <= self.size_bytes - nbytes
+            or into.readonly
+            or not into.c_contiguous
+        ):
+            check_range(self.size_bytes, offset, nbytes)  # which of it, they say
+            check_writable(into)
         if self._closed is not None:
             raise ShutdownError(f"device {self.name} is closed")
         if nbytes > CACHED_READ_MAX or not self._nowait:

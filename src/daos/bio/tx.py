@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import msgspec
+
 from daos.base.errors import DaosError, InvalidError, KeyTooBigError
 from daos.base.ids import Epoch, Lsn
 from daos.bio.device import BLOCK, Write
@@ -25,20 +27,17 @@ from daos.bio.space_map import Extent
 _new: Final = tuple.__new__
 
 
-class Tx:
+class Tx(msgspec.Struct, eq=False):
     """One transaction: write sets gathered, then committed in one step. Dropping it aborts it."""
 
-    __slots__ = ("_commit", "_get", "data_bytes", "epoch", "frees", "pairs", "runs", "writes")
-
-    def __init__(self, get: Callable[[bytes], bytes | None], commit: Callable[[Tx], Lsn]) -> None:
-        self._get = get
-        self._commit: Callable[[Tx], Lsn] | None = commit
-        self.pairs: dict[bytes, bytes | None] = {}
-        self.runs: list[DataRun] = []
-        self.writes: list[Write] = []
-        self.frees: list[Extent] = []
-        self.data_bytes = 0
-        self.epoch = 0
+    _get: Callable[[bytes], bytes | None]
+    _commit: Callable[[Tx], Lsn] | None
+    pairs: dict[bytes, bytes | None] = {}
+    runs: list[DataRun] = []
+    writes: list[Write] = []
+    frees: list[Extent] = []
+    data_bytes: int = 0
+    epoch: int = 0
 
     def get(self, key: bytes) -> bytes | None:
         """The value as this transaction would leave it."""

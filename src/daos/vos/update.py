@@ -100,7 +100,7 @@ class UpdateState(Enum):
 _OPEN: Final = UpdateState.OPEN
 
 
-class Update(msgspec.Struct, eq=False):
+class Update(msgspec.Struct, eq=False, gc=False):
     """An update between `update_begin` and its end.
 
     Shapes:     destinations: one a value with bytes, in the order of the iods and their ranges;
