@@ -6,6 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from daos.embedded.remote import async_connect
+from daos.testing.served import Served
+
 import daos.aio
 from daos.client.container import Container
 
@@ -21,3 +24,19 @@ async def open_container(path: Path, *, size: str = "4GiB") -> AsyncIterator[Con
             pool.create_container("bench") as container,
         ):
             yield container
+
+
+@asynccontextmanager
+async def open_served(
+    path: Path, *, tcp: str | None, size: str = "4GiB"
+) -> AsyncIterator[Container]:
+    """The same of a system that another process serves: over sm, or over TCP at this address."""
+    with Served(path, tcp=tcp) as served:
+        async with async_connect(served.address) as system:
+            await system.admin.pool_create("bench", size=size)
+            async with (
+                await system.connect() as client,
+                client.pool("bench") as pool,
+                pool.create_container("bench") as container,
+            ):
+                yield container

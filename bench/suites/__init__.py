@@ -6,7 +6,19 @@ from collections.abc import Mapping
 from typing import Final
 
 from bench.run import Suite
-from bench.suites import arrays, checkpoint, counting, cpu, kv, limits, objects, rpc, scale, start
+from bench.suites import (
+    arrays,
+    checkpoint,
+    counting,
+    cpu,
+    kv,
+    limits,
+    objects,
+    rivals,
+    rpc,
+    scale,
+    start,
+)
 
 SUITES: Final[Mapping[str, Suite]] = {
     "counts": counting.run,
@@ -16,6 +28,7 @@ SUITES: Final[Mapping[str, Suite]] = {
     "objects": objects.run,
     "arrays": arrays.run,
     "kv": kv.run,
+    "rivals": rivals.run,
     "scale": scale.run,
     "checkpoint": checkpoint.run,
     "start": start.run,
