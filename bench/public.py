@@ -6,11 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from daos.embedded.remote import async_connect
-from daos.testing.served import Served
-
 import daos.aio
 from daos.client.container import Container
+from daos.embedded.remote import async_connect
+from daos.testing.served import Served
 
 
 @asynccontextmanager
