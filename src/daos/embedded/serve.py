@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import importlib.util
 import logging
 import os
@@ -40,6 +41,10 @@ from daos.embedded.system import SystemConfig
 log = logging.getLogger(__name__)
 
 _PROGRAM: Final = "python -m daos.embedded.serve"
+# A process of its own may say how often the collector looks. Operations in flight are more than the
+# 700 objects of the interpreter's youngest generation: 10 to 18 % of their time. A full collection,
+# some 10 ms, comes after 20 million objects instead of 70,000.
+_GC_THRESHOLDS: Final = (20_000, 20, 50)
 
 
 class ServedNetwork:
@@ -106,6 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    gc.set_threshold(*_GC_THRESHOLDS)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         addresses = _addresses(options)
@@ -141,6 +147,8 @@ async def _run(
             raise InvalidError("--until-eof wants a pipe as standard input") from error
 
     def ready() -> None:
+        gc.collect()
+        gc.freeze()  # modules and classes stay
         sys.stdout.write(f"ready {' '.join(map(str, addresses))}\n")
         sys.stdout.flush()
 
