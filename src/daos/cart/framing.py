@@ -195,7 +195,7 @@ class Framing(Generic[TokenT]):
         if state == FRAMES:
             if self._start:
                 self._to_front()
-            return self._scratch[self._end :]
+            return self._scratch[self._end :] if self._end else self._scratch
         if state == DEAD or (state == PAYLOAD and self._into is None):
             return self._scratch[: self._left] if self._left else self._scratch
         assert state != ASKED, "land() comes first"
@@ -217,7 +217,9 @@ class Framing(Generic[TokenT]):
         events: list[Event[TokenT]] = []
         if state == PAYLOAD:
             self._left -= nbytes
-            if self._into is not None:
+            if not self._left and not self._rest:
+                self._into = None  # nearly always: one piece, whole
+            elif self._into is not None:
                 self._fill(nbytes)
             if not self._left:
                 self._payload_whole(events)

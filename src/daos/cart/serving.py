@@ -185,7 +185,7 @@ class ServerChannel:
                     self.link.close(event.error)
                     self._end()
             events = more
-        if session.has_output and not self._kicked:
+        if not self._kicked and session.has_output:
             self._kick()  # replies that the session gave by itself
         # Not in the middle of a payload: its request, one of those served, would wait for itself.
         if not session.may_read and not self._paused and self._landing is None:
