@@ -367,8 +367,13 @@ class ServerChannel:
                 self.station.tell(rpc.procedure.name, abort)
 
     def _tell_sent(self, hooks: list[Sent]) -> None:
+        if hooks:
+            self.station.loop.call_soon(self._call_sent, hooks)
+
+    def _call_sent(self, hooks: list[Sent]) -> None:
+        tell = self.station.tell
         for sent in hooks:
-            self.station.loop.call_soon(self.station.tell, "sent", sent)
+            tell("sent", sent)
 
     def _kick(self) -> None:
         self._kicked = True

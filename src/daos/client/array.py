@@ -46,8 +46,8 @@ CHUNKS_UNLISTED_MAX: Final = 64
 # A read of more than this asks for the size first: memory is taken for what exists only.
 READ_UNSIZED_MAX: Final = 1 << 20
 
-_CREATE: Final = Cond.DKEY_INSERT | Cond.AKEY_INSERT
-_OPEN: Final = Cond.DKEY_FETCH | Cond.AKEY_FETCH
+_CREATE: Final = int(Cond.DKEY_INSERT | Cond.AKEY_INSERT)
+_OPEN: Final = int(Cond.DKEY_FETCH | Cond.AKEY_FETCH)
 
 
 class Array(ObjectHandle):

@@ -102,7 +102,7 @@ class KeyValue(ObjectHandle, Generic[GivenT]):
         landing = ValueLanding()
         with self._operation(timeout) as call:
             request = self._io.fetch(
-                self._key(key), _GET, landing.into, cond=cond or Cond.KEY_GET, call=call
+                self._key(key), _GET, landing.into, cond=cond or _KEY_GET, call=call
             )
             try:
                 await settle_fetch(request)
@@ -119,9 +119,7 @@ class KeyValue(ObjectHandle, Generic[GivenT]):
         """
         landing = ValueLanding(writable(into))
         with self._operation(timeout) as call:
-            request = self._io.fetch(
-                self._key(key), _GET, landing.into, cond=Cond.KEY_GET, call=call
-            )
+            request = self._io.fetch(self._key(key), _GET, landing.into, cond=_KEY_GET, call=call)
             try:
                 return (await settle_fetch(request)).sizes[0]
             except NotFoundError:
@@ -136,7 +134,7 @@ class KeyValue(ObjectHandle, Generic[GivenT]):
     async def contains(self, key: KvKey, *, timeout: float | None = None) -> bool:
         """Whether there is a value under `key`, be it empty."""
         with self._operation(timeout) as call:
-            request = self._io.fetch(self._key(key), _GET, None, cond=Cond.KEY_GET, call=call)
+            request = self._io.fetch(self._key(key), _GET, None, cond=_KEY_GET, call=call)
             try:
                 await settle_fetch(request)
             except NotFoundError:
@@ -191,9 +189,7 @@ class KeyValue(ObjectHandle, Generic[GivenT]):
                 for key, encoded in wanted[lo : lo + BATCH_KEYS]:
                     landing = ValueLanding()
                     landings.append((key, landing))
-                    request = self._io.fetch(
-                        encoded, _GET, landing.into, cond=Cond.KEY_GET, call=call
-                    )
+                    request = self._io.fetch(encoded, _GET, landing.into, cond=_KEY_GET, call=call)
                     batch.add(or_missing(request))
                 await execute(batch)
                 for task, (key, landing) in zip(batch.tasks, landings, strict=True):
@@ -269,6 +265,7 @@ class KeyValue(ObjectHandle, Generic[GivenT]):
         return cast("GivenT", given)  # as `text` and the object's type have it
 
 
+_KEY_GET: Final = int(Cond.KEY_GET)  # an operation on an IntFlag costs 0.7 µs
 _GET: Final = (Iod(AKEY, IodType.SINGLE, 0),)
 
 

@@ -55,7 +55,7 @@ from daos.object.client import Choice
 from daos.object.core import IODS_MAX
 from daos.placement.layout import Layout
 
-_EXISTS: Final = Cond.DKEY_FETCH | Cond.AKEY_FETCH
+_EXISTS: Final = int(Cond.DKEY_FETCH | Cond.AKEY_FETCH)  # a number: flags are slow
 
 _EXTENT_ANCHOR: Final = msgspec.msgpack.Decoder(tuple[Extent | None, list[bytes | None]])
 _VERSION_ANCHOR: Final = msgspec.msgpack.Decoder(tuple[Version | None, list[bytes | None]])

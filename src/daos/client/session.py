@@ -44,6 +44,10 @@ __all__ = ["Call", "Handle", "Opening", "Operation", "Session"]
 DRAIN_S: Final = 0.4
 CLOSE_S: Final = 0.3
 _NS_PER_S: Final = 1_000_000_000
+_TIMEOUT_PLAIN_MAX: Final = 1e6  # seconds; nobody waits longer without meaning "for ever"
+# Trace ids begin anywhere and go on in odd steps: all different, and the system's source of random
+# numbers, a call of 1 us, is not asked for each.
+_TRACE_STEP: Final = 0x9E3779B97F4A7C15
 
 # Codes of requests that were not answered: what became of them is not known.
 NO_ANSWER: Final = frozenset({DER.TIMEDOUT, DER.CANCELED, DER.UNREACH})
@@ -81,9 +85,11 @@ class Session:
     closing: bool = False
     running: int = 0  # operations
     _idle: asyncio.Future[None] | None = field(default=None, init=False)
+    _trace: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self._deadline_ns(self.default_timeout)
+        self._trace = self.rng.getrandbits(64)
         self.client = self.new_id()
 
     def new_id(self) -> bytes:
@@ -123,9 +129,12 @@ class Session:
             await asyncio.wait((self._idle,), timeout=DRAIN_S)
 
     def _call(self, timeout: float) -> Call:
-        return Call(self._deadline_ns(timeout), self.rng.getrandbits(64))
+        self._trace = trace = self._trace + _TRACE_STEP & U64_MAX
+        return Call(self._deadline_ns(timeout), trace)
 
     def _deadline_ns(self, timeout: float) -> int:
+        if type(timeout) is float and 0 < timeout < _TIMEOUT_PLAIN_MAX:
+            return self.clock.now_ns() + int(timeout * _NS_PER_S)
         try:
             valid = timeout > 0 and not math.isnan(timeout)
         except TypeError:

@@ -225,7 +225,9 @@ class _ObjectService:
         request: wire.FetchRequest = rpc.request
         handle = self._target.handle(request.address.handle, write=False)
         unit = _unit(request.address)
-        core.check_fetch(unit.oid, request.dkey, request.iods, request.cond)
+        iods = request.iods
+        if len(iods) != 1 or iods[0].recxs:  # the store checks a single value itself
+            core.check_fetch(unit.oid, request.dkey, iods, request.cond)
         epoch = self._read_epoch(request.address)
         container = handle.container
         try:

@@ -98,11 +98,17 @@ class Edit:
         return key
 
     def draft(
-        self, place: PlaceFields, ilog: bytes, node_id: int, free: bytes | None = None
+        self,
+        place: PlaceFields,
+        ilog: bytes,
+        node_id: int,
+        free: bytes | None = None,
+        values: tuple[int, ...] = (),
     ) -> tuple[bytes, NodeRecord]:
         """Tree key and record of a node that is not in the tree yet; nothing is written.
 
-        `free`: a tree key for it that was free before this operation.
+        `free`: a tree key for it that was free before this operation. `values`: of an akey, the
+        fields of its record from `value_type` on.
         """
         parent_id, level, user_key, kind = place
         key = free
@@ -111,7 +117,7 @@ class Edit:
             below_new = parent_id >= self._root.next_id
             key = free_place(self.tx.pairs.get if below_new else self.tx.get, *place)
         kept = b"" if keys.is_exact(user_key, kind) else user_key
-        return key, NodeRecord(level, node_id, ilog, kept)
+        return key, NodeRecord(level, node_id, ilog, kept, *values)
 
     def commit(self, epoch: Epoch | int, cache: NodeCache | None = None) -> Lsn:
         """Make everything visible at once; durable when the log is, up to the LSN returned.

@@ -378,7 +378,9 @@ class _End:
                 log = ilog_view.update(EMPTY, seen, self.minor, condition=condition, what="akey")
                 raw = log.emit()
             free = self.state.nodes.take_free(place[0], place[2])
-            tree_key, record = self.edit.draft(place, raw, self.edit.new_id(), free)
+            update = self.update
+            typed = (int(iod.type), 0, 0, int(update.csum_type), update.csum_chunk)
+            tree_key, record = self.edit.draft(place, raw, self.edit.new_id(), free, typed)
             before = None
         else:
             tree_key, record = node.key, node.record
