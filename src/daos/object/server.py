@@ -5,7 +5,8 @@ An update, from its header to its reply (steps of `docs/design` "life of a write
     land    handle and rights, arguments, space held, medium chosen, memory reserved
             -> the payload's bytes land in that memory
     handle  checksums compared; epoch from the target's clock; existence, conditions, values:
-            one local transaction in the open WAL group
+            one local transaction in the open WAL group; an epoch that came too late is followed by
+            a newer one, once
     reply   when that group is durable
 
 A fetch reads, verifies and answers once the log is durable up to everything it saw: a value, a
@@ -36,6 +37,7 @@ from daos.base.errors import (
     RecordTooBigError,
     ShutdownError,
     StaleHandleError,
+    TxRestartError,
 )
 from daos.base.ids import EPOCH_MAX, Epoch, Lsn, ObjectId, ShardIndex, UnitOid
 from daos.base.iod import Recx
@@ -139,7 +141,11 @@ class _ObjectService:
                 container.update_cancel(update)
                 return
             epoch = self._hlc.now()
-            lsn = container.update_end(update, epoch, dtx=request.dtx)
+            try:
+                lsn = container.update_end(update, epoch, dtx=request.dtx)
+            except TxRestartError as late:
+                again = partial(container.update_end, update, dtx=request.dtx)
+                epoch, lsn = self._restart(late, request.cond, again)
         except DaosError as failure:
             container.update_cancel(update)
             _refuse_change(rpc, handle, failure)
@@ -168,15 +174,19 @@ class _ObjectService:
             self._check_again(rpc, handle)
             if request.dtx and self._answer_again(rpc, handle):
                 return
-            epoch = self._hlc.now()
-            lsn = handle.container.punch(
+            punch = partial(
+                handle.container.punch,
                 _unit(request.address),
-                epoch,
                 dkey=request.dkey or None,
                 akeys=request.akeys,
                 cond=request.cond,
                 dtx=request.dtx,
             )
+            epoch = self._hlc.now()
+            try:
+                lsn = punch(epoch)
+            except TxRestartError as late:
+                epoch, lsn = self._restart(late, request.cond, punch)
         except DaosError as failure:
             _refuse_change(rpc, handle, failure)
             return
@@ -217,6 +227,26 @@ class _ObjectService:
             return
         except DaosError as failure:
             log.warning("outcomes stay container=%s error=%s", container.uuid, failure)
+
+    def _restart(
+        self, late: TxRestartError, cond: int, again: Callable[[Epoch], Lsn]
+    ) -> tuple[Epoch, Lsn]:
+        """Try once more, with a newer epoch: one of somebody else's had come in between.
+
+        Only what has no condition; all else is for the client to come with again, in a moment.
+
+        Raises:     InProgressError, and what `again` raises
+        Source:     DAOS src/object/srv_obj.c ds_obj_rw_handler, obj_handle_tx_restart; internals
+                    §4.2 of the reference
+        """
+        if cond:
+            raise _not_now(late)
+        epoch = self._hlc.now()
+        log.info("restarted epoch=%d reason=%s", epoch, late)
+        try:
+            return epoch, again(epoch)
+        except TxRestartError as later:
+            raise _not_now(later) from late
 
     # Fetches
 
@@ -435,6 +465,12 @@ class _Fetching(msgspec.Struct, eq=False):
 
 # The piece of a single value, or of one record.
 _ONE_VALUE: Final[tuple[wire.Piece, ...]] = (wire.Piece(0, 0, 0, 1),)
+
+
+def _not_now(late: TxRestartError) -> InProgressError:
+    error = InProgressError(str(late))
+    error.lsn = late.lsn
+    return error
 
 
 def _unit(address: wire.ShardAddress) -> UnitOid:
