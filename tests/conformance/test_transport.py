@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 import tempfile
 from collections.abc import Iterator
 
@@ -13,8 +14,10 @@ from daos.cart.transport import Transport
 from daos.cart.transport.inproc import InprocNetwork
 from daos.cart.transport.sm import SmTransport
 from daos.cart.transport.tcp import TcpTransport
+from daos.cart.transport.wire import emit_greeting
 from daos.testing.kits.transport import TransportKit
-from daos.testing.kits.transport_peers import loopback_hosts
+from daos.testing.kits.transport_peers import SERVER, loopback_hosts
+from daos.testing.kits.transport_sockets import SocketKit
 from daos.testing.simnet import SimNetwork
 
 
@@ -39,15 +42,20 @@ class TestSimulated(TransportKit):
         return SimNetwork(loop, random.Random(1)).host("one")
 
 
-class TestTcp(TransportKit):
+class TestTcp(SocketKit):
     _hosts = loopback_hosts()
 
     def make(self, loop: asyncio.AbstractEventLoop) -> Transport:
-        host = next(self._hosts)
+        self.host = host = next(self._hosts)
         return TcpTransport(loop, lambda endpoint: (host, 31416 + endpoint.tag))
 
+    def dial(self) -> socket.socket:
+        peer = socket.create_connection((self.host, 31416 + SERVER.tag))
+        peer.setblocking(False)
+        return peer
 
-class TestSm(TransportKit):
+
+class TestSm(SocketKit):
     @pytest.fixture(autouse=True)
     def _directory(self) -> Iterator[None]:
         with tempfile.TemporaryDirectory(prefix="daos-") as self.directory:
@@ -57,3 +65,12 @@ class TestSm(TransportKit):
         return SmTransport(
             loop, lambda endpoint: f"{self.directory}/{endpoint.rank}.{endpoint.tag}"
         )
+
+    def dial(self) -> socket.socket:
+        peer = socket.socket(socket.AF_UNIX)
+        peer.connect(f"{self.directory}/{SERVER.rank}.{SERVER.tag}")
+        here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with here, there:
+            socket.send_fds(peer, [emit_greeting()], [there.fileno()])
+        peer.setblocking(False)
+        return peer

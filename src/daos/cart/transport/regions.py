@@ -17,7 +17,6 @@ Source: ours; DAOS has Mercury's na_sm, which reads the memory of the other proc
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import fcntl
 import logging
@@ -29,6 +28,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from daos.base.errors import CorruptError, InvalidError
+from daos.cart.transport.poller import READ, WRITE, Poller
 from daos.cart.transport.wire import OFFER_SIZE, SHARE, UNSHARE, Offer
 
 log = logging.getLogger(__name__)
@@ -55,11 +55,9 @@ class SharingConfig:
 class Regions:
     """Both directions of one connection's sharing, over one end of a pair of sockets."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, config: SharingConfig
-    ) -> None:
+    def __init__(self, poller: Poller, sock: socket.socket, config: SharingConfig) -> None:
         self.refused = 0
-        self._loop = loop
+        self._poller = poller
         self._config = config
         self._socket: socket.socket | None = sock
         self._offered: set[int] = set()
@@ -67,12 +65,18 @@ class Regions:
         self._mapped: dict[int, mmap.mmap] = {}
         self._bytes = 0
         sock.setblocking(False)
-        loop.add_reader(sock.fileno(), self._take_all)
+        poller.watch(sock.fileno(), READ, self._ready)
 
     @property
     def bytes_mapped(self) -> int:
         """Of the peer's memory."""
         return self._bytes
+
+    def _ready(self, events: int) -> None:
+        if events & ~WRITE:
+            self._take_all()
+        if events & WRITE:
+            self._flush()
 
     # Offers of ours
 
@@ -92,7 +96,7 @@ class Regions:
     def _offer(self, offer: Offer, fd: int) -> None:
         if self._pending or not self._sent(offer, fd):
             if not self._pending and self._socket is not None:
-                self._loop.add_writer(self._socket.fileno(), self._flush)
+                self._poller.watch(self._socket.fileno(), READ | WRITE, self._ready)
             self._pending.append((offer, os.dup(fd) if fd >= 0 else -1))
 
     def _sent(self, offer: Offer, fd: int) -> bool:
@@ -120,7 +124,7 @@ class Regions:
                 if fd >= 0:
                     os.close(fd)
         if self._socket is not None:
-            self._loop.remove_writer(self._socket.fileno())
+            self._poller.watch(self._socket.fileno(), READ, self._ready)
 
     def _end_pending(self) -> None:
         pending, self._pending = self._pending, deque()
@@ -198,8 +202,7 @@ class Regions:
         sock, self._socket = self._socket, None
         if sock is None:
             return
-        self._loop.remove_reader(sock.fileno())
-        self._loop.remove_writer(sock.fileno())
+        self._poller.watch(sock.fileno(), 0, self._ready)
         sock.close()
         self._end_pending()
         self._mapped.clear()

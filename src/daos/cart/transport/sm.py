@@ -28,7 +28,7 @@ from typing import Final, NamedTuple
 from daos.base.errors import DER, CorruptError, DaosError, ExistsError, InvalidError
 from daos.cart.transport.regions import Regions, SharingConfig, receive
 from daos.cart.transport.sockets import Addresses, SocketAddress, SocketConfig, SocketTransport
-from daos.cart.transport.stream import Counts, StreamLink
+from daos.cart.transport.stream import StreamLink
 from daos.cart.transport.wire import GREETING_SIZE, emit_greeting, parse_greeting
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class SmTransport(SocketTransport):
         return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
 
     def _new_link(self, on_over: Callable[[StreamLink], None], *, taken: bool) -> StreamLink:
-        return SmLink(self.loop, self.counts, on_over, taken=taken, sharing=self._sharing)
+        return SmLink(self, on_over, taken=taken, sharing=self._sharing)
 
     def _bind(self, sock: socket.socket, address: SocketAddress) -> None:
         path = str(address)
@@ -89,14 +89,13 @@ class SmLink(StreamLink):
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
-        counts: Counts,
+        transport: SmTransport,
         on_over: Callable[[StreamLink], None],
         *,
         taken: bool,
         sharing: SharingConfig,
     ) -> None:
-        super().__init__(loop, counts, on_over)
+        super().__init__(transport.loop, transport.poller, transport.counts, on_over)
         self.credentials: Credentials | None = None
         self._sharing = sharing
         self._regions: Regions | None = None
@@ -163,14 +162,10 @@ class SmLink(StreamLink):
             self._finish(DaosError(f"no greeting: {error.message}", code=DER.UNREACH))
             return
         self._on_readable = self._readable
-        if self._reading:
-            self._loop.add_reader(self._fd, self._on_readable)
-            self._readable()
-        else:
-            self._loop.remove_reader(self._fd)
+        self._readable()
 
     def _begin_sharing(self, sock: socket.socket) -> None:
-        regions = self._regions = Regions(self._loop, sock, self._sharing)
+        regions = self._regions = Regions(self._poller, sock, self._sharing)
         early, self._early = self._early, {}
         for region_id, (fd, nbytes) in early.items():
             regions.share(region_id, fd, nbytes)

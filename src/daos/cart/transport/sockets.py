@@ -26,6 +26,7 @@ from typing import Final
 
 from daos.base.errors import DER, AccessError, DaosError, ExistsError, InvalidError
 from daos.cart.transport import Acceptor, Channel
+from daos.cart.transport.poller import READ, WRITE, Poller
 from daos.cart.transport.stream import Counts, StreamLink
 from daos.cart.wire import Endpoint
 
@@ -87,6 +88,7 @@ class SocketTransport(ABC):
     ) -> None:
         self.loop = loop
         self.config = config or SocketConfig()
+        self.poller = Poller(loop)
         self.counts = Counts()
         self.connected = 0
         self.accepted = 0
@@ -201,15 +203,15 @@ class SocketListener:
             return
         if self._pause is not None:
             self._pause.cancel()
-        self._transport.loop.remove_reader(self._socket.fileno())
+        self._transport.poller.watch(self._socket.fileno(), 0, self._accept)
         self._closed()
         self._socket.close()
 
     def _resume(self) -> None:
         self._pause = None
-        self._transport.loop.add_reader(self._socket.fileno(), self._accept)
+        self._transport.poller.watch(self._socket.fileno(), READ, self._accept)
 
-    def _accept(self) -> None:
+    def _accept(self, events: int) -> None:
         for _ in range(_ACCEPTS_MAX):
             try:
                 sock, _address = self._socket.accept()
@@ -229,7 +231,7 @@ class SocketListener:
         """Out of descriptors or memory: the peers wait in the kernel's queue."""
         log.warning("no connections are taken for a while: %s", error.strerror)
         transport = self._transport
-        transport.loop.remove_reader(self._socket.fileno())
+        transport.poller.watch(self._socket.fileno(), 0, self._accept)
         self._pause = transport.loop.call_later(transport.config.full_s, self._resume)
 
 
@@ -277,16 +279,16 @@ class _Attempt:
         if not status:
             self._up()
         elif status == errno.EINPROGRESS:
-            self._loop.add_writer(sock.fileno(), self._answered)
+            self._transport.poller.watch(sock.fileno(), WRITE, self._answered)
         elif status == errno.EAGAIN:  # a Unix socket whose queue of connections is full
             self._again = self._loop.call_later(_AGAIN_S, self._try)
         else:
             self._fail(os.strerror(status))
 
-    def _answered(self) -> None:
+    def _answered(self, events: int) -> None:
         sock = self._socket
         assert sock is not None
-        self._loop.remove_writer(sock.fileno())
+        self._transport.poller.watch(sock.fileno(), 0, self._answered)
         status = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if status:
             self._fail(os.strerror(status))
@@ -319,7 +321,7 @@ class _Attempt:
                 timer.cancel()
         sock, self._socket = self._socket, None
         if sock is not None:
-            self._loop.remove_writer(sock.fileno())
+            self._transport.poller.watch(sock.fileno(), 0, self._answered)
             sock.close()
 
 

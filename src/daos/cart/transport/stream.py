@@ -1,9 +1,8 @@
 """One end of a connection over a stream socket, whatever family: bytes between it and a channel.
 
-The socket is driven by the loop's readiness call-backs and plain system calls, not by asyncio's
-transports: what is sent stays the channel's memory until the kernel has it, what comes lands where
-the channel says, and both loops behave alike. Echo through two contexts, 64 in flight, over a Unix
-socket within one loop: README.md has the figures against asyncio's own transports.
+The socket is driven by readiness (`poller.py`) and plain system calls, not by asyncio's transports:
+what is sent stays the channel's memory until the kernel has it, what comes lands where the channel
+says, and both loops behave alike. README.md has the figures of both.
 
     WAITING --join(socket)--> UP --close()--> ENDING --all has left--> DRAINING --end of file--+
        |                      |                 |                         |                    |
@@ -31,6 +30,7 @@ from typing import Final
 
 from daos.base.errors import DER, DaosError
 from daos.cart.transport import Channel
+from daos.cart.transport.poller import READ, WRITE, Poller
 
 # Moved at once in each direction: 1 MiB takes about 0.2 ms.
 TURN_BYTES: Final = 1 << 20
@@ -57,12 +57,14 @@ class StreamLink:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
+        poller: Poller,
         counts: Counts,
         on_over: Callable[[StreamLink], None],
     ) -> None:
         self.channel: Channel | None = None
         self.over = False
         self._loop = loop
+        self._poller = poller
         self._counts = counts
         self.on_over = on_over  # told of the end, before the channel
         self._socket: socket.socket | None = None
@@ -78,10 +80,7 @@ class StreamLink:
     def join(self, sock: socket.socket) -> None:
         """The connection is up: what waited may flow. Called by the transport, in a call-back."""
         self._socket, self._fd = sock, sock.fileno()
-        if self._ending:
-            self._loop.add_reader(self._fd, self._drain)
-        elif self._reading:
-            self._loop.add_reader(self._fd, self._on_readable)
+        self._watch()
         if self._kicked:
             self._schedule()
 
@@ -95,25 +94,23 @@ class StreamLink:
     def pause_reading(self) -> None:
         if self._reading:
             self._reading = False
-            if self._socket is not None and not self._ending:
-                self._loop.remove_reader(self._fd)
+            self._watch()
 
     def resume_reading(self) -> None:
         if not self._reading:
             self._reading = True
-            if self._socket is not None and not self._ending:
-                self._loop.add_reader(self._fd, self._on_readable)
+            self._watch()
 
     def close(self, error: DaosError | None = None) -> None:
         if self.over or (self._ending and error is None):
             return
-        ended, self._ending, self._kicked = self._ending, True, True
+        self._ending = self._kicked = True
         if error is not None:
             self._reset()
             self._finish(None)
             return
-        if self._socket is not None and not ended:
-            self._loop.add_reader(self._fd, self._drain)
+        self._on_readable = self._drain
+        self._watch()
         self._schedule()
 
     def share(self, region_id: int, fd: int, nbytes: int) -> None:
@@ -129,6 +126,22 @@ class StreamLink:
         """The connection never came up. Called by the transport, not from inside the channel."""
         if not self.over:
             self._finish(error)
+
+    # Readiness
+
+    def _watch(self) -> None:
+        """Say what we wait for, after it may have changed."""
+        if self._socket is not None:
+            events = READ if self._reading or self._ending else 0
+            if self._unsent:
+                events |= WRITE
+            self._poller.watch(self._fd, events, self._ready)
+
+    def _ready(self, events: int) -> None:
+        if events & WRITE and self._unsent:
+            self._writable()
+        if events & ~WRITE and (self._reading or self._ending) and not self.over:
+            self._on_readable()
 
     # Sending
 
@@ -178,16 +191,15 @@ class StreamLink:
             return True
         self._unsent = _after(pieces, nbytes)
         counts.blocked += 1
-        self._loop.add_writer(self._fd, self._writable)
+        self._watch()
         return False
 
     def _writable(self) -> None:
         pieces, self._unsent = list(self._unsent), deque()
-        if not self._send(pieces):
-            return  # the writer has been added again, or all is over
-        self._loop.remove_writer(self._fd)
-        assert self.channel is not None
-        self._sent(self.channel)
+        if self._send(pieces):
+            self._watch()
+            assert self.channel is not None
+            self._sent(self.channel)
 
     def _sent(self, channel: Channel) -> None:
         channel.data_sent()
@@ -276,8 +288,7 @@ class StreamLink:
             self._linger.cancel()
         sock, self._socket = self._socket, None
         if sock is not None:
-            self._loop.remove_reader(self._fd)
-            self._loop.remove_writer(self._fd)
+            self._poller.watch(self._fd, 0, self._ready)
             with contextlib.suppress(OSError):  # nothing can be done about it
                 sock.close()
         self._unsent.clear()

@@ -18,7 +18,7 @@ from typing import Final
 
 from daos.base.errors import InvalidError
 from daos.cart.transport.sockets import Addresses, SocketAddress, SocketConfig, SocketTransport
-from daos.cart.transport.stream import Counts, StreamLink
+from daos.cart.transport.stream import StreamLink
 
 # l_onoff, l_linger: closing forgets what was not sent, and resets the connection.
 _RESET: Final = struct.pack("ii", 1, 0)
@@ -64,18 +64,17 @@ class TcpTransport(SocketTransport):
         """Nothing is left of a port."""
 
     def _new_link(self, on_over: Callable[[StreamLink], None], *, taken: bool) -> StreamLink:
-        return _TcpLink(self.loop, self.counts, on_over, self._tcp)
+        return _TcpLink(self, on_over, self._tcp)
 
 
 class _TcpLink(StreamLink):
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
-        counts: Counts,
+        transport: TcpTransport,
         on_over: Callable[[StreamLink], None],
         config: TcpConfig,
     ) -> None:
-        super().__init__(loop, counts, on_over)
+        super().__init__(transport.loop, transport.poller, transport.counts, on_over)
         self._config = config
 
     def join(self, sock: socket.socket) -> None:

@@ -51,11 +51,14 @@ HOLD: Procedure[Ask, Answer] = Procedure("kit_hold", opcode(0xFD, 1, 3), Ask, An
 SLOW: Procedure[Ask, Answer] = Procedure("kit_slow", opcode(0xFD, 1, 4), Ask, Answer)
 
 
+_host_numbers = itertools.count(os.getpid())
+
+
 def loopback_hosts() -> Iterator[str]:
     """Addresses of this host that nobody else listens at: any port of each is free."""
     pid = os.getpid()
-    for number in itertools.count(1):
-        yield f"127.{1 + pid % 251}.{1 + pid // 251 % 251}.{1 + number % 251}"
+    for number in _host_numbers:
+        yield f"127.{1 + pid % 251}.{1 + number // 251 % 251}.{1 + number % 251}"
 
 
 def pattern(nbytes: int, seed: int = 0) -> bytearray:
