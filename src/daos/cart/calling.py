@@ -173,6 +173,7 @@ class CallerChannel:
 
     def connection_lost(self, error: DaosError | None) -> None:
         self._end(error.message if error else "the peer closed it")
+        self.session.release()
 
     def expire(self, now_ns: int) -> int | None:
         """End calls and transfers whose deadline has passed; when to come again."""

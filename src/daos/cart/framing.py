@@ -86,7 +86,7 @@ class Limits:
             raise InvalidError("cart limit serving_max must be at least inflight_max")
 
 
-class Message(msgspec.Struct, Generic[TokenT], frozen=True, gc=False):
+class Message(msgspec.Struct, Generic[TokenT], frozen=True):
     """A whole frame without payload. `token` is the caller's for a reply, None for a request."""
 
     header: Header
@@ -94,7 +94,7 @@ class Message(msgspec.Struct, Generic[TokenT], frozen=True, gc=False):
     token: TokenT | None
 
 
-class Head(msgspec.Struct, Generic[TokenT], frozen=True, gc=False):
+class Head(msgspec.Struct, Generic[TokenT], frozen=True):
     """Header and body of a frame whose payload follows: answer with `land` before all else."""
 
     header: Header
@@ -102,15 +102,19 @@ class Head(msgspec.Struct, Generic[TokenT], frozen=True, gc=False):
     token: TokenT | None
 
 
-class Landed(msgspec.Struct, Generic[TokenT], frozen=True, gc=False):
+class Landed(msgspec.Struct, Generic[TokenT], frozen=True):
     """The payload of the last Head is whole in its destination."""
 
     header: Header
     token: TokenT | None
 
 
-class Broken(msgspec.Struct, frozen=True, gc=False):
-    """The peer sent what is no frame. The connection is lost; always the last event."""
+class Broken(msgspec.Struct, frozen=True):
+    """The peer sent what is no frame. The connection is lost; always the last event.
+
+    The error comes without its traceback: that leads to the frame whose variable this event is, and
+    so to the channel and all of its memory, which would wait for the garbage collector.
+    """
 
     error: CorruptError | ProtocolError
 
@@ -415,7 +419,7 @@ class Framing(Generic[TokenT]):
 
     def _broken(self, error: CorruptError | ProtocolError, events: list[Event[TokenT]]) -> None:
         self.kill()
-        events.append(Broken(error))
+        events.append(Broken(error.with_traceback(None)))
 
     def kill(self) -> None:
         """Nothing is read or sent any more."""
@@ -424,6 +428,13 @@ class Framing(Generic[TokenT]):
         self._header = self._token = self._into = None
         self._body = bytearray()
         self._rest.clear()
+
+    def release(self) -> None:
+        """The connection is gone, nobody asks for a buffer any more: give it back at once.
+
+        Whoever remembers a connection, or a cycle that waits for the collector, keeps little.
+        """
+        self._scratch = memoryview(b"")
 
     @property
     def dead(self) -> bool:

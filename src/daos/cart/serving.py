@@ -195,6 +195,7 @@ class ServerChannel:
     def connection_lost(self, error: DaosError | None) -> None:
         del error  # nobody is left who would want to know
         self._end()
+        self.session.release()
         self._on_lost(self)
 
     # What the context calls

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import tracemalloc
 
 import pytest
 
@@ -13,7 +15,8 @@ from daos.base.errors import (
     DaosError,
     ShutdownError,
 )
-from daos.cart.context import Rpc
+from daos.cart.context import Limits, Rpc
+from daos.testing.kits.transport_peers import RawChannel
 from tests.unit.cart.place import (
     ECHO,
     FAR,
@@ -136,3 +139,24 @@ def test_nothing_is_logged_of_ordinary_life(caplog: pytest.LogCaptureFixture) ->
     with caplog.at_level(logging.INFO, "daos.cart"):
         run(scenario)
     assert caplog.records == []
+
+
+def test_a_lost_connection_gives_its_buffers_back_at_once() -> None:
+    """Also one that ends by garbage, and without the help of a collector."""
+
+    async def scenario(place: Place) -> None:
+        gc.collect()
+        gc.disable()
+        tracemalloc.start()
+        try:
+            for _ in range(50):
+                peer = RawChannel()
+                peer.link = place.network.connect(SERVER, peer)
+                peer.say(b"no frame at all" * 20)
+                await peer.until(lambda peer=peer: bool(peer.lost))  # type: ignore[misc]
+            assert tracemalloc.get_traced_memory()[0] < 10 * Limits().scratch_size
+        finally:
+            tracemalloc.stop()
+            gc.enable()
+
+    run(scenario)
