@@ -20,7 +20,7 @@ from daos.base.ids import Epoch, ObjectType
 from daos.base.iod import QueryFlag
 from daos.testing.shard import MemoryShard, memory_shard, unit
 from daos.vos import anchor as anchors
-from daos.vos import dtx_record
+from daos.vos import dedup_record, dtx_record
 from daos.vos.container import VosContainer
 from daos.vos.records import AggregationRecord, GarbageRecord, NodeRecord, RootRecord, seal
 from daos.vos.single import SingleRecord
@@ -63,6 +63,10 @@ DKEYS = [number.to_bytes(8, "little") for number in range(4)]
 AKEYS = [b"single00", b"stored00", b"array000"]
 
 
+def _exactly(size: int) -> st.SearchStrategy[bytes]:
+    return st.binary(min_size=size, max_size=size)
+
+
 @settings(max_examples=400)
 @given(
     st.sampled_from([b"\xdc\1\2\0", b"\xdd\1\0\0", b""]),
@@ -87,6 +91,30 @@ def test_parse_dtx(head: bytes, rest: bytes, key: bytes, sealed: bool) -> None:
     except CorruptError:
         return
     assert dtx_record.emit_floor(key, epoch) == value
+
+
+@settings(max_examples=400)
+@given(
+    st.sampled_from([b"\xde\1\0\0\1\0\0\0", b"\xdf\1" + bytes(6), b"\xe0\1\1" + bytes(5), b""]),
+    st.one_of(st.binary(max_size=60), st.sampled_from([8, 48]).flatmap(_exactly)),
+    st.binary(max_size=60),
+    st.booleans(),
+)
+def test_parse_dedup(head: bytes, rest: bytes, key: bytes, sealed: bool) -> None:
+    value = head + rest
+    if sealed:
+        value += xxh3(key + value).to_bytes(8, "little")
+    for parse in (dedup_record.Place.parse, dedup_record.DedupSetting.parse):
+        try:
+            record = parse(key, value)
+        except CorruptError:
+            continue
+        assert record.emit(key) == value
+    try:
+        run = dedup_record.parse_content(key, value)
+    except CorruptError:
+        return
+    assert dedup_record.emit_content(key, run) == value
 
 
 async def fill(shard: MemoryShard, c: VosContainer) -> None:

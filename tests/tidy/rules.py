@@ -25,6 +25,7 @@ PURE_FILES = {
     "cart/bulk.py",
     "cart/bulk_port.py",
     "client/task.py",
+    "vos/dedup_record.py",
     "vos/dtx_record.py",
     "vos/extents.py",
     "vos/ilog.py",

@@ -32,7 +32,7 @@ count from the value's first byte, so a value can be checked without knowing whe
 from __future__ import annotations
 
 import mmap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import Enum
 from typing import Final, NamedTuple, Protocol
 
@@ -220,6 +220,10 @@ class UpdateDescriptor(IoDescriptor):
     def trust(self) -> None:
         """In place of `verify`: the caller has the checksums of what landed already."""
         self._advance(_PREPARED, _VERIFIED)
+
+    def drop(self, extents: Collection[Extent]) -> None:
+        """The values of these extents are stored elsewhere already: do not post them."""
+        self._posts = [post for post in self._posts if post[0] not in extents]
 
     def post(self, tx: PayloadSink, checksum: int | None = None) -> None:
         """Hand the NVMe values to the transaction, with the checksum of what goes to the medium.

@@ -165,7 +165,6 @@ PROPERTIES: Final = Table(
             default="off",
             parse=one_of("dedup", "off", "memcmp", "hash"),
             settable=Settable.CREATION,
-            built=False,
         ),
         Property(
             name="dedup_threshold",
@@ -173,7 +172,6 @@ PROPERTIES: Final = Table(
             default="4096",
             parse=_parse_dedup_threshold,
             settable=Settable.CREATION,
-            built=False,
         ),
         fixed("root_oids", "Root OIDs", ""),
         Property(name="status", description="Health", default="HEALTHY", parse=_parse_status),

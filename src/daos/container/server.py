@@ -23,6 +23,7 @@ from daos.engine.target import Target
 from daos.engine.xstream import Xstream
 from daos.pool.server import PoolModule
 from daos.pool.wire import Empty
+from daos.vos.dedup_record import DedupMode, DedupSetting
 
 
 class _OfPool(Protocol):
@@ -98,6 +99,7 @@ class ContainerModule:
                 writable=request.writable,
                 checksum_type=_checksum_type(request.checksum_type),
                 checksum_chunk=request.checksum_chunk,
+                dedup=_dedup(request),
             )
             return Empty()
 
@@ -145,6 +147,16 @@ def _container_id(raw: bytes) -> ContainerUuid:
 
 def _handle_id(raw: bytes) -> HandleUuid:
     return HandleUuid(parse_id(raw, "container handle"))
+
+
+def _dedup(request: wire.TargetOpenRequest) -> DedupSetting | None:
+    if request.dedup == "off":
+        return None
+    try:
+        mode = DedupMode[request.dedup.upper()]
+    except KeyError:
+        raise InvalidError(f"deduplication {request.dedup!r} is unknown") from None
+    return DedupSetting(mode, request.dedup_threshold)
 
 
 def _checksum_type(number: int) -> ChecksumType:

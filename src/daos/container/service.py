@@ -453,6 +453,8 @@ class ContainerService:
             checksum_type(props["cksum"]),
             int(props["cksum_size"]),
             snapshots[-1].epoch if snapshots else 0,
+            props["dedup"],
+            int(props["dedup_threshold"]),
         )
 
     async def _undo_open(self, key: bytes, handle: bytes) -> None:

@@ -142,6 +142,8 @@ class TargetOpenRequest(msgspec.Struct, array_like=True, frozen=True):
     checksum_type: int
     checksum_chunk: int
     newest_snapshot: int
+    dedup: str = "off"
+    dedup_threshold: int = 0
 
 
 class TargetCloseRequest(msgspec.Struct, array_like=True, frozen=True):

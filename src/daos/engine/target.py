@@ -42,6 +42,7 @@ from daos.bio.meta import MetaContext
 from daos.engine.storage import Storage
 from daos.engine.xstream import Xstream
 from daos.vos.container import VosContainer
+from daos.vos.dedup_record import DedupSetting
 from daos.vos.pool import VosPool
 
 log = logging.getLogger(__name__)
@@ -167,6 +168,7 @@ class Target:
         writable: bool,
         checksum_type: ChecksumType,
         checksum_chunk: int,
+        dedup: DedupSetting | None = None,
     ) -> None:
         """Let requests name `handle`; the container's part here is created at first use.
 
@@ -180,6 +182,7 @@ class Target:
             if container not in shard.vos.containers():
                 shard.vos.create_container(container)
             opened = shard.vos.open_container(container)
+            opened.deduplicate(dedup)
             await self._raise_bound(shard, opened, bound)
         finally:
             self._opening.remove(opening)

@@ -44,6 +44,7 @@ from daos.base.iod import Recx
 from daos.cart.context import Limits, Rpc
 from daos.engine.target import ContainerHandle, Target
 from daos.object import core, wire
+from daos.object.comparison import Comparison
 from daos.vos.fetch import Fetch
 from daos.vos.update import Update
 from daos.vos.versions import Epochs
@@ -120,6 +121,20 @@ class _ObjectService:
 
     def update(self, rpc: Rpc) -> None:
         """The payload has landed: make it visible, answer when it is durable."""
+        handle, update = rpc.land_state
+        if handle.container.dedup is not None:
+            try:
+                matches = handle.container.dedup_matches(update)
+            except DaosError as failure:  # damage in the tree
+                handle.container.update_cancel(update)
+                _refuse_change(rpc, handle, failure)
+                return
+            if matches:
+                Comparison(handle.shard.meta, matches, lambda: self._when_room(rpc))
+                return
+        self._when_room(rpc)
+
+    def _when_room(self, rpc: Rpc) -> None:
         handle, update = rpc.land_state
         meta = handle.shard.meta
         if not meta.log_has_room:

@@ -35,6 +35,8 @@ from daos.vos import query as _query
 from daos.vos import unlink as _unlink
 from daos.vos import update as _update
 from daos.vos.aggregate import AggregateConfig, Aggregation
+from daos.vos.dedup import DEDUP_BYTES, Match, array_spans, matches
+from daos.vos.dedup_record import DedupSetting, setting_key
 from daos.vos.discard import Discard
 from daos.vos.edit import Edit
 from daos.vos.fetch import Fetch
@@ -298,6 +300,44 @@ class VosContainer(ContainerState):
             names = _conflicts.asked(oid, dkey, () if akey is None else (akey,))
         with _conflicts.reading(self, names, epoch, op, names.path):
             yield
+
+    def deduplicate(self, setting: DedupSetting | None) -> None:
+        """What the container wants from now on; it is kept. What is shared stays shared.
+
+        Raises: NoSpaceError, AgainError
+        """
+        self.check_alive()
+        if setting == self.dedup:
+            return
+        key = setting_key(self.node_id)
+        hold = self.meta.hold(tree_bytes=DEDUP_BYTES, data_blocks=0)
+        try:
+            edit = Edit(self.meta, self.root)
+            if setting is None:
+                edit.tx.delete(key)
+            else:
+                edit.tx.put(key, setting.emit(key))
+            edit.commit(0)
+        finally:
+            self.meta.release(hold)
+        self.dedup = setting
+
+    @property
+    def may_aggregate(self) -> bool:
+        """False where extents share their blocks: merged, each would have its own again.
+
+        Source: DAOS src/container/srv_target.c cont_aggregate_runnable
+        """
+        return self.dedup is None
+
+    def dedup_matches(self, update: Update) -> list[Match]:
+        """Stored runs to be compared with what has landed, before `update_end`; mostly none.
+
+        Pin the space, and wait until what is committed is durable, before they are read.
+        """
+        if self.dedup is None:
+            return []
+        return matches(self.meta, self.dedup, array_spans(update.iods, update.taken.spans))
 
     def raise_bound(self, epoch: Epoch) -> Lsn:
         """Refuse writes at or below `epoch` from now on; once durable, also after a restart.

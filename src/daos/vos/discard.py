@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 from daos.base.checksum import xxh3
 from daos.base.ids import EPOCH_MAX, U64_MAX, KeyKind, ObjectId, ShardIndex, UnitOid
 from daos.vos import keys
+from daos.vos.dedup import release
 from daos.vos.edit import Edit, changed
 from daos.vos.extent_record import ExtentRecord
 from daos.vos.extent_scan import KEY, KEY_SIZE
@@ -143,7 +144,7 @@ class Discard(Work):
                     if not single and (run := ExtentRecord.parse(cursor.value()).run) is not None:
                         runs = (run,)
                     for run in runs:
-                        edit.tx.free(run)
+                        release(edit.tx, run)
                     deleted += 1
                 elif epoch > hi:
                     first = min(first, epoch)

@@ -21,6 +21,7 @@ from typing import Final
 from daos.bio.meta import MetaContext, Tx
 from daos.bio.space import Extent
 from daos.vos import keys
+from daos.vos.dedup import release
 from daos.vos.extent_record import ExtentRecord
 from daos.vos.records import GarbageRecord, NodeRecord
 from daos.vos.single import SingleRecord
@@ -88,7 +89,7 @@ class _Step:
             # The length of the key tells: a garbage record does not say what an akey holds.
             single = len(key) == keys.SINGLE_KEY_SIZE
             for run in _runs(value, single=single):
-                self.tx.free(run)
+                release(self.tx, run)
             self.delete(key)
             counts.singvs += single
             counts.recxs += not single

@@ -14,6 +14,7 @@ The tree orders bytes, so order lives in the key. All integers in keys are big-e
     object          DKEY      4   a user's key, see below
     dkey            AKEY      5   a user's key
     container       DTX       6   see dtx_record.py
+    0, container    DEDUP     7   see dedup_record.py
     container       AGGREGATION  8    nothing: how far its aggregation has come
 
 Every container, object, dkey and akey gets a node id (u64, never 0, never reused) at first use, so
@@ -62,6 +63,7 @@ OBJECT: Final = 3
 DKEY: Final = 4
 AKEY: Final = 5
 DTX: Final = 6
+DEDUP: Final = 7
 AGGREGATION: Final = 8
 
 _NODE: Final = struct.Struct(">QB")

@@ -44,6 +44,7 @@ from daos.bio.descriptor import FetchDescriptor, UpdateDescriptor
 from daos.bio.device import BLOCK, Done
 from daos.bio.media import Medium, select
 from daos.vos import extents
+from daos.vos.dedup import release
 from daos.vos.edit import Edit, changed
 from daos.vos.extent_record import CSUM_CHUNK_MAX, ExtentRecord
 from daos.vos.extent_scan import (
@@ -320,7 +321,7 @@ class ArrayMerge:
             if key not in placed:  # else one of them stands where an old one stood
                 tx.delete(key)
             if record.run is not None:
-                tx.free(record.run)
+                release(tx, record.run)
         self._remember(edit, classes)
         descriptor = None if taken is None else taken.descriptor
         if descriptor is not None:
@@ -460,7 +461,7 @@ class ArrayMerge:
     def _delete(self, edit: Edit, found: _Found) -> None:
         edit.tx.delete(found.key)
         if found.record.run is not None:
-            edit.tx.free(found.record.run)
+            release(edit.tx, found.record.run)
         self.statistics.deleted_ev += 1
 
 

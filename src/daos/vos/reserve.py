@@ -40,6 +40,7 @@ class Span(msgspec.Struct, eq=False, gc=False):
     nbytes: int
     run: Extent | None
     memory: memoryview
+    equal: Extent | None = None  # a stored run with the same bytes: they were compared
 
 
 class Taken(msgspec.Struct, eq=False, gc=False):

@@ -27,6 +27,7 @@ from daos.base.errors import (
 from daos.base.ids import EPOCH_MAX, ContainerUuid, Epoch
 from daos.bio.meta import MetaContext
 from daos.bio.space import Hint
+from daos.vos.dedup import load_setting
 from daos.vos.dtx_table import DtxTable
 from daos.vos.edit import Root
 from daos.vos.ilog import MINOR_MAX
@@ -67,6 +68,8 @@ class ContainerState:
         self.nodes = Nodes(meta.get, node_id)
         self.lsns = LsnTable()
         self.dtxs = DtxTable(meta, node_id)
+        # None: extents are stored as they come. A container with a setting is not aggregated.
+        self.dedup = load_setting(meta, node_id)
         self.timestamps = Timestamps(bound)
         # Where this container's data went last, so that it stays contiguous.
         self.hint = Hint()

@@ -60,6 +60,7 @@ from daos.vos.arguments import (
     plan_values,
 )
 from daos.vos.conflicts import asked_of, refuse_doubt
+from daos.vos.dedup import DEDUP_BYTES, eligible, release, resolve
 from daos.vos.dtx_table import DTX_BYTES
 from daos.vos.edit import Edit, PlaceFields, changed
 from daos.vos.extents import ExtentRecord
@@ -156,7 +157,10 @@ def begin(
     if inline > meta.record_size_max:  # before memory is taken for it
         limit = meta.record_size_max
         raise RecordTooBigError(f"{inline} bytes of small values in one update; at most {limit}")
-    hold = meta.hold(tree_bytes=tree_bytes + DTX_BYTES, data_blocks=blocks)
+    tree_bytes += DTX_BYTES
+    if state.dedup is not None:
+        tree_bytes += DEDUP_BYTES * len(values)
+    hold = meta.hold(tree_bytes=tree_bytes, data_blocks=blocks)
     try:
         taken = take(meta.space, meta.memory, values, state.hint)
         runs = len(taken.runs)
@@ -252,7 +256,17 @@ class _End:
     to those below it is the same, and it costs nothing.
     """
 
-    __slots__ = ("data_sum", "edit", "epoch", "minor", "op", "spans", "state", "update")
+    __slots__ = (
+        "data_sum",
+        "edit",
+        "epoch",
+        "minor",
+        "op",
+        "spans",
+        "state",
+        "unwritten",
+        "update",
+    )
 
     def __init__(
         self,
@@ -271,6 +285,8 @@ class _End:
         self.spans = iter(update.taken.spans)
         # XXH3 of the payload where it is one value of whole blocks: its own is the log's, too.
         self.data_sum: int | None = None
+        # Reserved runs of extents whose content is stored already.
+        self.unwritten: list[Extent] = []
 
     def run_for(self, op: Operation) -> Lsn:
         """The same for a transaction: refused in doubt; its conditions are reads."""
@@ -328,10 +344,16 @@ class _End:
         if descriptor is not None:
             if isinstance(descriptor, UpdateDescriptor):
                 descriptor.trust()  # the checksums are in the records already
-            descriptor.post(self.edit.tx, self.data_sum)
+                if self.unwritten:
+                    descriptor.drop(self.unwritten)
+                descriptor.post(self.edit.tx, self.data_sum)
+            elif not self.unwritten:
+                descriptor.post(self.edit.tx, self.data_sum)
         if update.dtx:
             state.dtxs.put(self.edit.tx, update.dtx, epoch)
         lsn = self.edit.commit(epoch, state.nodes.cache)
+        for run in self.unwritten:
+            state.meta.space.cancel(run, state.hint)
         state.timestamps.wrote((epoch, *path))
         return lsn
 
@@ -465,9 +487,14 @@ class _End:
             csums = csum.to_bytes(8, "little")
         else:
             csums = compute_chunks(kind, span.memory, chunk_nbytes=chunk)
-        payload = b"" if span.run is not None else span.memory
+        run, dedup = span.run, self.state.dedup
+        if run is not None and dedup is not None and eligible(dedup, span):
+            own, run = run, resolve(self.edit.tx, dedup, span)
+            if run is not own:
+                self.unwritten.append(own)
+        payload = b"" if run is not None else span.memory
         width = nbytes // record_size
-        return ExtentRecord(width, record_size, int(kind), chunk, csums, span.run, payload)
+        return ExtentRecord(width, record_size, int(kind), chunk, csums, run, payload)
 
     def _insert(self, record: NodeRecord, lo: int, value: ExtentRecord, newest: int) -> int:
         """Write one extent; the class bit to remember."""
@@ -484,7 +511,7 @@ class _End:
             epoch_newest=newest,
         )
         if inserted.replaced is not None and inserted.replaced.run is not None:
-            self.edit.tx.free(inserted.replaced.run)
+            release(self.edit.tx, inserted.replaced.run)
         return inserted.class_bit
 
 

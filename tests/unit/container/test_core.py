@@ -117,9 +117,7 @@ def test_bad_values_are_refused(name: str, text: str) -> None:
     [
         ("compression", "lz4"),
         ("encryption", "aes-gcm256"),
-        ("dedup", "hash"),
         ("rd_fac", "2"),
-        ("dedup_threshold", "8192"),
         ("ec_cell_sz", "64KiB"),
     ],
 )
