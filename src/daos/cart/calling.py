@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any, Generic
 
+import msgspec
+
 from daos.base.errors import (
     DER,
     CanceledError,
@@ -39,23 +41,15 @@ Done = Callable[[ReplyT | None, int, DaosError | None], None]
 Into = Sequence[memoryview] | Callable[[ReplyT, int], Sequence[memoryview]]
 
 
-class Call(Generic[ReplyT]):
+class Call(msgspec.Struct, Generic[ReplyT], eq=False):
     """A call on its way: what `Context.send` gives."""
 
-    __slots__ = ("_channel", "_done", "_into", "_procedure", "_reply", "_rpc_id")
-
-    def __init__(
-        self,
-        procedure: Procedure[Any, ReplyT],
-        into: Into[ReplyT] | None,
-        done: Done[ReplyT],
-    ) -> None:
-        self._procedure = procedure
-        self._into = into
-        self._done: Done[ReplyT] | None = done
-        self._channel: CallerChannel | None = None
-        self._rpc_id = 0
-        self._reply: ReplyT | None = None
+    _procedure: Procedure[Any, ReplyT]
+    _into: Into[ReplyT] | None
+    _done: Done[ReplyT] | None
+    _channel: CallerChannel | None = None
+    _rpc_id: int = 0
+    _reply: ReplyT | None = None
 
     def cancel(self) -> None:
         """Give the call up: `done` hears CanceledError, later; whatever the peer did stays done.

@@ -519,7 +519,7 @@ class Framing(Generic[TokenT]):
 
     def _payload_size(self, payload: Sequence[memoryview], code: DER) -> int:
         """Raises: the error of `code` if it is above the limit."""
-        size = sum([view.nbytes for view in payload])
+        size = payload[0].nbytes if len(payload) == 1 else sum([view.nbytes for view in payload])
         if size > self.limits.payload_size_max:
             limit = self.limits.payload_size_max
             raise error_for(code, f"rpc payload of {size} bytes, the limit is {limit}")

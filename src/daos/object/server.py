@@ -78,17 +78,20 @@ class _ObjectService:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._hlc = target.xstream.hlc
+        self._now_ns = target.xstream.clock.now_ns
 
     # Updates
 
     def land_update(self, rpc: Rpc) -> Sequence[memoryview] | None:
         """Check the request, hold space, and say where the payload goes; None: no need for it."""
         request: wire.UpdateRequest = rpc.request
-        handle = self._target.handle(request.address.handle, write=True)
-        unit = _unit(request.address)
-        core.check_supported(unit.oid)
-        core.check_update(unit.oid, request.dkey, request.iods, request.cond)
-        _check_new_epoch(request.address)
+        address = request.address
+        handle = self._target.handle(address.handle, write=True)
+        unit = _storable(address.oid_hi, address.oid_lo, address.shard)
+        if request.cond or len(request.iods) != 1:  # the store checks a single akey itself
+            core.check_update(unit.oid, request.dkey, request.iods, request.cond)
+        if address.epoch:
+            _check_new_epoch(address)
         if not request.resend:
             return self._reserve(rpc, handle, unit)
         try:
@@ -109,7 +112,7 @@ class _ObjectService:
             csum_type=handle.checksum_type,
             csum_chunk=handle.checksum_chunk,
         )
-        if update.nbytes != rpc.payload_size:
+        if update.nbytes != rpc.header.payload_size:
             handle.container.update_cancel(update)
             raise DaosError(
                 f"the descriptors name {update.nbytes} bytes, the payload has {rpc.payload_size}",
@@ -223,7 +226,7 @@ class _ObjectService:
 
     def _executed(self, rpc: Rpc, handle: ContainerHandle, epoch: Epoch, lsn: Lsn) -> None:
         """Answer a modification once it is durable."""
-        _answer(rpc, handle, lsn, lambda: rpc.reply(wire.UpdateReply(epoch)))
+        handle.shard.meta.when_durable(lsn, _Executed(rpc, epoch).durable)
         if handle.container.dtxs.due(epoch):
             self._target.xstream.loop.call_soon(self._trim, handle)
 
@@ -419,10 +422,10 @@ class _ObjectService:
 
         Raises: StaleHandleError, AccessError, ShutdownError, DeadlineError
         """
-        now = self._target.handle(handle.uuid.bytes, write=True)
+        now = self._target.handle(rpc.request.address.handle, write=True)
         if now.container is not handle.container:
             raise StaleHandleError("the container handle was closed and opened again")
-        if rpc.deadline_ns <= self._target.xstream.clock.now_ns():
+        if rpc.header.deadline_ns <= self._now_ns():
             raise DeadlineError("the request's deadline passed before it was executed")
 
     def _read_epoch(self, address: wire.ShardAddress) -> Epoch:
@@ -486,6 +489,28 @@ def _not_now(late: TxRestartError) -> InProgressError:
     error = InProgressError(str(late))
     error.lsn = late.lsn
     return error
+
+
+class _Executed(msgspec.Struct, eq=False):
+    """A modification that waits for the log."""
+
+    rpc: Rpc
+    epoch: Epoch
+
+    def durable(self, error: DaosError | None) -> None:
+        """It cannot be taken back, or what becomes of it is not known: say so."""
+        if error is None:
+            self.rpc.reply(wire.UpdateReply(self.epoch))
+        else:
+            self.rpc.fail(error)
+
+
+@lru_cache(maxsize=1024)
+def _storable(hi: int, lo: int, shard: int) -> UnitOid:
+    """Raises: NotSupportedError, InvalidError, which are found again each time."""
+    unit = _unit_of(hi, lo, shard)
+    core.check_supported(unit.oid)
+    return unit
 
 
 def _unit(address: wire.ShardAddress) -> UnitOid:

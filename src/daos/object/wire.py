@@ -35,7 +35,7 @@ VERSION: Final = 2
 _opcode: Final = partial(opcode, MODULE_ID, VERSION)
 
 
-class ShardAddress(msgspec.Struct, array_like=True, frozen=True):
+class ShardAddress(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Which shard of which object, through which handle, by which pool map."""
 
     handle: bytes  # 16 bytes, the container handle's uuid
@@ -46,7 +46,7 @@ class ShardAddress(msgspec.Struct, array_like=True, frozen=True):
     epoch: int  # 0: the target's clock decides
 
 
-class UpdateRequest(msgspec.Struct, array_like=True, frozen=True):
+class UpdateRequest(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Values of akeys below one dkey; atomic."""
 
     address: ShardAddress
@@ -59,13 +59,13 @@ class UpdateRequest(msgspec.Struct, array_like=True, frozen=True):
     resend: int = 0
 
 
-class UpdateReply(msgspec.Struct, array_like=True, frozen=True):
+class UpdateReply(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The epoch the update, or punch, was stamped with."""
 
     epoch: int
 
 
-class FetchRequest(msgspec.Struct, array_like=True, frozen=True):
+class FetchRequest(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Values of akeys below one dkey; with `size_only` nothing but their sizes."""
 
     address: ShardAddress
@@ -75,7 +75,7 @@ class FetchRequest(msgspec.Struct, array_like=True, frozen=True):
     size_only: bool = False
 
 
-class Piece(msgspec.Struct, array_like=True, frozen=True):
+class Piece(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A run of existing records: `count` of them, `index` records into range `recx` of an iod."""
 
     iod: int
@@ -84,7 +84,7 @@ class Piece(msgspec.Struct, array_like=True, frozen=True):
     count: int
 
 
-class FetchReply(msgspec.Struct, array_like=True, frozen=True):
+class FetchReply(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Record or value size of each iod (0: nothing there), and the pieces the payload holds."""
 
     epoch: int
