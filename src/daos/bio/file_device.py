@@ -10,7 +10,9 @@ Everything that changes the medium goes through descriptor 1 and one thread, so 
 submission is the order on the device, and one flush covers log and data alike. Reads have a
 second, read-only descriptor because RWF_NOWAIT does not keep its word under O_DIRECT: it sleeps
 until the device answers (60 us a 4 KiB block, in the loop). By the page cache it takes 3 us if
-the block is there, else it starts the read and returns (10 us). The kernel drops cached pages
+the block is there, else it starts the read and returns (10 us). So the small reads of a turn go to
+few threads, several to each: all of them are under way, and a thread that is woken costs more than
+one that waits a little longer. The kernel drops cached pages
 under an O_DIRECT write before that write returns, so both descriptors show the same bytes.
 
 Large reads bypass the cache: a cold 1 MiB costs 0.43 ms direct and 2.2 ms by the cache.
@@ -68,6 +70,8 @@ IOV_MAX: Final = os.sysconf("SC_IOV_MAX")
 CACHED_READ_MAX: Final = 256 << 10
 # One thread reads 13,000 random 4 KiB/s, sixteen read 42,000.
 READERS_MAX: Final = 16
+# Small reads of one turn that a thread takes at once.
+READS_TOGETHER: Final = 16
 
 
 class _Submission(NamedTuple):
@@ -92,8 +96,9 @@ class FileDevice:
         self._readers_max = readers_max
         self._nowait = True
         self._submissions: SimpleQueue[_Submission | None] = SimpleQueue()
-        self._reads: SimpleQueue[_Read | None] = SimpleQueue()
-        self._reads_in_flight = 0
+        self._reads: SimpleQueue[list[_Read] | None] = SimpleQueue()
+        self._reads_gathered: list[_Read] = []  # of this turn of the loop
+        self._reads_in_flight = self._batches_in_flight = 0
         self._writer: threading.Thread | None = None
         self._readers: list[threading.Thread] = []
         self._closed: asyncio.Future[None] | None = None
@@ -145,10 +150,30 @@ class FileDevice:
         check_writable(into)
         if self._refuse_closed(done):
             return
-        if len(self._readers) < min(self._reads_in_flight + 1, self._readers_max):
-            self._readers.append(self._start(self._read_loop, f"reader-{len(self._readers)}"))
+        read = _Read(offset, into, partial(self._read_returned, done, into.nbytes))
         self._reads_in_flight += 1
-        self._reads.put(_Read(offset, into, partial(self._read_returned, done, into.nbytes)))
+        if self._reads_in_flight == 1 or into.nbytes > CACHED_READ_MAX:
+            self._send_reads([read])
+            return
+        if not self._reads_gathered:
+            asyncio.get_running_loop().call_soon(self._send_gathered)
+        self._reads_gathered.append(read)
+
+    def _send_gathered(self) -> None:
+        """The small reads of a turn: a few threads take them all, which wakes few of them.
+
+        Whoever tried `read_nowait` first has started them in the kernel; one behind the other they
+        take no longer than the slowest.
+        """
+        reads, self._reads_gathered = self._reads_gathered, []
+        for first in range(0, len(reads), READS_TOGETHER):
+            self._send_reads(reads[first : first + READS_TOGETHER])
+
+    def _send_reads(self, reads: list[_Read]) -> None:
+        self._batches_in_flight += 1
+        if len(self._readers) < min(self._batches_in_flight, self._readers_max):
+            self._readers.append(self._start(self._read_loop, f"reader-{len(self._readers)}"))
+        self._reads.put(reads)
 
     def read_nowait(self, offset: int, into: memoryview) -> bool:
         nbytes = into.nbytes
@@ -198,6 +223,7 @@ class FileDevice:
     async def close(self) -> None:
         """Goes on to its end even if the waiting caller is cancelled."""
         if self._closed is None:
+            self._send_gathered()
             self._closed = asyncio.get_running_loop().create_future()
             self._threads_left = len(self._readers) + (self._writer is not None)
             if self._writer is not None:
@@ -221,6 +247,10 @@ class FileDevice:
             self._reads_done += 1
             self._bytes_read += nbytes
         done(error)
+
+    def _batch_returned(self, error: DaosError | None) -> None:
+        assert error is None
+        self._batches_in_flight -= 1
 
     def _thread_left(self, error: DaosError | None) -> None:
         assert error is None
@@ -343,8 +373,10 @@ class FileDevice:
             self._bounce = memoryview(mmap.mmap(-1, max(nbytes, MIB)))
 
     def _read_loop(self, loop: asyncio.AbstractEventLoop) -> None:
-        while (read := self._reads.get()) is not None:
-            self._post(loop, read.done, self._read(read.offset, read.into))
+        while (reads := self._reads.get()) is not None:
+            for read in reads:
+                self._post(loop, read.done, self._read(read.offset, read.into))
+            self._post(loop, self._batch_returned, None)
         self._post(loop, self._thread_left, None)
 
     def _read(self, offset: int, into: memoryview) -> DaosError | None:

@@ -81,6 +81,7 @@ CSUM_CHUNK_MAX: Final = 1 << 30
 _NONE: Final = Condition.NONE
 _UPDATE: Final = Condition.UPDATE
 _XXH3: Final = ChecksumType.XXH3
+_CHUNKS_DEFAULT: Final = (CSUM_CHUNK_DEFAULT, 0)
 _CSUM_DEFAULT: Final = (_XXH3.size, CSUM_CHUNK_DEFAULT)
 _MUST_EXIST: Final = int(Cond.DKEY_UPDATE | Cond.AKEY_UPDATE)
 _DKEY_COND: Final = DKEY_INSERT | DKEY_UPDATE
@@ -138,7 +139,7 @@ def begin(
     facts = keys.object_facts(oid)
     csum_type, csum_chunk = _XXH3, CSUM_CHUNK_DEFAULT
     csum_by = _CSUM_DEFAULT
-    if csum[0] or csum[1]:
+    if csum[0] or csum[1] not in _CHUNKS_DEFAULT:
         csum_type, csum_chunk = _csum_of(csum)
         csum_by = (csum_type.size, csum_chunk)
     thresh = state.data_thresh
