@@ -116,23 +116,9 @@ class CallerSession(Framing[TokenT]):
             size = self._payload_size(payload, DER.INVAL)
         rpc_id = self._rpc_id_next
         self._rpc_id_next = rpc_id + 1
-        rank, tag, source_rank, source_tag = self._route
-        body_size = len(body)
-        fields = (
-            0,
-            opcode,
-            0,
-            rpc_id,
-            rank,
-            tag,
-            source_rank,
-            source_tag,
-            deadline_ns,
-            trace_id or rpc_id,
-            size,
-            body_size,
-            checksum(body),
-        )
+        body_size, trace_id = len(body), trace_id or rpc_id
+        sums = (deadline_ns, trace_id, size, body_size, checksum(body))
+        fields = (0, opcode, 0, rpc_id, *self._route, *sums)
         frame = Frame(fields, body, payload, HEADER_SIZE + body_size + size, None)
         self._calls[rpc_id] = _Call(token, deadline_ns)
         if waits:
