@@ -34,6 +34,7 @@ from daos.client.values import ContainerInfo, Snapshot
 from daos.container.client import ContainerClient
 from daos.object.attempts import Pacing
 from daos.object.client import ContainerLink
+from daos.object.core import check_type
 from daos.object.wire import OBJECT_LIST, ObjectListRequest, ShardAddress
 from daos.placement.jump import JumpMap
 from daos.placement.oclass import OC_UNKNOWN, name_to_id
@@ -97,9 +98,11 @@ class Container(ServiceHandle[ContainerClient]):
         `oclass`: "S1", "SX", ...; None: chosen for the type, the hints and the container's
         redundancy. `hints`: names of `Hint`, such as "SHARDING_TINY", joined by "|".
 
-        Raises: InvalidError (type, class, hint; a class that the pool can't hold), AccessError
+        Raises: InvalidError (type, class, hint; a class that the pool can't hold), AccessError,
+                NotSupportedError (object id tables)
         """
         kind, class_id, wanted = _object_type(otype), _class_id(oclass), _hints(hints)
+        check_type(kind)
         with self._operation(timeout, write=True) as call:
             return generate(
                 kind,

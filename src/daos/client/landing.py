@@ -13,8 +13,8 @@ Source: ours; DAOS fills scatter-gather lists and describes holes in an I/O map 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Collection, Sequence
+from typing import Final, NamedTuple
 
 from daos.base.errors import InvalidError, ProtocolError, RecordTooBigError
 from daos.cart.context import Limits
@@ -81,53 +81,71 @@ class RecordsLanding:
         zero_gaps(self._view, self._runs, count=count, record_size=self._size)
 
 
+class Slot(NamedTuple):
+    """Where one thing that was asked for stands in the request; `records` 0: a single value."""
+
+    iod: int
+    recx: int
+    records: int
+
+
 class ManyLanding:
-    """Several values and ranges of one request, all sizes told by the reply."""
+    """Several values and ranges of one request, all sizes told by the reply.
 
-    __slots__ = ("_counts", "_values")
+    Memory is taken for what has something in it; the rest is None.
+    """
 
-    def __init__(self, counts: Sequence[int]) -> None:
-        """Shapes: counts has one entry for each descriptor: records of its range, 0: one value."""
-        self._counts = counts
-        self._values: list[bytes] = []
+    __slots__ = ("_slots", "_values")
+
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        """Shapes: one slot for each thing asked for, no two the same."""
+        self._slots = slots
+        self._values: dict[tuple[int, int], bytes] = {}
 
     def into(self, reply: FetchReply) -> Sequence[memoryview]:
         """Memory for each piece. Raises: RecordTooBigError."""
-        whole = self._make(reply)
-        runs: list[list[tuple[int, int]]] = [[] for _ in whole]
+        found: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        for piece in reply.pieces:
+            runs = found.setdefault((piece.iod, piece.recx), [])
+            runs.append((piece.index, piece.index + piece.count))
+        whole = self._make(reply, found)
+        for iod, recx, records in self._slots:
+            if (iod, recx) in found:
+                size, filled = reply.sizes[iod], found[iod, recx]
+                zero_gaps(whole[iod, recx], filled, count=records or 1, record_size=size)
         views = []
         for piece in reply.pieces:
             size = reply.sizes[piece.iod]
-            lo, hi = piece.index, piece.index + piece.count
-            runs[piece.iod].append((lo, hi))
-            views.append(whole[piece.iod][lo * size : hi * size])
-        for view, known, size, count in zip(whole, runs, reply.sizes, self._counts, strict=True):
-            if size:
-                zero_gaps(view, known, count=count or 1, record_size=size)
+            lo, hi = piece.index * size, (piece.index + piece.count) * size
+            views.append(whole[piece.iod, piece.recx][lo:hi])
         return views
 
-    def finish(self, reply: FetchReply) -> list[bytes | None]:
-        """Each value, or None where nothing is. Raises: RecordTooBigError."""
-        if not self._values:  # no payload came
-            for view in self._make(reply):
-                zero(view, 0, view.nbytes)
-        return [
-            value if size else None for value, size in zip(self._values, reply.sizes, strict=True)
-        ]
+    def finish(self) -> list[bytes | None]:
+        """Each value, or None where nothing is."""
+        return [self._values.get(_place(slot)) for slot in self._slots]
 
-    def _make(self, reply: FetchReply) -> list[memoryview]:
-        if len(reply.sizes) != len(self._counts):
-            raise ProtocolError("fetch reply does not answer its request")
-        nbytes = [
-            size * (count or 1) for size, count in zip(reply.sizes, self._counts, strict=True)
-        ]
-        if sum(nbytes) > REQUEST_BYTES_MAX:
+    def _make(
+        self, reply: FetchReply, found: Collection[tuple[int, int]]
+    ) -> dict[tuple[int, int], memoryview]:
+        sizes = {
+            _place(slot): reply.sizes[slot.iod] * (slot.records or 1)
+            for slot in self._slots
+            if _place(slot) in found
+        }
+        if len(sizes) < len(found):
+            raise ProtocolError("fetch reply has pieces that were not asked for")
+        if sum(sizes.values()) > REQUEST_BYTES_MAX:
             raise RecordTooBigError(
-                f"{sum(nbytes)} bytes asked for; one request brings at most {REQUEST_BYTES_MAX}"
+                f"{sum(sizes.values())} bytes asked for; one request brings at most "
+                f"{REQUEST_BYTES_MAX}"
             )
-        made = [new_bytes(size) for size in nbytes]
-        self._values = [value for value, _ in made]
-        return [view for _, view in made]
+        made = {key: new_bytes(size) for key, size in sizes.items()}
+        self._values = {key: value for key, (value, _) in made.items()}
+        return {key: view for key, (_, view) in made.items()}
+
+
+def _place(slot: Slot) -> tuple[int, int]:
+    return slot.iod, slot.recx
 
 
 def zero_gaps(

@@ -8,6 +8,9 @@
 An akey keeps one kind of value, and an array akey one record size, for life. Each call below one
 dkey is one request to one target; `punch` and enumeration of dkeys visit all shards.
 
+Objects of the flat types, key-values and arrays, have one value a dkey, single or an array, under
+whatever akey a call names: the name does not matter. Several akeys in one update are refused.
+
 An empty value is a value: `update(d, a, b"")` makes the akey exist, `fetch` gives b"" then, and
 None where there is no such akey. In `fetch_many` both are None.
 
@@ -32,6 +35,7 @@ from daos.client.landing import (
     ValueLanding,
 )
 from daos.client.listing import PAGE_ENTRIES, EntryT, Fetch, Listing, Page
+from daos.client.listio import FetchPlan, array_iod
 from daos.client.memory import BufferLike, check_fits, new_bytes, readable, writable
 from daos.client.objectio import RUNNING_MAX, ObjectHandle, ObjectIo, settle_epoch, settle_fetch
 from daos.client.session import Call, Handle
@@ -52,7 +56,7 @@ from daos.client.values import (
     encode_key,
 )
 from daos.object.client import Choice
-from daos.object.core import IODS_MAX
+from daos.object.core import FLAT_AKEY, IODS_MAX, check_key, is_flat
 from daos.placement.layout import Layout
 
 _EXISTS: Final = int(Cond.DKEY_FETCH | Cond.AKEY_FETCH)  # a number: flags are slow
@@ -68,6 +72,7 @@ class Object(ObjectHandle):
         super().__init__(parent, io, writable=writable)
         self._dkey_kind = io.oid.type.dkey_kind
         self._akey_kind = io.oid.type.akey_kind
+        self._flat = is_flat(io.oid)
 
     async def update(
         self,
@@ -288,32 +293,28 @@ class Object(ObjectHandle):
     ) -> list[bytes | None]:
         """Single values and `Range`s of records, in one request, as of one moment.
 
-        Each is None where nothing is; in a range, holes are zero. `akey_conds`: conditions of
-        single akeys (`cond` then says nothing of akeys).
+        Each is None where nothing is; in a range, holes are zero. Ranges may be thousands, in any
+        order; those of one akey travel together. `akey_conds`: conditions of single akeys (`cond`
+        then says nothing of akeys).
 
         Raises: NotFoundError (cond), RecordTooBigError (more than one request brings),
                 InvalidError, ChecksumError
         """
         conds, cond = self._akey_conds(akey_conds, cond)
-        iods: list[Iod] = []
-        counts: list[int] = []
+        plan = FetchPlan()
         for wanted in akeys:
-            name = self._akey(wanted.akey if isinstance(wanted, Range) else wanted)
-            own = conds.get(name, 0)
             if isinstance(wanted, Range):
-                count = check_count(wanted.count, "count", least=1)
-                recx = Recx(check_count(wanted.offset, "offset"), count)
-                iods.append(Iod(name, IodType.ARRAY, 0, (recx,), own))
-                counts.append(count)
+                plan.add_range(self._akey(wanted.akey), wanted)
             else:
-                iods.append(Iod(name, IodType.SINGLE, 0, (), own))
-                counts.append(0)
+                plan.add_value(self._akey(wanted))
+        iods, slots = plan.request(conds)
         if conds:
             _check_named(conds, iods, "fetched")
-        landing = ManyLanding(counts)
+        landing = ManyLanding(slots)
         with self._operation(timeout) as call:
             request = self._io.fetch(self._dkey(dkey), iods, landing.into, cond=cond, call=call)
-            return landing.finish(await settle_fetch(request))
+            await settle_fetch(request)
+            return landing.finish()
 
     async def punch(self, *, cond: int = 0, timeout: float | None = None) -> None:
         """Hide the whole object from now on. One shard after the other becomes empty.
@@ -569,7 +570,11 @@ class Object(ObjectHandle):
         return encode_key(key, self._dkey_kind, "dkey")
 
     def _akey(self, key: Key) -> bytes:
-        return encode_key(key, self._akey_kind, "akey")
+        name = encode_key(key, self._akey_kind, "akey")
+        if self._flat:
+            check_key(name, self._akey_kind, "akey")
+            return FLAT_AKEY
+        return name
 
     def _akey_conds(
         self, conds: Mapping[KeyT, int] | None, cond: int

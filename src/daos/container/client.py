@@ -35,9 +35,16 @@ class PoolContainers(ServiceClient):
         await self._call(wire.DESTROY, request, call)
 
     async def list(self, call: Call) -> tuple[wire.ContainerRecord, ...]:
-        """Every container."""
-        request = wire.ListRequest(self.pool, self.pool_handle)
-        return (await self._call(wire.LIST, request, call)).containers
+        """Every container, by label; those that come or go meanwhile, or not."""
+        listed = list[wire.ContainerRecord]()
+        after = b""
+        while True:
+            request = wire.ListRequest(self.pool, self.pool_handle, after)
+            reply = await self._call(wire.LIST, request, call)
+            listed += reply.containers
+            after = reply.after
+            if not after:
+                return tuple(sorted(listed, key=lambda record: record.label))
 
     async def open(self, name: str, handle: bytes, flags: str, call: Call) -> wire.OpenReply:
         """Open a handle by label or UUID. Raises: NotFoundError, BusyError, AccessError."""

@@ -257,14 +257,22 @@ class ContainerService:
         return Empty()
 
     async def containers(self, rpc: Rpc[wire.ListRequest]) -> wire.ListReply:
-        """Every container that is not being destroyed, by label."""
+        """A page of the containers that are not being destroyed."""
         await self._pool.check_handle(rpc.request.pool_handle, write=False)
-        listed = [
-            wire.ContainerRecord(uuid, meta.label)
-            for uuid, meta in (await self._containers()).items()
-            if not meta.destroying
-        ]
-        return wire.ListReply(tuple(sorted(listed, key=lambda record: record.label)))
+        after = rpc.request.after
+        if after:
+            parse_id(after, "place of a listing")
+        lo = records.CONTAINER + after + b"\0" if after else records.CONTAINER
+        hi = prefix_end(records.CONTAINER)
+        found = await self._rdb.range(lo, hi, limit=wire.PAGE_ENTRIES)
+        listed = list[wire.ContainerRecord]()
+        for pair in found.pairs:
+            after = pair.key[len(records.CONTAINER) :]
+            meta = parse_record(ContainerMeta, pair.value, "container")
+            if not meta.destroying:
+                listed.append(wire.ContainerRecord(after, meta.label))
+        listed.sort(key=lambda record: record.label)
+        return wire.ListReply(tuple(listed), after if found.more else b"")
 
     async def query(self, rpc: Rpc[HandleRequest]) -> wire.QueryReply:
         """Numbers of one container."""

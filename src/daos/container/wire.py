@@ -1,4 +1,4 @@
-"""Container RPCs. Protocol `container`, module 3, version 1; bodies are MessagePack arrays.
+"""Container RPCs. Protocol `container`, module 3, version 2; bodies are MessagePack arrays.
 
 Clients talk to the pool's service, naming the pool handle they came with; TGT_* go from the
 service to every target of the pool. UUIDs travel as 16 bytes. A container is named by `name`:
@@ -26,7 +26,9 @@ from daos.pool.wire import (
 )
 
 MODULE_ID: Final = 3
-VERSION: Final = 1
+VERSION: Final = 2
+# Containers of one page of a listing: with labels 0.2 MiB.
+PAGE_ENTRIES: Final = 1024
 _opcode: Final = partial(opcode, MODULE_ID, VERSION)
 
 
@@ -74,12 +76,18 @@ class ContainerRecord(msgspec.Struct, array_like=True, frozen=True):
 
 
 class ListRequest(msgspec.Struct, array_like=True, frozen=True):
+    """A page of containers, behind the place `after` that the page before gave."""
+
     pool: bytes
     pool_handle: bytes
+    after: bytes = b""
 
 
 class ListReply(msgspec.Struct, array_like=True, frozen=True):
+    """Each page in order of labels. `after` b"": that was all; a page may be empty before."""
+
     containers: tuple[ContainerRecord, ...]
+    after: bytes = b""
 
 
 class QueryReply(msgspec.Struct, array_like=True, frozen=True):

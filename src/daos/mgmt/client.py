@@ -25,7 +25,14 @@ class ManagementClient(ServiceClient):
 
     async def pool_list(self, call: Call) -> tuple[wire.PoolRecord, ...]:
         """Every pool, by label."""
-        return (await self._call(wire.POOL_LIST, wire.PoolListRequest(), call)).pools
+        pools = list[wire.PoolRecord]()
+        after = b""
+        while True:
+            reply = await self._call(wire.POOL_LIST, wire.PoolListRequest(after), call)
+            pools += reply.pools
+            after = reply.after
+            if not after:
+                return tuple(sorted(pools, key=lambda record: record.label))
 
     async def pool_find(self, name: str, call: Call) -> wire.PoolRecord:
         """The pool of this label or UUID. Raises: NotFoundError."""

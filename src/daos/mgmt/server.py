@@ -315,10 +315,14 @@ class ManagementModule:
         self._failed.pop(record.uuid, None)
 
     async def _list(self, rpc: Rpc[wire.PoolListRequest]) -> wire.PoolListReply:
-        records = [found.record for found in await self._records()]
+        after = rpc.request.after
+        lo = _POOL + parse_id(after, "place of a listing").bytes + b"\0" if after else _POOL
+        found = await self._rdb.range(lo, prefix_end(_POOL), limit=wire.PAGE_ENTRIES)
+        records = [_parse(pair).record for pair in found.pairs]
+        after = records[-1].uuid if found.more else b""
         records.sort(key=lambda record: record.label)
         return wire.PoolListReply(
-            tuple(_on_wire(record, failed=record.uuid in self._failed) for record in records)
+            tuple(_on_wire(record, failed=record.uuid in self._failed) for record in records), after
         )
 
     async def _find(self, rpc: Rpc[wire.PoolFindRequest]) -> wire.PoolRecord:

@@ -1,4 +1,4 @@
-"""Management RPCs. Protocol `mgmt`, module 1, version 1; bodies are MessagePack arrays.
+"""Management RPCs. Protocol `mgmt`, module 1, version 2; bodies are MessagePack arrays.
 
 POOL_* come from administrators and clients to the management service, RANK_* from engines; TGT_* go
 from it to every target of a pool. UUIDs travel as 16 bytes; `name` is a pool's label or its UUID in
@@ -17,7 +17,9 @@ from daos.cart.protocol import Procedure, Protocol, opcode
 from daos.pool.wire import Empty
 
 MODULE_ID: Final = 1
-VERSION: Final = 1
+VERSION: Final = 2
+# Pools of one page of a listing.
+PAGE_ENTRIES: Final = 1024
 _opcode: Final = partial(opcode, MODULE_ID, VERSION)
 
 
@@ -51,13 +53,16 @@ class PoolDestroyRequest(msgspec.Struct, array_like=True, frozen=True):
 
 
 class PoolListRequest(msgspec.Struct, array_like=True, frozen=True):
-    """Nothing to say."""
+    """A page of pools, behind the place `after` that the page before gave."""
+
+    after: bytes = b""
 
 
 class PoolListReply(msgspec.Struct, array_like=True, frozen=True):
-    """Ordered by label."""
+    """Each page in order of labels. `after` b"": that was all."""
 
     pools: tuple[PoolRecord, ...]
+    after: bytes = b""
 
 
 class PoolFindRequest(msgspec.Struct, array_like=True, frozen=True):

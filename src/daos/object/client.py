@@ -121,7 +121,7 @@ class ObjectClient:
     """
 
     def __init__(self, link: ContainerLink, oid: ObjectId, layout: Layout) -> None:
-        core.check_supported(oid)
+        core.check_openable(oid)
         self.oid = oid
         self.layout = layout
         self._link = link

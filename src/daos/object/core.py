@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from daos.base.errors import DER, DaosError, InvalidError, KeyTooBigError, NotSupportedError
+from daos.base.errors import AccessError, InvalidError, KeyTooBigError, NotSupportedError
 from daos.base.ids import INTEGER_KEY_SIZE, KeyKind, ObjectId, ObjectType
 from daos.base.iod import Cond, Iod, IodType, check_iod, is_plain
 from daos.placement.layout import Layout, Shard, dkey_hash, group_of
@@ -17,6 +17,8 @@ from daos.placement.layout import Layout, Shard, dkey_hash, group_of
 KEY_SIZE_MAX: Final = 1 << 20  # bytes; the longest key the reference's tests use
 IODS_MAX: Final = 1024  # akeys of one request
 RECXS_MAX: Final = 16_384  # ranges of one request; Source: DAOS array list limit
+# The akey of flat objects, key-values and arrays.
+FLAT_AKEY: Final = b"0"
 PARITY_BIT: Final = 1 << 63  # record indices from here on are parity of erasure codes
 
 # As plain numbers: an operation on an IntFlag costs 0.7 µs, and every request makes several.
@@ -39,6 +41,7 @@ _UNKNOWN: Final = (-1, -1)  # no key has such a size
 _PUNCH_COND: Final = int(Cond.PUNCH)
 _PER_AKEY: Final = int(Cond.PER_AKEY)
 _AKEY_COND: Final = int(Cond.AKEY_INSERT | Cond.AKEY_UPDATE | Cond.AKEY_FETCH)
+_FLAT: Final = frozenset(int(otype) for otype in ObjectType if otype.is_kv or otype.is_array)
 
 
 def check_key(key: bytes, kind: KeyKind, what: str) -> None:
@@ -59,23 +62,36 @@ def check_key(key: bytes, kind: KeyKind, what: str) -> None:
 def check_update(oid: ObjectId, dkey: bytes, iods: Sequence[Iod], cond: int) -> None:
     """Refuse an update that breaks a rule, before anything is sent or changed.
 
-    Raises: InvalidError, KeyTooBigError
+    Raises: InvalidError, KeyTooBigError; AccessError (an akey stands twice; several below a dkey
+            of a flat object)
     """
-    if not cond and is_plain(dkey, iods, *_KEY_SIZES.get(oid.hi >> 56, _UNKNOWN)):
+    otype = oid.hi >> 56
+    if (
+        not cond
+        and is_plain(dkey, iods, *_KEY_SIZES.get(otype, _UNKNOWN))
+        and (iods[0].akey == FLAT_AKEY or otype not in _FLAT)
+    ):
         return
+    if len(iods) > 1 and is_flat(oid):
+        raise AccessError(f"object {oid} has one value a dkey; {len(iods)} akeys cannot be updated")
     _check_request(oid, dkey, iods)
     _check_cond(cond, _UPDATE_COND, "update")
     seen: set[bytes] = set()
     for iod in iods:
         if iod.akey in seen:
-            raise DaosError(f"akey {_short(iod.akey)} stands twice in one update", code=DER.NO_PERM)
+            raise AccessError(f"akey {_short(iod.akey)} stands twice in one update")
         seen.add(iod.akey)
         _check_cond(iod.cond, _UPDATE_AKEY_COND, "update of one akey")
 
 
 def check_fetch(oid: ObjectId, dkey: bytes, iods: Sequence[Iod], cond: int) -> None:
     """Refuse a fetch that breaks a rule. Raises: InvalidError, KeyTooBigError."""
-    if not cond & ~_PLAIN_FETCH and is_plain(dkey, iods, *_KEY_SIZES.get(oid.hi >> 56, _UNKNOWN)):
+    otype = oid.hi >> 56
+    if (
+        not cond & ~_PLAIN_FETCH
+        and is_plain(dkey, iods, *_KEY_SIZES.get(otype, _UNKNOWN))
+        and (iods[0].akey == FLAT_AKEY or otype not in _FLAT)
+    ):
         return
     _check_request(oid, dkey, iods)
     _check_cond(cond, _FETCH_COND, "fetch")
@@ -91,12 +107,37 @@ def check_punch(oid: ObjectId, dkey: bytes, akeys: Sequence[bytes], cond: int) -
     _check_cond(cond, _PUNCH_COND, "punch")
     if akeys and not dkey:
         raise InvalidError("punch of akeys needs their dkey")
+    if akeys and is_flat(oid):
+        raise InvalidError(f"object {oid} has no akeys to punch; punch its dkeys")
     if len(akeys) > IODS_MAX:
         raise InvalidError(f"punch of {len(akeys)} akeys; one request has at most {IODS_MAX}")
     if dkey:
         check_key(dkey, oid.type.dkey_kind, "dkey")
     for akey in akeys:
         check_key(akey, oid.type.akey_kind, "akey")
+
+
+def is_flat(oid: ObjectId) -> bool:
+    """Whether a dkey of the object has one value, under the akey FLAT_AKEY, and no other akeys.
+
+    Source: DAOS src/vos/vos_tree.c KREC_BF_NO_AKEY; internals §1.1 "Flat dkey"
+    """
+    return oid.hi >> 56 in _FLAT
+
+
+def check_openable(oid: ObjectId) -> None:
+    """Refuse objects that nobody may have. Raises: NotSupportedError, InvalidError."""
+    check_supported(oid)
+    check_type(oid.type)
+
+
+def check_type(otype: ObjectType) -> None:
+    """Refuse types that no object of a user's has. Raises: NotSupportedError."""
+    if otype in (ObjectType.OIT, ObjectType.OIT_V2):
+        raise NotSupportedError(
+            f"object type {otype.name}: tables of object ids are not kept as objects; "
+            "`objects()` of a container, or of its view at a snapshot, lists them"
+        )
 
 
 def check_supported(oid: ObjectId) -> None:
@@ -142,6 +183,8 @@ def _check_request(oid: ObjectId, dkey: bytes, iods: Sequence[Iod]) -> None:
     if not 0 < len(iods) <= IODS_MAX:
         raise InvalidError(f"a request names 1 to {IODS_MAX} akeys, not {len(iods)}")
     for iod in iods:
+        if iod.akey != FLAT_AKEY and is_flat(oid):
+            raise InvalidError(f"object {oid}: its only akey is {FLAT_AKEY!r}")
         check_key(iod.akey, otype.akey_kind, "akey")
         check_iod(iod)
         _check_ranges(iod)

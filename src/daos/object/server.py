@@ -53,6 +53,10 @@ log = logging.getLogger(__name__)
 
 PAGE_ENTRIES_MAX: Final = 4096  # entries of one enumeration reply
 FETCH_BYTES_MAX: Final = Limits().payload_size_max  # of one fetch reply: what a frame carries
+# Of the pieces that a fetch reply names: what its body carries, beside the sizes.
+PIECES_BYTES_MAX: Final = Limits().body_size_max - (64 << 10)
+# A piece in MessagePack and the head of its checksum: many pieces have small counts.
+_PIECE_BYTES: Final = 22
 
 
 class ObjectModule:
@@ -292,6 +296,11 @@ class _ObjectService:
             return
         if fetch.nbytes > FETCH_BYTES_MAX:
             text = f"{fetch.nbytes} bytes are there; one fetch takes at most {FETCH_BYTES_MAX}"
+            container.fetch_end(fetch)
+            _answer(rpc, handle, fetch.lsn, lambda: rpc.fail(RecordTooBigError(text)))
+            return
+        if len(fetch.pieces) * (_PIECE_BYTES + handle.checksum_type.size) > PIECES_BYTES_MAX:
+            text = f"what is there lies in {len(fetch.pieces)} pieces; fetch less of it at once"
             container.fetch_end(fetch)
             _answer(rpc, handle, fetch.lsn, lambda: rpc.fail(RecordTooBigError(text)))
             return

@@ -11,6 +11,7 @@ from daos.client.landing import (
     REQUEST_BYTES_MAX,
     ManyLanding,
     RecordsLanding,
+    Slot,
     ValueLanding,
     zero_gaps,
 )
@@ -71,24 +72,24 @@ class TestRecords:
 
 class TestMany:
     def test_values_and_ranges(self) -> None:
-        landing = ManyLanding([0, 4, 0, 3])
-        answer = reply((5, 2, 0, 1), (0, 0, 1), (1, 1, 1))
+        slots = [Slot(0, 0, 0), Slot(1, 1, 4), Slot(2, 0, 0), Slot(1, 0, 3)]
+        landing = ManyLanding(slots)
+        answer = FetchReply(9, (5, 2, 0), (Piece(0, 0, 0, 1), Piece(1, 1, 1, 1)))
         for view, data in zip(landing.into(answer), (b"hello", b"ab"), strict=True):
             view[:] = data
-        assert landing.finish(answer) == [b"hello", b"\0\0ab\0\0\0\0", None, bytes(3)]
+        assert landing.finish() == [b"hello", b"\0\0ab\0\0\0\0", None, None]
 
-    def test_only_holes(self) -> None:
-        landing = ManyLanding([4, 0])
-        assert landing.finish(reply((2, 0))) == [bytes(8), None]
+    def test_nothing_came(self) -> None:
+        assert ManyLanding([Slot(0, 0, 4), Slot(1, 0, 0)]).finish() == [None, None]
 
     def test_more_than_one_request_brings(self) -> None:
-        landing = ManyLanding([REQUEST_BYTES_MAX, 0])
+        landing = ManyLanding([Slot(0, 0, REQUEST_BYTES_MAX), Slot(1, 0, 0)])
         with pytest.raises(RecordTooBigError):
-            landing.finish(reply((2, 1)))
+            landing.into(reply((2, 1), (0, 0, 1)))
 
     def test_an_answer_to_something_else(self) -> None:
         with pytest.raises(ProtocolError):
-            ManyLanding([0]).finish(reply((1, 1)))
+            ManyLanding([Slot(0, 0, 0)]).into(reply((1, 1), (1, 0, 1)))
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 9))), st.integers(0, 30))

@@ -165,6 +165,27 @@ def test_calls_in_flight_hear_that_the_system_stops(tmp_path: Path) -> None:
 
 
 @on_cluster
+async def test_listings_come_in_pages(cluster: Cluster) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("daos.container.wire.PAGE_ENTRIES", 3)
+        patch.setattr("daos.mgmt.wire.PAGE_ENTRIES", 2)
+        names = [f"name{number}" for number in range(7)]
+        admin = cluster.system.admin
+        for name in reversed(names[:3]):
+            await admin.pool_create(name, "64MiB")
+        assert [pool.label for pool in await admin.pool_list()] == names[:3]
+        client = await cluster.system.connect()
+        async with client.pool(names[0]) as pool:
+            for name in reversed(names):
+                await (await pool.create_container(name)).close()
+            assert [each.label for each in await pool.containers()] == names
+            for name in names[::2]:
+                await pool.destroy_container(name)
+            assert [each.label for each in await pool.containers()] == names[1::2]
+        await client.close()
+
+
+@on_cluster
 async def test_closed_clients_are_forgotten(cluster: Cluster) -> None:
     for _ in range(10):
         await (await cluster.system.connect()).close()

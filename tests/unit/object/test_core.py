@@ -6,7 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from daos.base.errors import DER, DaosError, InvalidError, KeyTooBigError, NotSupportedError
+from daos.base.errors import (
+    DER,
+    AccessError,
+    DaosError,
+    InvalidError,
+    KeyTooBigError,
+    NotSupportedError,
+)
 from daos.base.ids import KeyKind, ObjectId, ObjectType, Rank, ShardIndex, TargetIndex
 from daos.base.iod import Cond, Iod, IodType, Recx
 from daos.object import core
@@ -150,3 +157,27 @@ def test_every_dkey_has_one_shard_by_its_hash() -> None:
     one = JumpMap(pool_map).place(OID)
     assert core.shard_of(one, OID, b"x") == one.groups[0][0]
     assert one.groups[0][0].target in {TargetIndex(i) for i in range(4)}
+
+
+@pytest.mark.parametrize("otype", list(ObjectType))
+def test_flat_objects_have_one_akey(otype: ObjectType) -> None:
+    oid = ObjectId.encode(user_hi=0, lo=1, type=otype, redundancy=1, groups=1)
+    dkey, name = bytes(8), bytes(8)
+    flat = otype.is_kv or otype.is_array
+    assert core.is_flat(oid) is flat
+    one = [Iod(core.FLAT_AKEY if flat else name, IodType.SINGLE, 5)]
+    core.check_update(oid, dkey, one, 0)
+    core.check_fetch(oid, dkey, one, 0)
+    other = [Iod(name, IodType.SINGLE, 5)]
+    two = [*one, Iod(bytes(7) + b"1", IodType.SINGLE, 5)]
+    if not flat:
+        core.check_punch(oid, dkey, [name], 0)
+        return
+    for check in (core.check_update, core.check_fetch):
+        for cond in (0, Cond.PER_AKEY):
+            with pytest.raises(InvalidError, match="only akey"):
+                check(oid, dkey, other, cond)
+    with pytest.raises(AccessError, match="one value a dkey"):
+        core.check_update(oid, dkey, two, 0)
+    with pytest.raises(InvalidError, match="no akeys"):
+        core.check_punch(oid, dkey, [name], 0)
