@@ -12,28 +12,10 @@ from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush
 from itertools import chain
 
-from daos.base.errors import InvalidError
 from daos.base.iod import Iod, IodType, Recx
 from daos.client.landing import Slot
-from daos.client.memory import readable
-from daos.client.values import Extents, Range, check_count
+from daos.client.values import Range, check_count
 from daos.object.core import RECXS_MAX
-
-
-def array_iod(akey: bytes, extents: Extents, *, cond: int = 0) -> tuple[Iod, list[memoryview]]:
-    """The descriptor and the payload of array records; empty pieces are left out."""
-    size = check_count(extents.record_size, "record_size", least=1)
-    recxs: list[Recx] = []
-    views: list[memoryview] = []
-    for offset, data in extents.pieces:
-        view = readable(data)
-        index = check_count(offset, "offset")
-        if view.nbytes % size:
-            raise InvalidError(f"{view.nbytes} bytes are no whole number of {size}-byte records")
-        if view.nbytes:
-            recxs.append(Recx(index, view.nbytes // size))
-            views.append(view)
-    return Iod(akey, IodType.ARRAY, size, tuple(recxs), cond), views
 
 
 class FetchPlan:

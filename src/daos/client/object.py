@@ -35,7 +35,7 @@ from daos.client.landing import (
     ValueLanding,
 )
 from daos.client.listing import PAGE_ENTRIES, EntryT, Fetch, Listing, Page
-from daos.client.listio import FetchPlan, array_iod
+from daos.client.listio import FetchPlan
 from daos.client.memory import BufferLike, check_fits, new_bytes, readable, writable
 from daos.client.objectio import RUNNING_MAX, ObjectHandle, ObjectIo, settle_epoch, settle_fetch
 from daos.client.session import Call, Handle

@@ -5,6 +5,7 @@
     punch                                                           punch.py
     list_objects, list_dkeys, list_akeys, list_extents              iterate.py
     list_versions, key_anchor
+    visit                                                           visit.py
     query_key                                                       query.py
     reading                                                         conflicts.py
     aggregate, discard                                              aggregate.py, discard.py
@@ -49,6 +50,7 @@ from daos.vos.state import ContainerState
 from daos.vos.timestamps import Operation
 from daos.vos.update import Update
 from daos.vos.versions import Epochs
+from daos.vos.visit import EVERYTHING, Callbacks, Visit, Wanted
 from daos.vos.work import EpochRange, StepLimits
 
 
@@ -262,6 +264,21 @@ class VosContainer(ContainerState):
         self.check_alive()
         choice = Choice(reverse=reverse)
         return _iterate.key_anchor(self, Where(oid, dkey, akey), choice)
+
+    def visit(
+        self,
+        where: Where | None,
+        callbacks: Callbacks,
+        *,
+        wanted: Wanted = EVERYTHING,
+        recursive: bool = True,
+    ) -> Visit:
+        """Everything below the container, an object, a dkey or an akey, by call-backs (visit.py).
+
+        Call `step` until it says that there is no more.
+        """
+        self.check_alive()
+        return Visit(self, where, callbacks, wanted=wanted, recursive=recursive)
 
     def query_key(
         self,

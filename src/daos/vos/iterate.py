@@ -228,7 +228,7 @@ def versions_of(
     if after and not versions.is_place(after, single=is_single):
         raise InvalidError("the anchor is of values of another type")
     entries: list[VersionEntry] = []
-    found = _versions(state, node, epochs, after, reverse=reverse)
+    found = stored_versions(state, node, epochs, after, reverse=reverse)
     for step, (place, entry) in enumerate(found, 1):
         if entry is not None:
             entries.append(entry._replace(covered=(entry.epoch, entry.minor) <= floor))
@@ -310,10 +310,10 @@ def _page(
     return found, b"", True
 
 
-def _versions(
+def stored_versions(
     state: ContainerState, node: Node, epochs: Epochs, after: bytes, *, reverse: bool
 ) -> Iterator[tuple[bytes, VersionEntry | None]]:
-    """Versions of either kind, with their places."""
+    """Versions of either kind with their places, behind a place; None: passed over."""
     if node.record.value_type == IodType.SINGLE:
         walk = versions.singles(state.meta, node.id, epochs, after=after, newest_first=reverse)
         for place, one in walk:

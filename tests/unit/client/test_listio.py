@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from daos.base.errors import InvalidError
 from daos.base.iod import IodType, Recx
 from daos.client.landing import Slot
-from daos.client.listio import FetchPlan, array_iod
-from daos.client.values import Extents, Range
+from daos.client.listio import FetchPlan
+from daos.client.values import Extents, Range, array_iod
 from daos.object.core import RECXS_MAX
 
 asked = st.lists(
