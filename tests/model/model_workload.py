@@ -230,7 +230,7 @@ class Workload:
         twin = self._twin(rng)
         obj, dkey, places = self.choices.keys(rng)
         epoch = self._read_epoch(twin, rng)
-        level = rng.choice(("objects", "dkeys", "akeys", "extents", "versions"))
+        level = rng.choice(("objects", "dkeys", "akeys", "extents", "versions", "visit"))
         dkey_kind, akey_kind = obj.oid.type.dkey_kind, obj.oid.type.akey_kind
         prefix = rng.choice((b"", b"a", b"x" * 400, b"k"))
         if level == "objects":
@@ -240,6 +240,8 @@ class Workload:
         elif level == "akeys":
             prefix = prefix if akey_kind is not KeyKind.UINT64 else b""
             twin.list_akeys(obj, dkey, epoch, rng, prefix)
+        elif level == "visit":
+            twin.visit(epoch, rng)
         elif level == "extents":
             twin.list_extents(obj, dkey, KEYS[akey_kind][places[0]], epoch, rng)
         else:

@@ -22,8 +22,10 @@ from daos.bio.meta import MetaConfig, MetaContext
 from daos.testing.devices import MemoryDevice
 from daos.vos.container import VosContainer
 from daos.vos.iterate import Page
+from daos.vos.keys import AKEY, OBJECT
 from daos.vos.pool import VosPool
 from daos.vos.versions import Epochs
+from daos.vos.visit import VALUE, Action, Callbacks, Entry, Flag, Wanted
 from tests.model.vos_model import ARRAY, SINGLE, Model, Op, Value, Write
 
 DEVICE_BYTES: Final = 64 << 20
@@ -274,6 +276,29 @@ class Twin:
         want = _merged((lo, hi, max(at, merged)) for lo, hi, at, _ in value.segments)
         assert got == want, f"{where}: {got} != {want}"
         assert all(entry.record_size == value.size for entry in entries), where
+
+    def visit(self, epoch: int, rng: random.Random) -> None:
+        """Objects, dkeys and akeys of a visit in steps of any size."""
+        found: list[Entry] = []
+
+        def pre(entry: Entry) -> int:
+            found.append(entry)
+            return Action.YIELD if rng.random() < 0.1 else Action.NONE
+
+        wanted = Wanted(Epochs(0, epoch), flags=Flag.REVERSE if _way(rng) else 0)
+        visit = self.container.visit(None, Callbacks(pre), wanted=wanted)
+        while visit.step(rng.randint(1, 9)):
+            pass
+        keys = [entry[:4] for entry in found if entry.level != VALUE]
+        assert len(set(keys)) == len(keys), "a key was visited twice"
+        for obj in self.model.objects(epoch):
+            assert isinstance(obj, UnitOid)
+            dkeys = self.model.view(obj, epoch).dkeys
+            want = {(d, a) for d, akeys in dkeys.items() for a in akeys}
+            got = {(e.dkey, e.akey) for e in found if e.level == AKEY and e.oid == obj}
+            assert got == want, f"visit of {obj} @{epoch}: {got} != {want}"
+        objects = {entry.oid for entry in found if entry.level == OBJECT}
+        assert objects == self.model.objects(epoch), f"visit @{epoch}"
 
     def list_versions(
         self, obj: UnitOid, dkey: bytes, akey: bytes, epochs: Epochs, rng: random.Random
