@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -354,7 +354,7 @@ class Twin:
         answers = list(view.outermost(dkeys, akeys, end))
         assert got in answers, f"{where}: {got}, not one of {answers}"
 
-    async def check_all(self, epochs: Iterable[int], rng: random.Random) -> None:
+    async def check_all(self, epochs: Collection[int], rng: random.Random) -> None:
         """Everything there is, as of each of the epochs."""
         known: dict[UnitOid, dict[bytes, dict[bytes, int]]] = {}
         for op in self.model.history:
@@ -370,6 +370,11 @@ class Twin:
                     self.list_akeys(obj, dkey, epoch, rng)
                     iods = [iod_all(akey, kind) for akey, kind in akeys.items()]
                     await self.fetch(obj, dkey, iods, epoch)
+        newest = max(epochs, default=0)
+        for obj, dkeys in known.items() if newest else ():
+            for dkey, akeys in dkeys.items():
+                for akey in akeys:
+                    self.list_versions(obj, dkey, akey, Epochs(0, newest), rng)
 
 
 def _pages(
