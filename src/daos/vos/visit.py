@@ -42,6 +42,7 @@ from daos.base.ids import EPOCH_MAX, KeyKind, Lsn, UnitOid
 from daos.base.iod import IodType
 from daos.vos import extents, ilog_view, iterate, keys, unlink
 from daos.vos.anchor import BEGINNING, Position
+from daos.vos.dedup import release
 from daos.vos.extent_scan import RECORDS_MAX
 from daos.vos.ilog_view import ROOT, IlogView
 from daos.vos.iterate import PAGE_BYTES, VersionEntry, Where, unit_of
@@ -444,6 +445,6 @@ class Visit:
             )
             runs = () if record.run is None else (record.run,)
         for run in runs:
-            tx.free(run)
+            release(tx, run)
         order = keys.object_order(entry.oid)
         state.lsns.wrote_dkey(xxh3(order), xxh3(entry.dkey), tx.commit())

@@ -11,6 +11,7 @@ from daos.base.ids import Epoch, ObjectType
 from daos.testing.shard import MemoryShard, on_shard, unit
 from daos.vos import keys, pieces
 from daos.vos.container import VosContainer
+from daos.vos.dedup_record import DedupMode, DedupSetting
 from daos.vos.iterate import Where
 from daos.vos.versions import Epochs
 from daos.vos.visit import VALUE, Action, Callbacks, Entry, Epc, Flag, Visit, Wanted
@@ -179,6 +180,20 @@ async def test_deleting(shard: MemoryShard, c: VosContainer) -> None:
 
     with pytest.raises(NotFoundError):
         run(c.visit(where, noting([], twice)))
+
+
+@on_shard
+async def test_deleting_what_shares_its_blocks(shard: MemoryShard, c: VosContainer) -> None:
+    c.deduplicate(DedupSetting(DedupMode.HASH, 4096))
+    where = Where(OID, b"d", b"a")
+    for number in range(2):
+        await shard.write(c, OID, (b"d", b"a"), {8192 * number: b"s" * 8192}, epoch=10 + number)
+    assert shard.meta.space.blocks_allocated == 2
+    for left in (1, 0):
+        run(c.visit(where, noting([], lambda _: Action.DELETE | Action.ABORT)))
+        assert shard.meta.space.blocks_allocated == 2 * left
+        want = b"." * 8192 + (b"s" if left else b".") * 8192
+        assert await shard.read(c, OID, (b"d", b"a"), (0, 16384), epoch=99) == want
 
 
 @on_shard
