@@ -103,7 +103,8 @@ def make_frames(stand: Stand, shape: Shape, keys: range, *, update: bool) -> lis
             dkey = b"%08d" % key
             payload: tuple[memoryview, ...]
             if update:
-                body = wire.UPDATE.encode(wire.UpdateRequest(address, dkey, shape.iods))
+                dtx = stand.new_dtx()
+                body = wire.UPDATE.encode(wire.UpdateRequest(address, dkey, shape.iods, dtx=dtx))
                 opcode, payload = wire.UPDATE.opcode, (value,)
             else:
                 body = wire.FETCH.encode(wire.FetchRequest(address, dkey, shape.iods))

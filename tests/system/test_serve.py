@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -74,6 +75,42 @@ def test_what_was_written_outlives_a_kill_and_so_does_its_client(tmp_path: Path)
             assert kv["key"] == b"value"
             waiting.result()
             assert kv["later"] == b"value"
+
+
+def test_inserts_go_on_through_kills(tmp_path: Path) -> None:
+    """Every insert is of a key of its own: one that hears of an existing key was executed twice."""
+    served = Served(tmp_path, "--targets", "2")
+    served.start()
+    stop, done = threading.Event(), [0] * 4
+    with connect(served.address) as system:
+        system.admin.pool_create("tank", POOL)
+        container = system.connect().pool("tank").create_container("c1")
+        obj = container.object(container.new_oid(oclass="SX"))
+
+        def insert(worker: int) -> None:
+            while not stop.is_set():
+                dkey = b"%d-%d" % (worker, done[worker])
+                obj.update(dkey, b"a", dkey, cond=daos.Cond.DKEY_INSERT)
+                done[worker] += 1
+
+        with ThreadPoolExecutor() as pool:
+            workers = [pool.submit(insert, worker) for worker in range(len(done))]
+            for _ in range(3):
+                wanted = sum(done) + 40
+                while sum(done) < wanted and not any(worker.done() for worker in workers):
+                    stop.wait(0.01)
+                served.kill()
+                served.start()
+            stop.set()
+            for worker in workers:
+                worker.result()
+        assert sorted(obj.dkeys()) == sorted(
+            b"%d-%d" % (worker, number)
+            for worker, count in enumerate(done)
+            for number in range(count)
+        )
+    served.let_go()
+    served.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
