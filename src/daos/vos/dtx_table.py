@@ -37,7 +37,7 @@ from daos.base.errors import DER, DaosError, InvalidError
 from daos.base.hlc import UNITS_PER_NS
 from daos.base.ids import DTX_ID_SIZE, DtxId, Epoch, dtx_stamp
 from daos.bio.meta import MetaContext, Tx
-from daos.vos.dtx_record import dtx_key, emit_dtx, emit_floor, floor_key, parse_dtx, parse_floor
+from daos.vos.dtx_record import dtx_key, emit_floor, emit_pair, floor_key, parse_dtx, parse_floor
 
 # About 150 bytes each in memory, 60 in the tree.
 COUNT_MAX: Final = 1 << 17
@@ -63,8 +63,9 @@ class DtxTable:
     def __init__(self, meta: MetaContext, node_id: int) -> None:
         """Read what the tree has. Cost: 1 µs a record. Raises: CorruptError."""
         self._node_id = node_id
-        self._epochs: dict[bytes, Epoch] = {}
-        self._order: deque[DtxId] = deque()  # by epoch
+        # Plain types: a NewType is a call, and this is done for every modification.
+        self._epochs: dict[bytes, int] = {}
+        self._order: deque[bytes] = deque()  # by epoch
         self._superseded: dict[bytes, int] = {}  # copies that left before the one that failed
         self.floor = Epoch(0)
         prefix = floor_key(node_id)
@@ -103,17 +104,16 @@ class DtxTable:
                 )
             if self._superseded and resend <= self._superseded.get(dtx, -1):
                 raise DaosError("a later copy of this request has failed", code=DER.OP_CANCELED)
-        return epoch
+        return None if epoch is None else Epoch(epoch)
 
     def put(self, tx: Tx, dtx: bytes, epoch: Epoch | int) -> None:
         """The record, into the transaction of the change."""
-        key = dtx_key(self._node_id, epoch, DtxId(dtx))
-        tx.put(key, emit_dtx(key))
+        tx.put(*emit_pair(self._node_id, epoch, dtx))
 
     def executed(self, dtx: bytes, epoch: Epoch | int) -> None:
         """The transaction with the record is committed."""
-        self._epochs[dtx] = Epoch(epoch)
-        self._order.append(DtxId(dtx))
+        self._epochs[dtx] = epoch
+        self._order.append(dtx)
 
     def failed(self, dtx: bytes, resend: int) -> None:
         """A copy, `resend` others left before it, failed: the others must not be executed."""
@@ -139,7 +139,7 @@ class DtxTable:
             if gone == credits or not self._may_go(len(order) - gone, self._epochs[dtx], now):
                 break
             epoch = self._epochs[dtx]
-            tx.delete(dtx_key(self._node_id, epoch, dtx))
+            tx.delete(dtx_key(self._node_id, epoch, DtxId(dtx)))
             gone += 1
         if not gone:
             return False
@@ -147,7 +147,7 @@ class DtxTable:
         tx.commit()
         for _ in range(gone):
             del self._epochs[order.popleft()]
-        self.floor = epoch
+        self.floor = Epoch(epoch)
         return self._oldest_may_go(now)
 
     def _oldest_may_go(self, now: Epoch) -> bool:
@@ -155,6 +155,6 @@ class DtxTable:
         return count > COUNT_LOW and self._may_go(count, self._epochs[self._order[0]], now)
 
     @staticmethod
-    def _may_go(count: int, epoch: Epoch, now: Epoch) -> bool:
+    def _may_go(count: int, epoch: int, now: Epoch) -> bool:
         age = now - epoch
         return (count > COUNT_MAX and age > AGE_MIN) or (count > COUNT_LOW and age > AGE_MAX)

@@ -20,6 +20,7 @@ def test_executed() -> None:
     assert dtx_record.parse_dtx(key, value) == (10, DTX)
     assert dtx_record.dtx_key(2, 10, dtx_record.DtxId(DTX)) == key
     assert dtx_record.emit_dtx(key) == value
+    assert dtx_record.emit_pair(2, 10, DTX) == (key, value)
 
 
 def test_floor() -> None:
