@@ -86,8 +86,13 @@ class Array(ObjectHandle):
         count = view.nbytes // self.cell_size
         self._check_range(offset, count)
         with self._operation(timeout, write=True) as call:
+            pieces = self._pieces(offset, count)
+            if len(pieces) == 1:  # one request needs no batch
+                iod = self._iod(pieces[0])
+                await settle_epoch(self._io.update(pieces[0].dkey, (iod,), [view], call=call))
+                return count
             batch = Batch(running_max=PIECES_RUNNING_MAX)
-            for piece in self._pieces(offset, count):
+            for piece in pieces:
                 lo, hi = piece.position, piece.position + piece.count
                 payload = view[lo * self.cell_size : hi * self.cell_size]
                 iod = self._iod(piece)
@@ -191,8 +196,13 @@ class Array(ObjectHandle):
             )
             landings.append((piece, landing))
             iod = self._iod(piece)
-            batch.add(self._io.fetch(piece.dkey, (iod,), landing.into, call=call))
-        await execute(batch)
+            request = self._io.fetch(piece.dkey, (iod,), landing.into, call=call)
+            if piece.count == count:  # one request needs no batch
+                await settle_fetch(request)
+            else:
+                batch.add(request)
+        if batch.tasks:
+            await execute(batch)
         end = max(
             (piece.position + landing.end for piece, landing in landings if landing.end), default=0
         )

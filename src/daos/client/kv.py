@@ -31,7 +31,7 @@ from daos.client.session import Handle
 from daos.client.shardlist import choose, dkey_sources, key_anchor
 from daos.client.task import Batch
 from daos.client.values import Key, encode_key
-from daos.object.core import check_key
+from daos.object.core import KEY_SIZE_MAX, check_key
 
 KvKey: TypeAlias = str | bytes | int  # int: for integer-key types
 
@@ -254,6 +254,8 @@ class KeyValue(ObjectHandle, Generic[GivenT]):
         return {key: value for key, value in values.items() if value is not None}
 
     def _key(self, key: KvKey) -> bytes:
+        if type(key) is bytes and self._kind is not _UINT64 and 0 < len(key) <= KEY_SIZE_MAX:
+            return key
         encoded = encode_key(_bytes_of(key), self._kind, "key")
         check_key(encoded, self._kind, "key")
         return encoded
@@ -265,6 +267,7 @@ class KeyValue(ObjectHandle, Generic[GivenT]):
         return cast("GivenT", given)  # as `text` and the object's type have it
 
 
+_UINT64: Final = KeyKind.UINT64
 _KEY_GET: Final = int(Cond.KEY_GET)  # an operation on an IntFlag costs 0.7 µs
 _GET: Final = (Iod(AKEY, IodType.SINGLE, 0),)
 

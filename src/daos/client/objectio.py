@@ -10,8 +10,8 @@ Source: ours; DAOS makes a task for every request (src/client/api/task.c), also 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, cast
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from daos.base.errors import DaosError, NotFoundError
 from daos.base.ids import Epoch, GroupIndex, ObjectId
@@ -151,14 +151,14 @@ async def settle(start: Start) -> object:
         raise
 
 
-async def settle_epoch(start: Start) -> Epoch:
+def settle_epoch(start: Start) -> Coroutine[Any, Any, Epoch]:
     """`settle` for requests that report the epoch they were stamped with."""
-    return cast("Epoch", await settle(start))  # what update and punch report
+    return cast("Coroutine[Any, Any, Epoch]", settle(start))  # what update and punch report
 
 
-async def settle_fetch(start: Start) -> FetchReply:
+def settle_fetch(start: Start) -> Coroutine[Any, Any, FetchReply]:
     """`settle` for fetches."""
-    return cast("FetchReply", await settle(start))  # what fetch reports
+    return cast("Coroutine[Any, Any, FetchReply]", settle(start))  # what fetch reports
 
 
 def first_error(errors: BaseExceptionGroup[DaosError]) -> DaosError:

@@ -58,7 +58,7 @@ def end_known(state: ContainerState, update: Update, epoch: Epoch, minor: int) -
     if taken.descriptor is not None:
         # Of whole blocks the value's checksum is the log's as well.
         taken.descriptor.post(tx, None if span.nbytes % BLOCK else csum)
-    tx.raise_epoch(epoch)
+    tx.epoch = epoch
     if update.dtx:
         state.dtxs.put(tx, update.dtx, epoch)
     lsn = tx.commit()

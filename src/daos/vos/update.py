@@ -41,7 +41,7 @@ from daos.base.errors import (
     RecordTooBigError,
     TxRestartError,
 )
-from daos.base.ids import Epoch, KeyKind, Lsn, UnitOid
+from daos.base.ids import EPOCH_MAX, Epoch, KeyKind, Lsn, UnitOid
 from daos.base.iod import Cond, Iod, IodType
 from daos.bio.descriptor import UpdateDescriptor
 from daos.bio.device import BLOCK
@@ -64,7 +64,7 @@ from daos.vos.dedup import DEDUP_BYTES, eligible, release, resolve
 from daos.vos.dtx_table import DTX_BYTES
 from daos.vos.edit import Edit, PlaceFields, changed
 from daos.vos.extents import ExtentRecord
-from daos.vos.ilog import EMPTY, emit_created
+from daos.vos.ilog import EMPTY, MINOR_MAX, emit_created
 from daos.vos.ilog_view import ROOT, Condition, IlogView
 from daos.vos.known import end_known
 from daos.vos.nodes import Node, view
@@ -217,8 +217,13 @@ def end(
     assert update.state is _OPEN, update.state
     done = True
     try:
-        state.check_alive()
-        state.check_write_epoch(epoch, minor)
+        if (
+            state.destroyed
+            or not state.modification_bound < epoch < EPOCH_MAX
+            or not 0 < minor <= MINOR_MAX
+        ):
+            state.check_alive()  # which of it, they say
+            state.check_write_epoch(epoch, minor)
         lsn = None if op is not None else end_known(state, update, epoch, minor)
         if lsn is None:
             work = _End(state, update, epoch, minor, op)
