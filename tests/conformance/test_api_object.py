@@ -202,7 +202,11 @@ class TestConditions:
             obj.read(b"d", b"r", 0, 4, cond=there)
         with pytest.raises(daos.NotFoundError):
             obj.write(b"d", b"r", 0, b"rrrr", cond=change)
+        with pytest.raises(daos.NotFoundError):
+            obj.punch_range(b"d", b"r", 1, 1, cond=change)
         obj.write(b"d", b"r", 0, b"rrrr", cond=insert)
+        with pytest.raises(daos.ExistsError):
+            obj.punch_range(b"d", b"r", 1, 1, cond=insert)
         assert obj.read(b"d", b"r", 0, 4, cond=there) == b"rrrr"
         assert obj.fetch_many(b"d", wanted, cond=there) == [b"1", b"2", b"rrrr"]
         obj.punch_akeys(b"d", [b"a2"], cond=Cond.PUNCH)

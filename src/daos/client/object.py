@@ -348,12 +348,22 @@ class Object(ObjectHandle):
                 await settle_epoch(self._io.punch(key, names, cond=cond, call=call))
 
     async def punch_range(
-        self, dkey: Key, akey: Key, offset: int, count: int, *, timeout: float | None = None
+        self,
+        dkey: Key,
+        akey: Key,
+        offset: int,
+        count: int,
+        *,
+        cond: int = 0,
+        timeout: float | None = None,
     ) -> None:
-        """Make a hole of records [offset, offset + count). Raises: as punch."""
+        """Make a hole of records [offset, offset + count).
+
+        Raises: ExistsError, NotFoundError (cond, as of an update), AccessError
+        """
         recx = Recx(check_count(offset, "offset"), check_count(count, "count", least=1))
         iod = Iod(self._akey(akey), IodType.ARRAY, 0, (recx,))
-        await self._update(dkey, (iod,), [], 0, timeout)
+        await self._update(dkey, (iod,), [], cond, timeout)
 
     def dkeys(
         self,
