@@ -487,7 +487,7 @@ def hunt(caught_by: str, seeds: int) -> None:
 def test_a_mutant_is_caught(mutant: Mutant, caught_by: str, monkeypatch: Patch) -> None:
     mutant(monkeypatch)
     with pytest.raises((AssertionError, DaosError)) as caught:
-        hunt(caught_by, 12)
+        hunt(caught_by, 40)
     print(f"{mutant.__name__}: {str(caught.value)[-600:]}")
 
 

@@ -52,6 +52,7 @@ from daos.client.values import (
     Version,
     array_iod,
     check_count,
+    check_named,
     decode_key,
     encode_key,
 )
@@ -279,7 +280,7 @@ class Object(ObjectHandle):
                 views += [view] if view.nbytes else []
             iods.append(iod)
         if conds:
-            _check_named(conds, iods, "updated")
+            check_named(conds, iods, "updated")
         await self._update(dkey, iods, views, cond, timeout)
 
     async def fetch_many(
@@ -309,7 +310,7 @@ class Object(ObjectHandle):
                 plan.add_value(self._akey(wanted))
         iods, slots = plan.request(conds)
         if conds:
-            _check_named(conds, iods, "fetched")
+            check_named(conds, iods, "fetched")
         landing = ManyLanding(slots)
         with self._operation(timeout) as call:
             request = self._io.fetch(self._dkey(dkey), iods, landing.into, cond=cond, call=call)
@@ -593,11 +594,6 @@ class Object(ObjectHandle):
         if not conds:
             return {}, cond
         return {self._akey(akey): own for akey, own in conds.items()}, cond | Cond.PER_AKEY
-
-
-def _check_named(conds: Mapping[bytes, int], iods: Sequence[Iod], what: str) -> None:
-    if missing := list(conds.keys() - {iod.akey for iod in iods}):
-        raise InvalidError(f"conditions on akeys that are not {what}: {missing}")
 
 
 def _itself(entry: EntryT) -> EntryT:

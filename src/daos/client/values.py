@@ -8,7 +8,7 @@ Source: DAOS src/include/daos_types.h daos_pool_info_t, daos_cont_info_t; featur
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
@@ -200,3 +200,9 @@ def array_iod(akey: bytes, extents: Extents, *, cond: int = 0) -> tuple[Iod, lis
             recxs.append(Recx(index, view.nbytes // size))
             views.append(view)
     return Iod(akey, IodType.ARRAY, size, tuple(recxs), cond), views
+
+
+def check_named(conds: Mapping[bytes, int], iods: Sequence[Iod], what: str) -> None:
+    """Refuse conditions of akeys that stand in no descriptor. Raises: InvalidError."""
+    if missing := list(conds.keys() - {iod.akey for iod in iods}):
+        raise InvalidError(f"conditions on akeys that are not {what}: {missing}")
