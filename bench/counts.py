@@ -1,8 +1,10 @@
 """What one operation costs in things that can be counted: exact, and the same on every machine.
 
-    messages    frames that the target's context took in and gave out
+    messages    frames that the target's context took in and gave out: a request and its reply, and
+                by bulk, above the size that goes inline, two more a chunk
     copies      payload bytes moved in user space, over the payload: landed (inproc copies once, as
-                a socket read would), staged (arrived with their header), bounced (not aligned)
+                a socket read would), staged (arrived with their header), bounced (not aligned),
+                copied between the target's memory and shared memory of its client
     writes      device writes after coalescing; flushes
     puts        keys put to the tree
     reads       tree look-ups and cursors, device reads
@@ -28,6 +30,8 @@ from daos.base.iod import Iod, IodType, Recx
 from daos.bio.device import BLOCK
 from daos.bio.meta import MetaContext
 from daos.bio.tree import WriteSet
+from daos.cart.context import Limits
+from daos.object.wire import INLINE_MAX
 
 SUITE: Final = "counts"
 _FEW: Final = 4
@@ -143,7 +147,10 @@ async def count(stand: Stand, shape: Shape, keys: range, *, depth: int, update: 
 def _wire(stand: Stand) -> tuple[int, int]:
     """Messages of the target's context; payload bytes copied by both."""
     server, client = stand.server.statistics(), stand.client.statistics()
-    copied = sum(each.payload_bytes_in + each.payload_bytes_staged for each in (server, client))
+    copied = sum(
+        each.payload_bytes_in + each.payload_bytes_staged + each.bulk_bytes_copied
+        for each in (server, client)
+    )
     return server.frames_in + server.frames_out, copied
 
 
@@ -185,8 +192,14 @@ EXPECTED: Final = (
 _WORDS: Final = {"new": "update, new dkey", "known": "update, known dkey", "fetch": "fetch"}
 
 
-_MESSAGES: Final = 2  # a request and its reply
+_CHUNK: Final = Limits().bulk_chunk_size
+_STAGED: Final = 1.13  # two scratch buffers of a MiB came with their headers
 _COPIES: Final = 1  # into the destination, which is where it stays
+
+
+def messages_of(nbytes: int) -> int:
+    """Frames of an operation on so many bytes."""
+    return 2 + (2 * -(-nbytes // _CHUNK) if nbytes > INLINE_MAX else 0)
 
 
 async def check_counts(stand: Stand, report: Report, *, operations: int = 64) -> None:
@@ -206,16 +219,42 @@ async def check_counts(stand: Stand, report: Report, *, operations: int = 64) ->
             _add(report, f"{what} flushes", found.flushes, no_more_than(flushes))
             writes = found.writes / found.flushes
             _add(report, f"{what} device writes per flush", writes, no_more_than(2))
-            _add(report, f"{what} messages", found.messages, exactly(_MESSAGES * operations))
+            messages = messages_of(shape.nbytes) * operations
+            _add(report, f"{what} messages", found.messages, exactly(messages))
             copied = found.copied / (shape.nbytes * operations)
             _add(report, f"{what} copies of a payload", copied, exactly(_COPIES))
+
+
+async def check_copies(stand: Stand, report: Report, way: str, memory: memoryview) -> None:
+    """Over a transport with two ends: how a payload of `memory`'s size gets from one to the other.
+
+    Landed: read from a socket into the place where it stays; a little of it may be staged.
+    """
+    shape = extent(memory.nbytes)
+    target, iods = stand.object(shape.number), shape.iods
+    for word, operate in (("update", put), ("fetch", get)):
+        wire, mapped = _wire(stand), stand.server.statistics().bulk_bytes_copied
+        await run_started(
+            _FEW,
+            1,
+            lambda index, ended, operate=operate: operate(  # type: ignore[misc]
+                target, iods, b"%08d" % index, memory, stand.call(), ended
+            ),
+        )
+        mapped = stand.server.statistics().bulk_bytes_copied - mapped
+        landed = _wire(stand)[1] - wire[1] - mapped
+        what = f"{shape.name}, {way}, {word}:"
+        total, shared = _FEW * shape.nbytes, way.endswith("client.buffer")
+        budget = exactly(0) if shared else no_more_than(_COPIES * _STAGED)
+        _add(report, f"{what} copies out of the socket", landed / total, budget)
+        _add(report, f"{what} copies of shared memory", mapped / total, exactly(int(shared)))
 
 
 def _judge(report: Report, cost: Cost, found: Counts, operations: int) -> None:
     what = f"{cost.shape.name}, {_WORDS[cost.operation]}:"
     flushes = 0 if cost.operation == "fetch" else 1
     for name, value, expected in (
-        ("messages", found.messages, _MESSAGES),
+        ("messages", found.messages, messages_of(cost.shape.nbytes)),
         ("copies of the payload", found.copied / cost.shape.nbytes, _COPIES),
         ("device writes", found.writes, cost.writes),
         ("flushes", found.flushes, flushes),

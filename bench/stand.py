@@ -204,7 +204,10 @@ def get(
         assert error is not None or (reply is not None and reply.sizes[0]), "it was written before"
         end(error)
 
-    target.fetch(dkey, iods, lambda _reply: (into,), call=call, done=done)
+    into_it = (into,)
+    target.fetch(
+        dkey, iods, lambda _reply: into_it, room=lambda _sizes: into_it, call=call, done=done
+    )
 
 
 class UnflushedDevice:

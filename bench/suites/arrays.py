@@ -5,6 +5,9 @@ write; by fio where it is installed. That loop overwrites blocks, as fio does; t
 it takes blocks that were never written, and each flush then brings metadata of the file system to
 disk as well. A second limit says what the loop does on such blocks. Reads are cold: what was just
 written passed the page cache by.
+
+Then 1 MiB and 4 MiB, one at a time, to a system in a process of its own: over TCP and over a Unix
+socket, there out of plain memory and out of `client.buffer`, beside the same of the embedded one.
 """
 
 from __future__ import annotations
@@ -13,13 +16,18 @@ from typing import Final
 
 from bench.limits import MiB, fio
 from bench.load import run_awaited
-from bench.public import open_container
+from bench.public import open_container, open_served
 from bench.report import at_least
 from bench.run import Run
 from daos.client.array import Array
+from daos.client.container import Container
+from daos.client.memory import Buffer
 
 _RATIO: Final = 0.7
 _DEPTHS: Final = (1, 4)
+_PORT: Final = 31716  # of the first endpoint
+_SIZES: Final = (MiB, 4 * MiB)
+_WAYS: Final = ("embedded", "tcp", "sm", "sm, client.buffer")
 
 
 def run(run: Run) -> None:
@@ -54,6 +62,59 @@ def run(run: Run) -> None:
             limit = limits["fresh", depth]
             name = f"1 MiB array write, {depth} in flight"
             run.row(name, rate, "MiB/s", limit=(limit, "the loop on blocks never written"))
+
+    _served(run, count)
+
+
+def _served(run: Run, count: int) -> None:
+    """Rows without a budget: two processes share the CPUs with whatever else is running."""
+    best: dict[tuple[str, str, int], float] = {}
+    for _ in range(run.rounds):
+        for way in _WAYS:
+            for (what, size), rate in run.in_loop(_rates_of, run, way, count // 4).items():
+                best[way, what, size] = max(best.get((way, what, size), 0), rate)
+            run.clear()
+    for (way, what, size), rate in best.items():
+        if way != "embedded":
+            name = f"{size // MiB} MiB array {what}, {way}"
+            run.row(name, rate, "MiB/s", limit=(best["embedded", what, size], "embedded"))
+
+
+async def _rates_of(run: Run, way: str, count: int) -> dict[tuple[str, int], float]:
+    """MiB a second by direction and size, one at a time."""
+    place = run.new_directory()
+    if way == "embedded":
+        opened = open_container(place)
+    else:
+        opened = open_served(place, tcp=f"127.0.0.1:{_PORT}" if way == "tcp" else None)
+    async with opened as container:
+        return {
+            (what, size): rate
+            for size in _SIZES
+            for what, rate in (await _rates_at(container, way, size, count)).items()
+        }
+
+
+async def _rates_at(container: Container, way: str, size: int, count: int) -> dict[str, float]:
+    memory: bytearray | Buffer = bytearray(size)
+    if way.endswith("client.buffer"):
+        memory = Buffer(size, container._session.context.shared)
+    view = memoryview(memory)
+    view[:] = b"x" * size
+    operations = max(8, count * MiB // size)
+    async with container.array(oclass="S1", chunk_size=size) as array:
+
+        async def write(index: int) -> None:
+            await array.write(index * size, view)
+
+        async def read(index: int) -> None:
+            await array.read(index * size, size, into=view)
+
+        seconds = await run_awaited(operations, 1, write), await run_awaited(operations, 1, read)
+    return {
+        what: operations * size / MiB / each
+        for what, each in zip(("write", "read"), seconds, strict=True)
+    }
 
 
 async def _rates(run: Run, count: int) -> dict[tuple[str, int], float]:

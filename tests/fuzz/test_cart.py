@@ -18,7 +18,8 @@ from daos.base.errors import CorruptError, DaosError
 from daos.base.hlc import Hlc
 from daos.base.ids import Rank, Tag
 from daos.cart.bulk import BulkHandle, Mode, Segments, Table, encode
-from daos.cart.bulk_port import GET, PUT, Port, Transfer
+from daos.cart.bulk_port import GET, PUT, Port
+from daos.cart.bulk_transfer import Transfer
 from daos.cart.context import Context, Endpoint, Rpc
 from daos.cart.framing import Broken, Head, Landed, Limits, Message
 from daos.cart.protocol import Procedure, opcode
@@ -133,7 +134,7 @@ def test_sessions(stream: bytes, serves: bool, data: st.DataObject) -> None:
     assert len(answered) == len(set(answered))
 
 
-@given(st.binary(max_size=60) | U64.map(lambda size: encode([bytes(16), size, 1, None])))
+@given(st.binary(max_size=60) | U64.map(lambda size: encode([bytes(16), size, 1, None, False])))
 def test_handles(raw: bytes) -> None:
     with contextlib.suppress(CorruptError):
         handle = BulkHandle.parse(raw)
@@ -198,9 +199,10 @@ def test_ports(stream: bytes, data: st.DataObject) -> None:
         nbytes = min(len(buffer), len(stream), data.draw(st.integers(1, 200)))
         buffer[:nbytes] = stream[:nbytes]
         stream = stream[nbytes:]
-        for event in session.buffer_updated(nbytes, 50):
-            if isinstance(event, Head):
-                session.land(None, 50)
+        events = list(session.buffer_updated(nbytes, 50))
+        while events:
+            if isinstance(events.pop(0), Head):
+                events = list(session.land(None, 50))
     for hook in session.end():
         hook()
     port.end(DaosError("gone"))

@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
+import types
 import typing
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import msgspec
@@ -81,9 +83,9 @@ def values(kind: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401  # a type annot
     if kind is Recx:
         return st.builds(Recx, numbers, numbers)
     if kind is Iod:
-        types = st.sampled_from(tuple(IodType))
+        kinds = st.sampled_from(tuple(IodType))
         return st.builds(
-            Iod, blobs, types, numbers, st.tuples() | values(tuple[Recx, ...]), numbers
+            Iod, blobs, kinds, numbers, st.tuples() | values(tuple[Recx, ...]), numbers
         )
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return messages(kind)
@@ -91,6 +93,12 @@ def values(kind: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401  # a type annot
     if kind in plain:
         return plain[kind]
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        return st.one_of(st.none(), *(values(each) for each in arguments if each is not NoneType))
+    if origin is typing.Annotated:
+        return values(arguments[0])
+    if origin is tuple and arguments[-1] is not Ellipsis:
+        return st.tuples(*(values(each) for each in arguments))
     if origin is tuple:
         return st.lists(values(arguments[0]), max_size=3).map(tuple)
     assert origin is dict, kind

@@ -24,6 +24,7 @@ PURE_FILES = {
     "bio/space.py",
     "cart/bulk.py",
     "cart/bulk_port.py",
+    "cart/bulk_transfer.py",
     "client/task.py",
     "vos/dedup_record.py",
     "vos/dtx_record.py",

@@ -153,7 +153,7 @@ def _locate(buffer: Buffer) -> tuple[object, Pointer, int]:
         raise InvalidError(f"checksum of something that is not a buffer: {error}") from None
     if not view.c_contiguous:
         raise InvalidError("checksum of a buffer that is not contiguous: copy it first")
-    return view, _address(view), view.nbytes
+    return view, address_of(view), view.nbytes
 
 
 def _address_from_object(view: memoryview) -> int:
@@ -192,4 +192,4 @@ def _choose_address() -> Callable[[memoryview], int]:
     return _address_from_object
 
 
-_address: Final = _choose_address()
+address_of: Final = _choose_address()  # where the bytes of a contiguous view are

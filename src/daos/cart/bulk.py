@@ -4,8 +4,10 @@ A *handle* travels inside any message. It names registered memory of its owner b
 who knows them may access the memory, through any connection to its owner, until it is released. A
 *bound* handle also says who the owner is, so that a third party finds it (CaRT: crt_bulk_bind).
 
-    handle   [key 16 bytes, nbytes, mode 1 READ | 2 WRITE, owner nil or [rank, tag]]
-    access   [key, [[offset, size], ...]]          body of GET, PUT and BORROW
+    handle   [key 16 bytes, nbytes, mode 1 READ | 2 WRITE, owner nil or [rank, tag], shared]
+    access   [key, [[offset, size], ...]]          body of GET and PUT
+    borrow   [key, [[offset, size], ...], mode]    body of BORROW; its answer:
+    places   [[region id, offset, size], ...]      where that lies in memory that the link shares
 
 Bytes are counted across the segments of the memory, as if they were one. Worked example:
 docs/format/bulk.md. Everything here is pure; `bulk_port` moves the bytes.
@@ -20,7 +22,7 @@ Source: DAOS src/cart/crt_bulk.c (create, access, bind, free); keys instead of a
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntFlag
 from itertools import accumulate
 from typing import TYPE_CHECKING, Annotated, Final, Protocol
@@ -42,6 +44,7 @@ from daos.cart.wire import DECODE_ERRORS, Endpoint
 if TYPE_CHECKING:
     from daos.base.clock import Rng
     from daos.cart.framing import Limits
+    from daos.cart.shared import Place, SharedMemory
 
 KEY_SIZE: Final = 16
 RANGES_MAX: Final = 256  # of one access
@@ -73,6 +76,7 @@ class BulkHandle(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fi
     nbytes: _Size
     mode: Annotated[int, msgspec.Meta(ge=1, le=int(Mode.READ_WRITE))]
     owner: tuple[_U32, _U32] | None  # rank and tag, of a bound one
+    shared: bool = False  # all of it is memory that a link on the owner's host may share
 
     def emit(self) -> bytes:
         """The bytes of a handle on its own."""
@@ -99,8 +103,28 @@ class Access(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
     ranges: _Ranges
 
 
+class Borrow(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """What an accessor would like to read or write by itself, in shared memory."""
+
+    key: _Key
+    ranges: _Ranges
+    mode: Annotated[int, msgspec.Meta(ge=1, le=2)]
+
+
+class Return(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """An accessor is through with what it borrowed by the request of this id."""
+
+    rpc_id: Annotated[int, msgspec.Meta(ge=0)]
+
+
+Where = tuple[int, int, int]
+"""(region id, offset, size) in shared memory."""
+
 encode: Final = msgspec.msgpack.Encoder().encode
 decode_access: Final = msgspec.msgpack.Decoder(Access).decode
+decode_borrow: Final = msgspec.msgpack.Decoder(Borrow).decode
+decode_return: Final = msgspec.msgpack.Decoder(Return).decode
+decode_places: Final = msgspec.msgpack.Decoder(tuple[tuple[_U32, _Offset, _Size], ...]).decode
 _decode_handle: Final = msgspec.msgpack.Decoder(BulkHandle).decode
 
 
@@ -123,18 +147,25 @@ class Segments:
         """The pieces that make up bytes [offset, offset + size), which exist."""
         if len(self.views) == 1:  # nearly always
             return [self.views[0][offset : offset + size]]
+        return [
+            self.views[index][start : start + nbytes]
+            for index, start, nbytes in self.locate(offset, size)
+        ]
+
+    def locate(self, offset: int, size: int) -> list[tuple[int, int, int]]:
+        """The same as (index of the piece, first byte in it, bytes)."""
         assert 0 <= offset <= offset + size <= self.nbytes
-        pieces = []
+        parts = []
         index = bisect_right(self._ends, offset)
         while size:
-            view = self.views[index]
-            start = offset - (self._ends[index] - view.nbytes)
-            piece = view[start : start + size]
-            pieces.append(piece)
-            offset += piece.nbytes
-            size -= piece.nbytes
+            nbytes = self.views[index].nbytes
+            start = offset - (self._ends[index] - nbytes)
+            step = min(size, nbytes - start)
+            parts.append((index, start, step))
+            offset += step
+            size -= step
             index += 1
-        return pieces
+        return parts
 
 
 class Holder(Protocol):
@@ -144,28 +175,79 @@ class Holder(Protocol):
         """Let go of it now."""
         ...
 
+    def cut(self) -> None:
+        """End the connection, now."""
+        ...
+
 
 class Region:
     """Registered memory at its owner."""
 
-    __slots__ = ("holders", "key", "mode", "segments")
+    __slots__ = (
+        "_when_free",
+        "holders",
+        "key",
+        "lent",
+        "mode",
+        "nbytes_put",
+        "places",
+        "released",
+        "segments",
+    )
 
-    def __init__(self, key: bytes, segments: Segments, mode: Mode) -> None:
+    def __init__(
+        self, key: bytes, segments: Segments, mode: Mode, places: Sequence[Place] | None = None
+    ) -> None:
+        """Shapes: places has one entry for each segment, where all of them are shared."""
         self.key = key
         self.segments = segments
         self.mode = mode
         self.holders: dict[Holder, None] = {}
+        self.nbytes_put = 0  # by peers, whole frames
+        self.places = places
+        self.released = False
+        self.lent = 0  # to peers that may be writing to it by themselves
+        self._when_free: list[Callable[[], None]] = []
 
     def handle(self, owner: Endpoint | None = None) -> BulkHandle:
         """What a peer is told; with `owner`, so that any peer may use it."""
-        return BulkHandle(self.key, self.segments.nbytes, int(self.mode), owner)
+        shared = self.places is not None
+        return BulkHandle(self.key, self.segments.nbytes, int(self.mode), owner, shared)
+
+    def where(self, ranges: Sequence[Range]) -> list[Where]:
+        """Where ranges of shared memory lie, for a peer that has it mapped."""
+        assert self.places is not None
+        return [
+            (place.region_id, place.offset + start, nbytes)
+            for offset, size in ranges
+            for index, start, nbytes in self.segments.locate(offset, size)
+            for place in (self.places[index],)
+        ]
+
+    def when_free(self, done: Callable[[], None]) -> None:
+        """Call `done` once no peer can write to it any more, which is at once, or later."""
+        if self.released and not self.lent:
+            done()
+        else:
+            self._when_free.append(done)
+
+    def take_back(self, *, writes: bool) -> None:
+        """A peer has returned what it borrowed, or is gone."""
+        if not writes:
+            return
+        self.lent -= 1
+        if self.released and not self.lent:
+            waiting, self._when_free = self._when_free, []
+            for done in waiting:
+                done()
 
 
 class Table:
     """The regions of one context."""
 
-    def __init__(self, limits: Limits, rng: Rng) -> None:
+    def __init__(self, limits: Limits, rng: Rng, shared: SharedMemory | None = None) -> None:
         self._limits = limits
+        self._shared = shared
         self._rng = rng
         self._regions: dict[bytes, Region] = {}
 
@@ -185,7 +267,8 @@ class Table:
         if len(self._regions) >= self._limits.bulk_regions_max:
             raise AgainError(f"{len(self._regions)} bulk handles are in use already")
         key = self._rng.getrandbits(8 * KEY_SIZE).to_bytes(KEY_SIZE, "little")
-        region = Region(key, segments, mode)
+        places = None if self._shared is None else self._shared.locate(segments.views)
+        region = Region(key, segments, mode, places)
         self._regions[key] = region
         return region
 
@@ -193,9 +276,11 @@ class Table:
         """Release it: nobody reads or writes its memory any more. Idempotent."""
         if self._regions.pop(region.key, None) is None:
             return
+        region.released = True
         for holder in list(region.holders):
             holder.released(region)
-        region.holders.clear()
+        if not region.lent:
+            region.holders.clear()
 
     def find(self, key: bytes) -> Region:
         """Raises: NotFoundError"""

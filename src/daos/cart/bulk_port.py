@@ -10,6 +10,13 @@ own, from 2^63 up; between them calls and replies go on.
        PUT  [key, ranges], payload     ------->    check_access, payload lands in the region
                                        <-------    reply
 
+Where both ends are on one host and the memory is shared over their link, no bytes are sent:
+
+       BORROW [key, ranges, mode]      ------->    check_access
+            copies, a step at a time   <-------    places in shared memory
+       RETURN [id of the BORROW]       ------->    still registered?
+                                       <-------    reply
+
 A transfer is cut into chunks; a chunk is one frame. At most bulk_inflight_max chunks are on their
 way, of all transfers in turn, so that a large one neither holds up the others nor the loop.
 
@@ -18,7 +25,9 @@ way, of all transfers in turn, so that a large one neither holds up the others n
         and not after: a PUT that was given up is told when the transport has let go of its memory
     P3  memory of a region is read and written until it is released, and not after, but for what
         the transport has taken: the accessor hears NONEXIST
-    P4  a peer that answers what was not asked, or asks without taking the answers, breaks the
+    P4  what was borrowed for writing is the owner's again when it was returned, or the connection
+        has ended; `Region.when_free` says so
+    P5  a peer that answers what was not asked, or asks without taking the answers, breaks the
         protocol
 
 Ends are collected, not told on the spot: `wake` says that `take_ended` has something, or that
@@ -34,20 +43,31 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from daos.base.errors import DER, AgainError, DaosError, DeadlineError, ProtocolError
+from daos.base.errors import (
+    DER,
+    AgainError,
+    DaosError,
+    DeadlineError,
+    NotSupportedError,
+    ProtocolError,
+)
 from daos.cart.bulk import (
     RANGES_MAX,
     Access,
+    Borrow,
     Mode,
-    Range,
     Region,
-    Segments,
+    Return,
     Table,
     check_access,
     decode_access,
+    decode_borrow,
+    decode_places,
+    decode_return,
     encode,
     released,
 )
+from daos.cart.bulk_transfer import COPY_STEP, Chunk, PeerMemory, Transfer, pairs_of
 from daos.cart.framing import OWN_BASE, Frame, Framing, as_bytes
 from daos.cart.wire import (
     DECODE_ERRORS,
@@ -65,81 +85,9 @@ VERSION: Final = 1
 _FIRST: Final = OWN_BASE << 24 | VERSION << 16
 PUT: Final = _FIRST | 0x68  # the reference's numbers: CRT_BULK_PUT, CRT_BULK_GET
 GET: Final = _FIRST | 0x69
+BORROW: Final = _FIRST | 0x6A
+RETURN: Final = _FIRST | 0x6B
 _ID_FIRST: Final = 1 << 63
-
-TransferDone = Callable[[DaosError | None], None]
-
-
-class Transfer:
-    """Bytes on their way between local memory and ranges of a region."""
-
-    __slots__ = (
-        "_at",
-        "_rest",
-        "deadline_ns",
-        "done",
-        "ended",
-        "get",
-        "held",
-        "key",
-        "left",
-        "local",
-        "trace_id",
-    )
-
-    def __init__(
-        self,
-        key: bytes,
-        ranges: Sequence[Range],
-        local: Segments,
-        *,
-        get: bool,
-        deadline_ns: int,
-        trace_id: int,
-        done: TransferDone,
-    ) -> None:
-        """Shapes: local has as many bytes as all ranges together, 1 or more."""
-        self.key = key
-        self.local = local
-        self.get = get
-        self.deadline_ns = deadline_ns
-        self.trace_id = trace_id
-        self.done = done
-        self.left = local.nbytes  # not yet arrived
-        self.held = 0  # chunks whose memory the transport may still read
-        self.ended = False
-        self._at = 0
-        self._rest = deque(ranges)
-
-    def next_chunk(self, nbytes_max: int) -> Chunk | None:
-        """The next bytes to ask for; None when all are."""
-        ranges: list[Range] = []
-        left = nbytes_max
-        while self._rest and left and len(ranges) < RANGES_MAX:
-            offset, size = self._rest.popleft()
-            step = min(size, left)
-            ranges.append((offset, step))
-            left -= step
-            if step < size:
-                self._rest.appendleft((offset + step, size - step))
-        if not ranges:
-            return None
-        chunk = Chunk(self, self._at, nbytes_max - left, ranges)
-        self._at += chunk.nbytes
-        return chunk
-
-
-class Chunk:
-    """One frame's part of a transfer: bytes [at, at + nbytes) of its local memory."""
-
-    __slots__ = ("at", "held", "nbytes", "ranges", "transfer")
-
-    def __init__(self, transfer: Transfer, at: int, nbytes: int, ranges: list[Range]) -> None:
-        self.transfer = transfer
-        self.at = at
-        self.nbytes = nbytes
-        self.ranges = ranges
-        self.held = False
 
 
 class _Putting(NamedTuple):
@@ -160,8 +108,11 @@ class Port:
         source: Endpoint,
         peer: Endpoint,
         wake: Callable[[], None],
+        memory: PeerMemory | None = None,
     ) -> None:
         self._frames = frames
+        self._memory = memory
+        self.nbytes_copied = 0  # between shared memory and ours
         self._limits = frames.limits
         self._chunk_size = min(frames.limits.bulk_chunk_size, frames.limits.payload_size_max)
         self._table = table
@@ -174,18 +125,22 @@ class Port:
         self._asking: deque[Transfer] = deque()  # with chunks left to ask for
         self._inflight: dict[int, Chunk] = {}
         self._getting: Chunk | None = None  # its payload is landing
+        self._borrowing: dict[int, Transfer] = {}  # asked for by the request of this id
+        self._copying: deque[tuple[int, Transfer]] = deque()  # borrowed
+        self._returning: dict[int, Transfer | None] = {}  # None: nobody waits for it
         self._ended: list[tuple[Transfer, DaosError | None]] = []
         self._ending: dict[Transfer, DaosError | None] = {}  # ended, their memory still held
         # As owner.
         self._answers: dict[int, Region] = {}  # replies with memory of a region, not yet sent
         self._putting: _Putting | None = None
+        self._lent: dict[int, tuple[Region, int]] = {}  # bytes of it for writing; 0: for reading
         self._peer_id_last = 0
         frames.own = self
 
     @property
     def expecting(self) -> bool:
         """Something is on its way that only reading brings."""
-        return bool(self._inflight)
+        return bool(self._inflight or self._borrowing or self._returning)
 
     def meet(self, peer: Endpoint) -> None:
         """It is known now who is at the other end."""
@@ -205,6 +160,9 @@ class Port:
         if len(self._transfers) >= self._limits.bulk_transfers_max:
             raise AgainError(f"{len(self._transfers)} bulk transfers are on their way already")
         self._transfers[transfer] = None
+        if transfer.shared and self._memory is not None and self._memory.shares:
+            self._borrow(transfer)
+            return
         self._asking.append(transfer)
         self._pump()
 
@@ -218,6 +176,10 @@ class Port:
         if self._getting is not None and self._getting.transfer is transfer:
             self._getting = None
             self._frames.forget()
+        for rpc_id, each in list(self._copying):
+            if each is transfer:
+                self._copying.remove((rpc_id, each))
+                self._give_back(rpc_id, transfer)
         self._finish(transfer, error)
         self._pump()
 
@@ -243,6 +205,13 @@ class Port:
             self._tell(transfer, before)
         self._ending.clear()
         self._inflight.clear()
+        self._borrowing.clear()
+        self._copying.clear()
+        self._returning.clear()
+        lent, self._lent = self._lent, {}
+        for region, writes in lent.values():
+            region.holders.pop(self, None)
+            region.take_back(writes=writes > 0)
         holding = [*self._answers.values(), *([self._putting.region] if self._putting else [])]
         for region in holding:
             region.holders.pop(self, None)
@@ -253,6 +222,103 @@ class Port:
         """What has ended since the last time, and how."""
         ended, self._ended = self._ended, []
         return ended
+
+    # Accessor, in shared memory
+
+    def _borrow(self, transfer: Transfer) -> None:
+        mode = Mode.READ if transfer.get else Mode.WRITE
+        body = encode(Borrow(transfer.key, tuple(transfer.ranges[:RANGES_MAX]), int(mode)))
+        if len(transfer.ranges) > RANGES_MAX:
+            self._asking.append(transfer)
+            self._pump()
+            return
+        self._borrowing[self._request_own(BORROW, transfer, body)] = transfer
+
+    def _lent_to_us(self, header: Header, body: Bytes) -> None:
+        """The answer to a BORROW: places, or why not; without any, the bytes go by frames."""
+        transfer = self._borrowing.pop(header.rpc_id, None)
+        if transfer is None or header.payload_size:
+            raise ProtocolError("a bulk reply that answers nothing")
+        if header.status and header.status != DER.NOTSUPPORTED:
+            self.abort(transfer, parse_failure(header.status, body))
+            return
+        pieces: list[memoryview] | None = None
+        if not header.status:
+            pieces = self._mapped(body, transfer.local.nbytes)
+        if transfer.ended or pieces is None:
+            if not header.status:
+                self._give_back(header.rpc_id, None)
+            if not transfer.ended:
+                self._asking.append(transfer)
+                self._pump()
+            return
+        local = transfer.local.slice(0, transfer.local.nbytes)
+        transfer.pairs.extend(pairs_of(local, pieces) if transfer.get else pairs_of(pieces, local))
+        self._copying.append((header.rpc_id, transfer))
+        self._wake()
+
+    def _mapped(self, body: Bytes, nbytes: int) -> list[memoryview] | None:
+        """The places of a reply, mapped here; None: they are not. Raises: ProtocolError."""
+        try:
+            places = decode_places(body)
+        except DECODE_ERRORS as error:
+            raise ProtocolError(f"unreadable places of bulk memory: {error}") from None
+        if sum([size for _, _, size in places]) != nbytes:
+            raise ProtocolError(f"places of bulk memory with other than {nbytes} bytes")
+        assert self._memory is not None
+        pieces = []
+        for region_id, offset, size in places:
+            area = self._memory.memory(region_id)
+            if area is None or offset + size > area.nbytes:
+                return None
+            pieces.append(area[offset : offset + size])
+        return pieces
+
+    def copy_some(self) -> bool:
+        """Copy up to COPY_STEP bytes, or one piece; True if there are more."""
+        left = COPY_STEP
+        while self._copying and left > 0:
+            rpc_id, transfer = self._copying[0]
+            pairs = transfer.pairs
+            while pairs and left > 0:
+                into, source = pairs.popleft()
+                into[:] = source
+                self.nbytes_copied += into.nbytes
+                left -= into.nbytes
+            if not pairs:
+                self._copying.popleft()
+                self._give_back(rpc_id, transfer)
+        return bool(self._copying)
+
+    def _give_back(self, rpc_id: int, transfer: Transfer | None) -> None:
+        """We are through with what was borrowed; `transfer` ends with the answer."""
+        returned = self._request_own(RETURN, transfer, encode(Return(rpc_id)))
+        self._returning[returned] = transfer
+
+    def _given_back(self, header: Header, body: Bytes) -> None:
+        if header.rpc_id not in self._returning or header.payload_size:
+            raise ProtocolError("a bulk reply that answers nothing")
+        transfer = self._returning.pop(header.rpc_id)
+        if transfer is None or transfer.ended:
+            return
+        if header.status:
+            self.abort(transfer, parse_failure(header.status, body))
+        else:
+            self._finish(transfer, None)
+
+    def _request_own(self, opcode: int, transfer: Transfer | None, body: bytes) -> int:
+        rpc_id = self._id_next
+        self._id_next = rpc_id + 1
+        deadline_ns, trace_id = (transfer.deadline_ns, transfer.trace_id) if transfer else (0, 0)
+        fields = (
+            *(0, opcode, 0, rpc_id),
+            *self._route,
+            *(deadline_ns, trace_id, 0, len(body), checksum(body)),
+        )
+        self._queue(fields, body, (), 0, None)
+        return rpc_id
+
+    # Accessor, by frames
 
     def _pump(self) -> None:
         """Ask for chunks while there is room, a chunk of each transfer in turn."""
@@ -353,11 +419,18 @@ class Port:
 
         Raises: ProtocolError
         """
-        if header.opcode not in (GET, PUT) or header.rpc_id < _ID_FIRST:
-            raise ProtocolError(f"bulk frame {header.opcode:#010x}, id {header.rpc_id:#x}")
-        if header.flags & REPLY:
+        opcode = header.opcode
+        if not PUT <= opcode <= RETURN or header.rpc_id < _ID_FIRST:
+            raise ProtocolError(f"bulk frame {opcode:#010x}, id {header.rpc_id:#x}")
+        if not header.flags & REPLY:
+            return self._request(header, body)
+        if opcode <= GET:
             return self._reply(header, body)
-        return self._request(header, body)
+        if opcode == BORROW:
+            self._lent_to_us(header, body)
+        else:
+            self._given_back(header, body)
+        return None
 
     def landed(self, header: Header) -> None:
         """The payload is whole where `take` said."""
@@ -368,6 +441,7 @@ class Port:
             return
         putting, self._putting = self._putting, None
         assert putting is not None
+        putting.region.nbytes_put += header.payload_size
         self._let_go(putting.region)
         self._answer(header)
 
@@ -394,6 +468,14 @@ class Port:
             raise ProtocolError("the ids of a peer's bulk requests do not ascend")
         self._peer_id_last = header.rpc_id
         try:
+            if header.opcode > GET:
+                if header.payload_size:
+                    raise ProtocolError("a bulk request with a payload that has none")
+                if header.opcode == BORROW:
+                    self._lend(header, decode_borrow(body))
+                else:
+                    self._take_back(header, decode_return(body))
+                return None
             access = decode_access(body)
         except DECODE_ERRORS as error:
             raise ProtocolError(f"an unreadable bulk request: {error}") from None
@@ -418,15 +500,53 @@ class Port:
         self._answer(header, payload=as_bytes(views), size=nbytes)
         return None
 
+    def _lend(self, header: Header, wanted: Borrow) -> None:
+        """Let the peer read or write shared memory of ours by itself."""
+        if len(self._lent) >= self._limits.bulk_transfers_max:
+            raise ProtocolError("the peer borrows more and gives nothing back")
+        try:
+            region = self._table.find(wanted.key)
+            nbytes = check_access(region, wanted.ranges, Mode(wanted.mode))
+            if region.places is None or self._memory is None or not self._memory.shares:
+                raise NotSupportedError("the memory is not shared")
+            where = region.where(wanted.ranges)
+            if not all(map(self._memory.offer, {place[0] for place in where})):
+                raise NotSupportedError("the memory is not shared any more")
+        except DaosError as error:
+            self._answer(header, error)
+            return
+        writes = wanted.mode == Mode.WRITE
+        region.holders[self] = None
+        region.lent += writes
+        self._lent[header.rpc_id] = (region, nbytes if writes else 0)
+        self._answer(header, body=encode(where))
+
+    def _take_back(self, header: Header, returned: Return) -> None:
+        lent = self._lent.pop(returned.rpc_id, None)
+        if lent is None:
+            raise ProtocolError("the peer gives back what it has not borrowed")
+        region, nbytes = lent
+        region.nbytes_put += nbytes
+        self._answer(header, released() if region.released else None)
+        self._let_go(region)
+        region.take_back(writes=nbytes > 0)
+
+    def cut(self) -> None:
+        """End the connection: its peer holds on to memory for too long."""
+        if self._memory is not None:
+            self._memory.cut()
+
     def _answer(
         self,
         request: Header,
         error: DaosError | None = None,
         *,
+        body: bytes = b"",
         payload: Sequence[memoryview] = (),
         size: int = 0,
     ) -> None:
-        body = b"" if error is None else emit_failure(error)
+        if error is not None:
+            body = emit_failure(error)
         fields = (
             *(REPLY, request.opcode, int(error.code) if error else 0, request.rpc_id),
             *(request.source_rank, request.source_tag, request.rank, request.tag),
@@ -447,9 +567,10 @@ class Port:
             self._let_go(region)
 
     def _let_go(self, region: Region) -> None:
-        if region not in self._answers.values() and (
-            self._putting is None or self._putting.region is not region
-        ):
+        held = [*self._answers.values(), *(each for each, _ in self._lent.values())]
+        if self._putting is not None:
+            held.append(self._putting.region)
+        if region not in held:
             region.holders.pop(self, None)
 
     def _queue(

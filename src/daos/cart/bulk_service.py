@@ -21,13 +21,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from daos.base.errors import DER, CanceledError, DaosError, InvalidError
 from daos.cart.bulk import BulkHandle, Mode, Range, Region, Segments
-from daos.cart.bulk_port import Port, Transfer, TransferDone
+from daos.cart.bulk_port import Port
+from daos.cart.bulk_transfer import Transfer, TransferDone
 from daos.cart.wire import NO_RANK, Endpoint
 
 if TYPE_CHECKING:
     from daos.cart.framing import Framing
     from daos.cart.serving import Rpc
     from daos.cart.station import Station
+    from daos.cart.transport import Link
 
 _UNREACH: Final = DER.UNREACH
 
@@ -42,12 +44,31 @@ class Bulk:
         self._region = region
         self.handle = handle
 
+    @property
+    def nbytes_put(self) -> int:
+        """Bytes that peers have written so far."""
+        return self._region.nbytes_put
+
     def release(self) -> None:
         """No peer reads or writes the memory from now on, but for what the transport has taken.
 
         Idempotent. Whoever still asks for it hears NONEXIST.
         """
         self._service.station.bulk_table.remove(self._region)
+
+    @property
+    def free(self) -> bool:
+        """It is released, and no peer can write to the memory by itself any more."""
+        return self._region.released and not self._region.lent
+
+    def when_free(self, done: Callable[[], None]) -> None:
+        """Call `done` at once, or as soon as the memory is free after `release`."""
+        self._region.when_free(done)
+
+    def cut(self) -> None:
+        """End the connections of peers that hold on to the memory: it is free then."""
+        for holder in list(self._region.holders):
+            holder.cut()
 
 
 class BulkCall:
@@ -68,6 +89,8 @@ class BulkCall:
 class Carrier(Protocol):
     """A channel whose connection carries bulk frames."""
 
+    link: Link
+
     def maybe_kick(self) -> None:
         """If there is something to send, say so."""
         ...
@@ -80,11 +103,18 @@ class BulkEnd:
         self, station: Station, session: Framing[Any], carrier: Carrier, peer: Endpoint
     ) -> None:
         self.port = Port(
-            session, station.bulk_table, source=station.endpoint, peer=peer, wake=self._wake
+            session,
+            station.bulk_table,
+            source=station.endpoint,
+            peer=peer,
+            wake=self._wake,
+            memory=self,
         )
         self._station = station
         self._carrier = carrier
         self._awake = False
+        self._offered: set[int] = set()
+        station.bulk_ends[self] = None
 
     def start(self, transfer: Transfer) -> None:
         """Raises: DaosError(UNREACH), AgainError"""
@@ -98,7 +128,40 @@ class BulkEnd:
 
     def end(self, error: DaosError) -> None:
         """The connection is gone: see Port.end."""
+        self._station.bulk_ends.pop(self, None)
         self.port.end(error)
+
+    # Shared memory
+
+    @property
+    def shares(self) -> bool:
+        """Whether the link can share memory."""
+        return self._carrier.link.shares
+
+    def offer(self, region_id: int) -> bool:
+        """Let the peer map an area of ours; False if it is gone."""
+        area = self._station.shared.area(region_id)
+        if area is None:
+            return False
+        if region_id not in self._offered:
+            self._offered.add(region_id)
+            self._carrier.link.share(region_id, area.fd, area.nbytes)
+        return True
+
+    def withdraw(self, region_id: int) -> None:
+        """An area of ours is going away."""
+        if region_id in self._offered:
+            self._offered.remove(region_id)
+            self._carrier.link.unshare(region_id)
+
+    def memory(self, region_id: int) -> memoryview | None:
+        """An area that the peer has offered, mapped."""
+        return self._carrier.link.memory(region_id)
+
+    def cut(self) -> None:
+        """End the connection at once."""
+        late = DaosError("the peer did not return memory in time", code=_UNREACH)
+        self._carrier.link.close(late)
 
     def expire(self, now_ns: int) -> int | None:
         """Give up what is late; when to come again."""
@@ -113,6 +176,8 @@ class BulkEnd:
 
     def _tell(self) -> None:
         self._awake = False
+        if self.port.copy_some():
+            self._wake()
         for transfer, error in self.port.take_ended():
             self._station.tell("bulk", transfer.done, error)
         self._carrier.maybe_kick()
@@ -198,7 +263,7 @@ class BulkService:
             size = sum(nbytes for _, nbytes in ranges)
             if not size or size != local.nbytes:
                 raise InvalidError(f"a bulk transfer of {size} bytes with memory of {local.nbytes}")
-            transfer = Transfer(handle.key, ranges, local, **how._asdict())
+            transfer = Transfer(handle.key, ranges, local, shared=handle.shared, **how._asdict())
             end = self._end(handle, via)
             end.start(transfer)
         except DaosError as error:

@@ -71,6 +71,7 @@ class ContextStatistics:
     connections: int
     bulk_regions: int
     bulk_transfers: int
+    bulk_bytes_copied: int  # out of or into shared memory of peers, over connections of now
 
 
 class Context:
@@ -106,6 +107,7 @@ class Context:
             on_bug=on_bug,
         )
         self.bulk = BulkService(self._station, connect=self._bulk_end, arm=self._arm)
+        self.shared = self._station.shared  # memory that peers on this host may be offered
         self._listener: Listener | None = None
         self._routes: dict[Endpoint, CallerChannel] = {}  # where a call goes
         # Everything that is connected, or was and has not been lost yet.
@@ -349,6 +351,7 @@ class Context:
             connections=len(self._callers) + len(self._servers),
             bulk_regions=len(self._station.bulk_table),
             bulk_transfers=sum(channel.bulk.port.transfers for channel in channels),
+            bulk_bytes_copied=sum(channel.bulk.port.nbytes_copied for channel in channels),
         )
 
 

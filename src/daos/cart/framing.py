@@ -68,8 +68,8 @@ class Limits:
     tasks_max: int = 1024
     # Bulk: bytes of a chunk, no more than a payload's; chunks on their way in one connection and
     # direction, and transfers; bytes of a region, regions of a context.
-    bulk_chunk_size: int = 512 * KiB
-    bulk_inflight_max: int = 16
+    bulk_chunk_size: int = MiB
+    bulk_inflight_max: int = 8
     bulk_transfers_max: int = 4096
     bulk_size_max: int = 1 << 40
     bulk_regions_max: int = 1 << 16

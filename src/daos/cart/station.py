@@ -11,11 +11,13 @@ Source: ours
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from daos.base.errors import DER, AgainError, CanceledError, DaosError
 from daos.cart.bulk import Table
+from daos.cart.shared import Area, SharedMemory
 
 if TYPE_CHECKING:
     import asyncio
@@ -55,9 +57,23 @@ class Station:
         self.bugs = 0
         self.services: dict[int, Service] = {}
         self.tasks: dict[asyncio.Task[None], Rpc] = {}
-        self.bulk_table = Table(limits, rng)
+        self.shared = SharedMemory(self._removed)
+        self.bulk_table = Table(limits, rng, self.shared)
+        self.bulk_ends: dict[BulkEnd, None] = {}
         # Of connections that a peer has opened, by who it says it is; newest last.
         self.peers: dict[Endpoint, list[BulkEnd]] = {}
+
+    def _removed(self, area: Area) -> None:
+        """Nothing refers to an area any more; in any thread."""
+        try:
+            self.loop.call_soon_threadsafe(self._withdraw, area)
+        except RuntimeError:  # the loop is closed: so are its links
+            os.close(area.fd)
+
+    def _withdraw(self, area: Area) -> None:
+        for end in self.bulk_ends:
+            end.withdraw(area.region_id)
+        os.close(area.fd)
 
     def attempt(
         self, where: str, function: Callable[..., ResultT], *args: object

@@ -196,7 +196,7 @@ class Array(ObjectHandle):
             )
             landings.append((piece, landing))
             iod = self._iod(piece)
-            request = self._io.fetch(piece.dkey, (iod,), landing.into, call=call)
+            request = self._io.fetch(piece.dkey, (iod,), landing, call=call)
             if piece.count == count:  # one request needs no batch
                 await settle_fetch(request)
             else:
@@ -307,7 +307,7 @@ async def _read_metadata(
     iod = Iod(AKEY, IodType.SINGLE, 0)
     with parent._operation(timeout) as call:
         try:
-            await settle_fetch(io.fetch(METADATA_DKEY, (iod,), landing.into, cond=_OPEN, call=call))
+            await settle_fetch(io.fetch(METADATA_DKEY, (iod,), landing, cond=_OPEN, call=call))
         except NotFoundError:
             raise NotFoundError(f"there is no array {io.oid}") from None
     stored = Geometry.parse(landing.value)

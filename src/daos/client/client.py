@@ -55,11 +55,11 @@ class Client(Handle):
         return Opening(lambda: self._connect(str(label_or_uuid), check_flags(flags), timeout))
 
     def buffer(self, nbytes: int) -> Buffer:
-        """Page-aligned memory that values are read into and written from without a copy.
+        """Page-aligned memory that a target on this host reads and writes in place.
 
         Raises: InvalidError (less than one byte), MemoryError
         """
-        return Buffer(nbytes)
+        return Buffer(nbytes, self.context.shared)
 
     async def close(self) -> None:
         """Close every pool, end every call. Idempotent.

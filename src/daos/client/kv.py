@@ -16,7 +16,7 @@ from daos.base.errors import InvalidError, KeyNotFoundError, NotFoundError, Reco
 from daos.base.ids import KeyKind
 from daos.base.iod import Cond, Iod, IodType
 from daos.client.execute import execute
-from daos.client.landing import REQUEST_BYTES_MAX, ValueLanding
+from daos.client.landing import ValueLanding
 from daos.client.listing import Listing
 from daos.client.memory import BufferLike, readable, writable
 from daos.client.objectio import (
@@ -32,6 +32,7 @@ from daos.client.shardlist import choose, dkey_sources, key_anchor
 from daos.client.task import Batch
 from daos.client.values import Key, encode_key
 from daos.object.core import KEY_SIZE_MAX, check_key
+from daos.object.wire import UPDATE_BYTES_MAX
 
 KvKey: TypeAlias = str | bytes | int  # int: for integer-key types
 
@@ -102,7 +103,7 @@ class KeyValue(ObjectHandle, Generic[GivenT]):
         landing = ValueLanding()
         with self._operation(timeout) as call:
             request = self._io.fetch(
-                self._key(key), _GET, landing.into, cond=cond or _KEY_GET, call=call
+                self._key(key), _GET, landing, cond=cond or _KEY_GET, call=call
             )
             try:
                 await settle_fetch(request)
@@ -119,7 +120,7 @@ class KeyValue(ObjectHandle, Generic[GivenT]):
         """
         landing = ValueLanding(writable(into))
         with self._operation(timeout) as call:
-            request = self._io.fetch(self._key(key), _GET, landing.into, cond=_KEY_GET, call=call)
+            request = self._io.fetch(self._key(key), _GET, landing, cond=_KEY_GET, call=call)
             try:
                 return (await settle_fetch(request)).sizes[0]
             except NotFoundError:
@@ -189,7 +190,7 @@ class KeyValue(ObjectHandle, Generic[GivenT]):
                 for key, encoded in wanted[lo : lo + BATCH_KEYS]:
                     landing = ValueLanding()
                     landings.append((key, landing))
-                    request = self._io.fetch(encoded, _GET, landing.into, cond=_KEY_GET, call=call)
+                    request = self._io.fetch(encoded, _GET, landing, cond=_KEY_GET, call=call)
                     batch.add(or_missing(request))
                 await execute(batch)
                 for task, (key, landing) in zip(batch.tasks, landings, strict=True):
@@ -274,9 +275,9 @@ _GET: Final = (Iod(AKEY, IodType.SINGLE, 0),)
 
 def _value(value: BufferLike) -> memoryview:
     view = readable(value)
-    if view.nbytes > REQUEST_BYTES_MAX:
+    if view.nbytes > UPDATE_BYTES_MAX:
         raise RecordTooBigError(
-            f"{view.nbytes} bytes given; a value has at most {REQUEST_BYTES_MAX}"
+            f"{view.nbytes} bytes given; a value has at most {UPDATE_BYTES_MAX}"
         )
     return view
 

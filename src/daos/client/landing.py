@@ -13,37 +13,59 @@ Source: ours; DAOS fills scatter-gather lists and describes holes in an I/O map 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from daos.base.errors import InvalidError, ProtocolError, RecordTooBigError
-from daos.cart.context import Limits
 from daos.client.memory import check_fits, new_bytes, zero
-from daos.object.wire import FetchReply
+from daos.object.wire import FETCH_BYTES_MAX, FetchReply
 
-# What one request moves: the bound of a frame's payload.
-REQUEST_BYTES_MAX: Final = Limits().payload_size_max
+
+class Landing(Protocol):
+    """Where the values of a fetch go."""
+
+    def into(self, reply: FetchReply) -> Sequence[memoryview]:
+        """Memory for each piece of the reply."""
+        ...
+
+    def room(self, sizes: Sequence[int] | None) -> Sequence[memoryview] | None:
+        """Memory for each value or range, which `into` names pieces of.
+
+        `sizes` None: before anything is known; then None where it depends on that.
+        """
+        ...
 
 
 class ValueLanding:
     """A single value, of a size that only the reply tells. Without payload it is empty."""
 
-    __slots__ = ("_into", "nbytes", "value")
+    __slots__ = ("_fresh", "_into", "nbytes", "value")
 
     def __init__(self, into: memoryview | None = None) -> None:
         """With `into` the value goes there and `value` stays empty."""
         self._into = into
+        self._fresh: memoryview | None = None  # of `value`
         self.value = b""
         self.nbytes = 0
 
     def into(self, reply: FetchReply) -> Sequence[memoryview]:
         """Memory for the value. Raises: RecordTooBigError."""
-        self.nbytes = reply.sizes[0]
-        if self._into is None:
-            self.value, view = new_bytes(self.nbytes)
-            return [view]
-        check_fits(self.nbytes, self._into, "the value")
-        return [self._into[: self.nbytes]]
+        return [self._memory(reply.sizes[0])]
+
+    def room(self, sizes: Sequence[int] | None) -> Sequence[memoryview] | None:
+        """See Landing. Raises: RecordTooBigError."""
+        if sizes is not None:
+            return [self._memory(sizes[0])]
+        return None if self._into is None else [self._into]
+
+    def _memory(self, nbytes: int) -> memoryview:
+        self.nbytes = nbytes
+        if self._into is not None:
+            check_fits(nbytes, self._into, "the value")
+            return self._into[:nbytes]
+        if self._fresh is None or len(self._fresh) != nbytes:
+            self.value, self._fresh = new_bytes(nbytes)
+        return self._fresh
 
 
 class RecordsLanding:
@@ -61,11 +83,18 @@ class RecordsLanding:
         """Memory for each run of records. Raises: InvalidError (records of another size)."""
         check_record_size(reply.sizes[0], self._size)
         views = []
+        self._runs = []  # an earlier reply may have been broken off
         for piece in reply.pieces:
             lo, hi = piece.index, piece.index + piece.count
             self._runs.append((lo, hi))
             views.append(self._view[lo * self._size : hi * self._size])
         return views
+
+    def room(self, sizes: Sequence[int] | None) -> Sequence[memoryview]:
+        """See Landing. Raises: InvalidError (records of another size)."""
+        if sizes is not None:
+            check_record_size(sizes[0], self._size)
+        return [self._view]
 
     def finish(self, reply: FetchReply) -> None:
         """Also where no payload came. Raises: InvalidError (records of another size)."""
@@ -92,15 +121,16 @@ class Slot(NamedTuple):
 class ManyLanding:
     """Several values and ranges of one request, all sizes told by the reply.
 
-    Memory is taken for what has something in it; the rest is None.
+    What has nothing in it is None, and takes no memory where values come in the reply's frame.
     """
 
-    __slots__ = ("_slots", "_values")
+    __slots__ = ("_made", "_slots", "_values")
 
     def __init__(self, slots: Sequence[Slot]) -> None:
         """Shapes: one slot for each thing asked for, no two the same."""
         self._slots = slots
         self._values: dict[tuple[int, int], bytes] = {}
+        self._made: dict[tuple[int, int], tuple[bytes, memoryview]] = {}
 
     def into(self, reply: FetchReply) -> Sequence[memoryview]:
         """Memory for each piece. Raises: RecordTooBigError."""
@@ -108,7 +138,7 @@ class ManyLanding:
         for piece in reply.pieces:
             runs = found.setdefault((piece.iod, piece.recx), [])
             runs.append((piece.index, piece.index + piece.count))
-        whole = self._make(reply, found)
+        whole = self._find(reply, found)
         for iod, recx, records in self._slots:
             if (iod, recx) in found:
                 size, filled = reply.sizes[iod], found[iod, recx]
@@ -120,32 +150,51 @@ class ManyLanding:
             views.append(whole[piece.iod, piece.recx][lo:hi])
         return views
 
+    def room(self, sizes: Sequence[int] | None) -> Sequence[memoryview] | None:
+        """See Landing. Raises: RecordTooBigError."""
+        if sizes is None:
+            return None
+        self._make({_place(slot): _nbytes(slot, sizes) for slot in self._slots})
+        return [self._made[place][1] for place in sorted(self._made)]
+
     def finish(self) -> list[bytes | None]:
         """Each value, or None where nothing is."""
         return [self._values.get(_place(slot)) for slot in self._slots]
 
-    def _make(
+    def _find(
         self, reply: FetchReply, found: Collection[tuple[int, int]]
     ) -> dict[tuple[int, int], memoryview]:
+        """Memory for what was found, in `room` if it was asked for."""
         sizes = {
-            _place(slot): reply.sizes[slot.iod] * (slot.records or 1)
+            _place(slot): _nbytes(slot, reply.sizes)
             for slot in self._slots
             if _place(slot) in found
         }
         if len(sizes) < len(found):
             raise ProtocolError("fetch reply has pieces that were not asked for")
-        if sum(sizes.values()) > REQUEST_BYTES_MAX:
+        made = self._made
+        if any(place not in made or len(made[place][0]) != sizes[place] for place in sizes):
+            self._make(sizes)
+        self._values = {place: self._made[place][0] for place in sizes}
+        return {place: self._made[place][1] for place in sizes}
+
+    def _make(self, sizes: Mapping[tuple[int, int], int]) -> None:
+        if sum(sizes.values()) > FETCH_BYTES_MAX:
             raise RecordTooBigError(
-                f"{sum(sizes.values())} bytes asked for; one request brings at most "
-                f"{REQUEST_BYTES_MAX}"
+                f"{sum(sizes.values())} bytes asked for; one fetch brings at most {FETCH_BYTES_MAX}"
             )
-        made = {key: new_bytes(size) for key, size in sizes.items()}
-        self._values = {key: value for key, (value, _) in made.items()}
-        return {key: view for key, (_, view) in made.items()}
+        self._made = {place: new_bytes(size) for place, size in sizes.items()}
 
 
 def _place(slot: Slot) -> tuple[int, int]:
     return slot.iod, slot.recx
+
+
+def _nbytes(slot: Slot, sizes: Sequence[int]) -> int:
+    """Raises: ProtocolError"""
+    if slot.iod >= len(sizes):
+        raise ProtocolError("fetch reply does not answer its request")
+    return sizes[slot.iod] * (slot.records or 1)
 
 
 def zero_gaps(

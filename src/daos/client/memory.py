@@ -16,14 +16,20 @@ Source: ours; https://docs.python.org/3/c-api/bytes.html
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import mmap
+import os
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
 from daos.base.errors import InvalidError, RecordTooBigError
+from daos.base.isal import address_of
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer as _Buffer
+
+    from daos.cart.shared import SharedMemory
 
     class _Array(Protocol):
         """Arrays of numpy: under Python 3.11 its stubs don't tell that they are buffers."""
@@ -58,21 +64,32 @@ _view_of = cast(
 
 
 class Buffer(mmap.mmap):
-    """Page-aligned memory, zero at first: what devices and transports take without a copy.
+    """Page-aligned memory, zero at first, registered with its client: a memfd that can't shrink.
 
-    Itself a buffer: `np.frombuffer(buffer, "f4")`, `torch.frombuffer(...)`, slices, `into=`.
-    Made by `client.buffer(nbytes)`. Lives as long as anything refers to it; `close` gives it back
-    earlier, if nothing does.
+    A target on this host maps it once and then reads and writes it in place. Itself a buffer:
+    `np.frombuffer(buffer, "f4")`, `torch.frombuffer(...)`, slices, `into=`; what wraps it counts as
+    it. Made by `client.buffer(nbytes)`. Lives as long as anything refers to it; `close` gives it
+    back earlier, if nothing does. A child of a fork shares it.
     """
 
-    def __new__(cls, nbytes: int) -> Buffer:
+    def __new__(cls, nbytes: int, shared: SharedMemory | None = None) -> Buffer:
         """Raises: InvalidError for less than one byte; MemoryError."""
         if nbytes < 1:
             raise InvalidError(f"a buffer has at least one byte, not {nbytes}")
         try:
-            return super().__new__(cls, -1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            fd = os.memfd_create("daos-buffer", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            try:
+                os.ftruncate(fd, nbytes)
+                fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+                self = super().__new__(cls, fd, nbytes)
+                if shared is not None:
+                    region_id = shared.add(address_of(memoryview(self)), nbytes, fd)
+                    weakref.finalize(self, shared.remove, region_id).atexit = False
+            finally:
+                os.close(fd)
         except (OSError, OverflowError) as error:
             raise MemoryError(f"no memory for a buffer of {nbytes} bytes") from error
+        return self
 
     @property
     def nbytes(self) -> int:

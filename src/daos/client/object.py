@@ -29,7 +29,6 @@ from daos.base.ids import EPOCH_MAX, Epoch, KeyKind
 from daos.base.iod import Cond, Iod, IodType, QueryFlag, Recx
 from daos.client.execute import execute
 from daos.client.landing import (
-    REQUEST_BYTES_MAX,
     ManyLanding,
     RecordsLanding,
     ValueLanding,
@@ -58,6 +57,7 @@ from daos.client.values import (
 )
 from daos.object.client import Choice
 from daos.object.core import FLAT_AKEY, IODS_MAX, check_key, is_flat
+from daos.object.wire import FETCH_BYTES_MAX, UPDATE_BYTES_MAX
 from daos.placement.layout import Layout
 
 _EXISTS: Final = int(Cond.DKEY_FETCH | Cond.AKEY_FETCH)  # a number: flags are slow
@@ -134,7 +134,7 @@ class Object(ObjectHandle):
         iod = Iod(self._akey(akey), IodType.SINGLE, 0)
         with self._operation(timeout) as call:
             request = self._io.fetch(
-                self._dkey(dkey), (iod,), landing.into, cond=cond or _EXISTS, call=call
+                self._dkey(dkey), (iod,), landing, cond=cond or _EXISTS, call=call
             )
             try:
                 await settle_fetch(request)
@@ -230,9 +230,9 @@ class Object(ObjectHandle):
         """
         recx = Recx(check_count(offset, "offset"), check_count(count, "count"))
         nbytes = recx.count * check_count(record_size, "record_size", least=1)
-        if nbytes > REQUEST_BYTES_MAX:
+        if nbytes > FETCH_BYTES_MAX:
             raise RecordTooBigError(
-                f"{nbytes} bytes asked for; one read brings at most {REQUEST_BYTES_MAX}"
+                f"{nbytes} bytes asked for; one read brings at most {FETCH_BYTES_MAX}"
             )
         result = b""
         if into is None:
@@ -245,7 +245,7 @@ class Object(ObjectHandle):
         with self._operation(timeout) as call:
             if nbytes:
                 iod = Iod(name, IodType.ARRAY, record_size, (recx,))
-                request = self._io.fetch(key, (iod,), landing.into, cond=cond, call=call)
+                request = self._io.fetch(key, (iod,), landing, cond=cond, call=call)
                 landing.finish(await settle_fetch(request))
                 landing.fill(recx.count)
         return result if into is None else nbytes
@@ -313,7 +313,7 @@ class Object(ObjectHandle):
             check_named(conds, iods, "fetched")
         landing = ManyLanding(slots)
         with self._operation(timeout) as call:
-            request = self._io.fetch(self._dkey(dkey), iods, landing.into, cond=cond, call=call)
+            request = self._io.fetch(self._dkey(dkey), iods, landing, cond=cond, call=call)
             await settle_fetch(request)
             return landing.finish()
 
@@ -500,9 +500,9 @@ class Object(ObjectHandle):
         timeout: float | None,
     ) -> Epoch:
         nbytes = sum([view.nbytes for view in views])
-        if nbytes > REQUEST_BYTES_MAX:
+        if nbytes > UPDATE_BYTES_MAX:
             raise RecordTooBigError(
-                f"{nbytes} bytes given; one update takes at most {REQUEST_BYTES_MAX}"
+                f"{nbytes} bytes given; one update takes at most {UPDATE_BYTES_MAX}"
             )
         with self._operation(timeout, write=True) as call:
             request = self._io.update(self._dkey(dkey), iods, views, cond=cond, call=call)

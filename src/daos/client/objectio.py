@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from daos.base.errors import DaosError, NotFoundError
 from daos.base.ids import Epoch, GroupIndex, ObjectId
 from daos.base.iod import Iod, QueryFlag
+from daos.client.landing import Landing
 from daos.client.session import Call, Handle, Session
 from daos.client.task import Batch, Report, Start
-from daos.object.client import ContainerLink, Found, Into, ObjectClient
+from daos.object.client import ContainerLink, Found, ObjectClient
 from daos.object.wire import FetchReply
 from daos.placement.layout import Layout
 
@@ -60,13 +61,21 @@ class ObjectIo:
         return start
 
     def fetch(
-        self, dkey: bytes, iods: Sequence[Iod], into: Into | None, *, cond: int = 0, call: Call
+        self,
+        dkey: bytes,
+        iods: Sequence[Iod],
+        landing: Landing | None,
+        *,
+        cond: int = 0,
+        call: Call,
     ) -> Start:
-        """Read below one dkey; reports the FetchReply."""
+        """Read below one dkey; reports the FetchReply. Without a landing: sizes only."""
+        into = None if landing is None else landing.into
+        room = None if landing is None else landing.room
 
         def start(report: Report) -> Cancel:
             self._session.check_running()
-            return self.client.fetch(dkey, iods, into, cond=cond, call=call, done=report)
+            return self.client.fetch(dkey, iods, into, room=room, cond=cond, call=call, done=report)
 
         return start
 
@@ -131,11 +140,14 @@ def or_missing(start: Start) -> Start:
 
 
 async def settle(start: Start) -> object:
-    """Send one request and await its end. Cancelling gives it up."""
+    """Send one request and await its end. Cancelling gives it up, and awaits that."""
     future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    given_up: asyncio.Future[None] | None = None
 
     def report(result: object, error: DaosError | None) -> None:
         if future.done():
+            if given_up is not None and not given_up.done():
+                given_up.set_result(None)
             return
         if error is None:
             future.set_result(result)
@@ -146,8 +158,10 @@ async def settle(start: Start) -> object:
     try:
         return await future
     except asyncio.CancelledError:
-        if cancel is not None:
+        if cancel is not None and future.cancelled():
+            given_up = asyncio.get_running_loop().create_future()
             cancel()
+            await given_up  # until then its memory may be in use
         raise
 
 

@@ -104,7 +104,7 @@ class Client(Face[client.Client]):
     pool = opening(client.Client.pool, Pool)
 
     def buffer(self, nbytes: int) -> Buffer:
-        """Page-aligned memory that values are read into and written from without a copy.
+        """Page-aligned memory that a target on this host reads and writes in place.
 
         Raises: InvalidError (less than one byte), MemoryError
         """

@@ -27,11 +27,16 @@ from daos.base.errors import (
 )
 from daos.base.ids import DtxId, Epoch, GroupIndex, MapVersion, ObjectId, tag_of
 from daos.base.iod import Iod, QueryFlag, Recx
+from daos.cart.bulk_service import Bulk
 from daos.cart.context import Context, Endpoint
 from daos.cart.protocol import Procedure
 from daos.object import core, wire
 from daos.object.attempts import Attempts, Cancel, Done, Pacing
+from daos.object.memory import Room, lend_room, lend_values
 from daos.placement.layout import Layout, Shard
+
+# How long a target may keep memory that it has borrowed, once the call that lent it is over.
+RETURN_S: Final = 0.5
 
 UpdateDone = Callable[[Epoch, DaosError | None], None]
 FetchDone = Callable[["wire.FetchReply | None", DaosError | None], None]
@@ -158,7 +163,16 @@ class ObjectClient:
         shard = core.shard_of(self.layout, self.oid, dkey)
         dtx = self._link.new_dtx()
         request = wire.UpdateRequest(self._address(shard), dkey, tuple(iods), cond, checksums, dtx)
-        return self._modify(shard, wire.UPDATE, request, values, call=call, done=done)
+        lent = lend_values(self._link.context.bulk, values)
+        if lent is None:
+            return self._modify(shard, wire.UPDATE, request, values, call=call, done=done)
+
+        def over(epoch: Epoch, error: DaosError | None) -> None:
+            lent.release()
+            done(epoch, error)
+
+        request = msgspec.structs.replace(request, bulk=lent.handle)
+        return self._modify(shard, wire.UPDATE, request, (), call=call, done=over)
 
     def punch(
         self,
@@ -196,44 +210,24 @@ class ObjectClient:
         iods: Sequence[Iod],
         into: Into | None,
         *,
+        room: Room | None = None,
         cond: int = 0,
         call: Call,
         done: FetchDone,
     ) -> Cancel:
-        """Read values below one dkey; `into` None asks for sizes only."""
+        """Read values below one dkey; `into` None asks for sizes only.
+
+        `room` names the memory that `into` will name pieces of, where it is known before the reply;
+        without it the result is at most what a frame carries.
+        """
         core.check_fetch(self.oid, dkey, iods, cond)
         shard = core.shard_of(self.layout, self.oid, dkey)
-        link, size_only = self._link, into is None
-        request = wire.FetchRequest(self._address(shard), dkey, tuple(iods), cond, size_only)
-        landed: Sequence[memoryview] = ()
-
-        def land(reply: wire.FetchReply, payload_size: int) -> Sequence[memoryview]:
-            nonlocal landed
-            landed = _check_landing(iods, reply, payload_size, into)
-            return landed
-
-        def finish(
-            reply: wire.FetchReply | None, payload_nbytes: int, error: DaosError | None
-        ) -> None:
-            if reply is not None and error is None and link.checksum_type is not ChecksumType.OFF:
-                error = _verify(link.checksum_type, landed, reply.checksums)
-            done(None if error else reply, error)
-
-        def send(unanswered: int, done: Done[wire.FetchReply]) -> Cancel:
-            del unanswered  # a read may be executed any number of times
-            return link.context.send(
-                link.endpoint(shard),
-                wire.FETCH,
-                request,
-                deadline_ns=call.deadline_ns,
-                trace_id=call.trace_id,
-                into=land,
-                done=done,
-            ).cancel
-
-        return Attempts(
-            link.pacing, send, finish, deadline_ns=call.deadline_ns, modifies=False
-        ).cancel
+        inline_max = 0 if room is None else wire.INLINE_MAX
+        request = wire.FetchRequest(
+            self._address(shard), dkey, tuple(iods), cond, into is None, inline_max
+        )
+        fetch = _Fetch(self._link, shard, request, (into, room), call=call, done=done)
+        return fetch.cancel
 
     async def list_dkeys(
         self, shard: Shard, *, anchor: bytes, limit: int, choice: Choice = ALL, call: Call
@@ -423,6 +417,143 @@ class ObjectClient:
 _ONE_VALUE: Final = (wire.Piece(0, 0, 0, 1),)
 
 
+class _Fetch:
+    """One fetch: a request, or a second one when the first has told how large the result is."""
+
+    __slots__ = (
+        "_attempts",
+        "_call",
+        "_done",
+        "_into",
+        "_landed",
+        "_lent",
+        "_link",
+        "_request",
+        "_room",
+        "_shard",
+        "_sizes",
+    )
+
+    def __init__(
+        self,
+        link: ContainerLink,
+        shard: Shard,
+        request: wire.FetchRequest,
+        memory: tuple[Into | None, Room | None],
+        *,
+        call: Call,
+        done: FetchDone,
+    ) -> None:
+        self._link = link
+        self._shard = shard
+        self._request = request
+        self._into, self._room = memory
+        self._call = call
+        self._done = done
+        self._landed: Sequence[memoryview] = ()
+        self._lent: Bulk | None = None
+        self._sizes: tuple[int, ...] = ()  # that a first answer told
+        room = self._room
+        if room is not None and (views := room(None)) is not None:
+            self._request, self._lent = lend_room(link.context.bulk, request, views)
+        self._attempts = self._begin()
+
+    def cancel(self) -> None:
+        """Give it up; `done` hears of it, or of the end that came first."""
+        if self._lent is not None:
+            self._lent.release()
+        self._attempts.cancel()
+
+    def _begin(self) -> Attempts[wire.FetchReply]:
+        return Attempts(
+            self._link.pacing,
+            self._send,
+            self._finish,
+            deadline_ns=self._call.deadline_ns,
+            modifies=False,
+        )
+
+    def _send(self, unanswered: int, done: Done[wire.FetchReply]) -> Cancel:
+        del unanswered  # a read may be executed any number of times
+        link, call = self._link, self._call
+        return link.context.send(
+            link.endpoint(self._shard),
+            wire.FETCH,
+            self._request,
+            deadline_ns=call.deadline_ns,
+            trace_id=call.trace_id,
+            into=self._land,
+            done=done,
+        ).cancel
+
+    def _land(self, reply: wire.FetchReply, payload_size: int) -> Sequence[memoryview]:
+        self._landed = _check_landing(self._request.iods, reply, payload_size, self._into)
+        return self._landed
+
+    def _finish(
+        self, reply: wire.FetchReply | None, payload_nbytes: int, error: DaosError | None
+    ) -> None:
+        lent = self._lent
+        if lent is not None:
+            lent.release()
+            if not lent.free:  # a target writes to it by itself: it has to return it
+                self._wait_for(lent, reply, payload_nbytes, error)
+                return
+        self._lent = None
+        if reply is None or error is not None:
+            self._done(None, error)
+            return
+        try:
+            if reply.large:
+                self._ask_again(reply)
+                return
+            if lent is not None and not payload_nbytes and reply.pieces:
+                self._put_by(reply, lent)
+            elif self._landed and not reply.pieces:  # of an attempt that was broken off
+                self._land(reply, 0)
+            if self._link.checksum_type is not ChecksumType.OFF:
+                _verify(self._link.checksum_type, self._landed, reply.checksums)
+        except DaosError as failure:
+            self._done(None, failure)
+            return
+        self._done(reply, None)
+
+    def _wait_for(
+        self, lent: Bulk, reply: wire.FetchReply | None, nbytes: int, error: DaosError | None
+    ) -> None:
+        """Go on when the memory is ours again; a target that keeps it loses its connection."""
+        timer = self._link.pacing.loop.call_later(RETURN_S, lent.cut)
+
+        def free() -> None:
+            timer.cancel()
+            self._finish(reply, nbytes, error)
+
+        lent.when_free(free)
+
+    def _put_by(self, reply: wire.FetchReply, lent: Bulk) -> None:
+        """The target has written the result to our memory. Raises: ProtocolError; as `into`."""
+        count = len(reply.sizes)
+        nbytes = sum(
+            [piece.count * reply.sizes[piece.iod] for piece in reply.pieces if piece.iod < count]
+        )
+        if nbytes > lent.nbytes_put or (self._sizes and self._sizes != reply.sizes):
+            raise ProtocolError("fetch reply tells of bytes that did not come")
+        self._land(reply, nbytes)
+
+    def _ask_again(self, reply: wire.FetchReply) -> None:
+        """With room for what is there, as of the same moment. Raises: ProtocolError; as `room`."""
+        views = None
+        if self._room is not None and self._request.inline_max:
+            views = self._room(reply.sizes)
+        if views is None:
+            raise ProtocolError("fetch reply leaves out what it was asked for")
+        self._sizes = reply.sizes
+        address = msgspec.structs.replace(self._request.address, epoch=reply.epoch)
+        request = msgspec.structs.replace(self._request, address=address, inline_max=0)
+        self._request, self._lent = lend_room(self._link.context.bulk, request, views)
+        self._attempts = self._begin()
+
+
 def _check_landing(
     iods: Sequence[Iod], reply: wire.FetchReply, payload_size: int, into: Into | None
 ) -> Sequence[memoryview]:
@@ -456,10 +587,10 @@ def _check_landing(
 
 def _verify(
     checksum_type: ChecksumType, views: Sequence[memoryview], checksums: Sequence[bytes]
-) -> DaosError | None:
+) -> None:
+    """Raises: ChecksumError, ProtocolError"""
     if len(views) != len(checksums):
-        return ProtocolError(f"fetch reply has {len(checksums)} checksums, {len(views)} pieces")
+        raise ProtocolError(f"fetch reply has {len(checksums)} checksums, {len(views)} pieces")
     for index, (view, checksum) in enumerate(zip(views, checksums, strict=True)):
         if compute(checksum_type, view) != checksum:
-            return ChecksumError(f"piece {index} of the fetched values was damaged on its way")
-    return None
+            raise ChecksumError(f"piece {index} of the fetched values was damaged on its way")

@@ -12,6 +12,7 @@ from typing import Final
 from daos.base.errors import AccessError, InvalidError, KeyTooBigError, NotSupportedError
 from daos.base.ids import INTEGER_KEY_SIZE, KeyKind, ObjectId, ObjectType
 from daos.base.iod import Cond, Iod, IodType, check_iod, is_plain
+from daos.cart.bulk import BulkHandle
 from daos.placement.layout import Layout, Shard, dkey_hash, group_of
 
 KEY_SIZE_MAX: Final = 1 << 20  # bytes; the longest key the reference's tests use
@@ -97,6 +98,20 @@ def check_fetch(oid: ObjectId, dkey: bytes, iods: Sequence[Iod], cond: int) -> N
     _check_cond(cond, _FETCH_COND, "fetch")
     for iod in iods:
         _check_cond(iod.cond, _FETCH_AKEY_COND, "fetch of one akey")
+
+
+def check_room(iods: Sequence[Iod], room: Sequence[int], bulk: BulkHandle | None) -> None:
+    """Refuse a fetch whose memory is not what it says. Raises: InvalidError."""
+    if bulk is None:
+        if room:
+            raise InvalidError("room for values in no memory")
+        return
+    wanted = sum([len(iod.recxs) or 1 for iod in iods])
+    if len(room) != wanted or min(room) < 0 or sum(room) != bulk.nbytes:
+        raise InvalidError(
+            f"{len(room)} rooms of {sum(room)} bytes; the request has {wanted} values and ranges, "
+            f"its memory {bulk.nbytes} bytes"
+        )
 
 
 def check_punch(oid: ObjectId, dkey: bytes, akeys: Sequence[bytes], cond: int) -> None:

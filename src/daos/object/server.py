@@ -34,17 +34,17 @@ from daos.base.errors import (
     InProgressError,
     InvalidError,
     NotFoundError,
-    RecordTooBigError,
     ShutdownError,
     StaleHandleError,
     TxRestartError,
 )
 from daos.base.ids import EPOCH_MAX, Epoch, Lsn, ObjectId, ShardIndex, UnitOid
 from daos.base.iod import Recx
-from daos.cart.context import Limits, Rpc
+from daos.cart.context import Rpc
 from daos.engine.target import ContainerHandle, Target
 from daos.object import core, wire
 from daos.object.comparison import Comparison
+from daos.object.large import FEW_PIECES, answer, answered_otherwise
 from daos.vos.fetch import Fetch
 from daos.vos.update import Update
 from daos.vos.versions import Epochs
@@ -52,11 +52,6 @@ from daos.vos.versions import Epochs
 log = logging.getLogger(__name__)
 
 PAGE_ENTRIES_MAX: Final = 4096  # entries of one enumeration reply
-FETCH_BYTES_MAX: Final = Limits().payload_size_max  # of one fetch reply: what a frame carries
-# Of the pieces that a fetch reply names: what its body carries, beside the sizes.
-PIECES_BYTES_MAX: Final = Limits().body_size_max - (64 << 10)
-# A piece in MessagePack and the head of its checksum: many pieces have small counts.
-_PIECE_BYTES: Final = 22
 
 
 class ObjectModule:
@@ -116,18 +111,42 @@ class _ObjectService:
             csum_type=handle.checksum_type,
             csum_chunk=handle.checksum_chunk,
         )
-        if update.nbytes != rpc.header.payload_size:
+        bulk = request.bulk
+        nbytes = rpc.header.payload_size + (bulk.nbytes if bulk is not None else 0)
+        if update.nbytes != nbytes:
             handle.container.update_cancel(update)
             raise DaosError(
-                f"the descriptors name {update.nbytes} bytes, the payload has {rpc.payload_size}",
+                f"the descriptors name {update.nbytes} bytes, the payload has {nbytes}",
                 code=DER.IO_INVAL,
             )
         rpc.land_state = (handle, update)
         rpc.abort = lambda: handle.container.update_cancel(update)
-        return update.destinations
+        return update.destinations if bulk is None else ()
 
     def update(self, rpc: Rpc) -> None:
-        """The payload has landed: make it visible, answer when it is durable."""
+        """The payload has landed, or is read from the client's memory now."""
+        request: wire.UpdateRequest = rpc.request
+        if request.bulk is None:
+            self._landed(rpc)
+            return
+        self._target.xstream.context.bulk.get(
+            request.bulk,
+            rpc.land_state[1].destinations,
+            via=rpc,
+            deadline_ns=rpc.deadline_ns,
+            trace_id=rpc.trace_id,
+            done=lambda error: self._pulled(rpc, error),
+        )
+
+    def _pulled(self, rpc: Rpc, error: DaosError | None) -> None:
+        handle, update = rpc.land_state
+        if error is None:
+            self._landed(rpc)
+        else:
+            self._update(rpc, handle, update, error)
+
+    def _landed(self, rpc: Rpc) -> None:
+        """Make the payload visible, answer when it is durable."""
         handle, update = rpc.land_state
         if handle.container.dedup is not None:
             try:
@@ -280,6 +299,8 @@ class _ObjectService:
         iods = request.iods
         if len(iods) != 1 or iods[0].recxs:  # the store checks a single value itself
             core.check_fetch(unit.oid, request.dkey, iods, request.cond)
+        if request.bulk is not None or request.room:
+            core.check_room(iods, request.room, request.bulk)
         epoch = self._read_epoch(request.address)
         container = handle.container
         try:
@@ -292,19 +313,12 @@ class _ObjectService:
         if request.size_only or not fetch.nbytes:
             container.fetch_end(fetch)
             reply = wire.FetchReply(epoch, tuple(fetch.sizes))
-            _answer(rpc, handle, fetch.lsn, lambda: rpc.reply(reply))
+            answer(rpc, handle, fetch.lsn, lambda: rpc.reply(reply))
             return
-        if fetch.nbytes > FETCH_BYTES_MAX:
-            text = f"{fetch.nbytes} bytes are there; one fetch takes at most {FETCH_BYTES_MAX}"
-            container.fetch_end(fetch)
-            _answer(rpc, handle, fetch.lsn, lambda: rpc.fail(RecordTooBigError(text)))
+        if (
+            fetch.nbytes > wire.INLINE_MAX or len(fetch.pieces) > FEW_PIECES
+        ) and answered_otherwise(self._target.xstream, rpc, handle, fetch, epoch=epoch):
             return
-        if len(fetch.pieces) * (_PIECE_BYTES + handle.checksum_type.size) > PIECES_BYTES_MAX:
-            text = f"what is there lies in {len(fetch.pieces)} pieces; fetch less of it at once"
-            container.fetch_end(fetch)
-            _answer(rpc, handle, fetch.lsn, lambda: rpc.fail(RecordTooBigError(text)))
-            return
-
         # Not read before that: what was committed last is on its way to the device.
         handle.shard.meta.when_durable(fetch.lsn, _Fetching(rpc, handle, fetch, epoch).durable)
 
@@ -337,7 +351,7 @@ class _ObjectService:
             reverse=request.reverse,
         )
         reply = wire.KeyListReply(tuple(page.entries), page.anchor, page.eof, epoch)
-        _answer(rpc, handle, page.lsn, lambda: rpc.reply(reply))
+        answer(rpc, handle, page.lsn, lambda: rpc.reply(reply))
 
     def list_recxs(self, rpc: Rpc) -> None:
         """A page of the visible extents of an array akey."""
@@ -363,7 +377,7 @@ class _ObjectService:
             page.eof,
             epoch,
         )
-        _answer(rpc, handle, page.lsn, lambda: rpc.reply(reply))
+        answer(rpc, handle, page.lsn, lambda: rpc.reply(reply))
 
     def list_versions(self, rpc: Rpc) -> None:
         """A page of what was ever written under an akey, up to the reader's epoch."""
@@ -384,7 +398,7 @@ class _ObjectService:
             wire.Version(each.lo, each.hi - each.lo, *each[2:]) for each in page.entries
         )
         reply = wire.VersionListReply(versions, page.anchor, page.eof, epoch)
-        _answer(rpc, handle, page.lsn, lambda: rpc.reply(reply))
+        answer(rpc, handle, page.lsn, lambda: rpc.reply(reply))
 
     def list_objects(self, rpc: Rpc) -> None:
         """A page of this target's object shards."""
@@ -399,7 +413,7 @@ class _ObjectService:
         )
         objects = tuple((unit.oid.hi, unit.oid.lo, unit.shard) for unit in page.entries)
         reply = wire.ObjectListReply(objects, page.anchor, page.eof, epoch)
-        _answer(rpc, handle, page.lsn, lambda: rpc.reply(reply))
+        answer(rpc, handle, page.lsn, lambda: rpc.reply(reply))
 
     def query_key(self, rpc: Rpc) -> None:
         """The largest or smallest key or record of this shard."""
@@ -424,7 +438,7 @@ class _ObjectService:
                 epoch,
             )
             lsn = found.lsn
-        _answer(rpc, handle, lsn, lambda: rpc.reply(reply))
+        answer(rpc, handle, lsn, lambda: rpc.reply(reply))
 
     def _check_again(self, rpc: Rpc, handle: ContainerHandle) -> None:
         """Before anything changes: the handle still names this container, somebody still waits.
@@ -558,18 +572,6 @@ def _verify(
             raise ChecksumError(f"value {index} of the update was damaged on its way")
 
 
-def _answer(rpc: Rpc, handle: ContainerHandle, lsn: Lsn, reply: Callable[[], None]) -> None:
-    """Reply once the log is durable up to `lsn`; say so if it never will be."""
-
-    def durable(error: DaosError | None) -> None:
-        if error is None:
-            reply()
-        else:
-            rpc.fail(error)
-
-    handle.shard.meta.when_durable(lsn, durable)
-
-
 def _refuse_change(rpc: Rpc, handle: ContainerHandle, error: DaosError) -> None:
     """`_refuse`, of a modification."""
     _failed(rpc, handle, error)
@@ -584,4 +586,4 @@ def _failed(rpc: Rpc, handle: ContainerHandle, error: DaosError) -> None:
 
 def _refuse(rpc: Rpc, handle: ContainerHandle, error: DaosError) -> None:
     """Fail once what the error tells of the store can't be taken back by a power cut."""
-    _answer(rpc, handle, Lsn(error.lsn), lambda: rpc.fail(error))
+    answer(rpc, handle, Lsn(error.lsn), lambda: rpc.fail(error))

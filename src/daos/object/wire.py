@@ -2,7 +2,9 @@
 
 Protocol `object`, module 4, version 2. Bodies are MessagePack arrays (field order is the format);
 a 128-bit id travels as two u64. Values travel as the frame's payload, concatenated in the order
-of the descriptors: per iod the single value, or each extent's records.
+of the descriptors: per iod the single value, or each extent's records; or, from INLINE_MAX bytes
+on, by bulk: the request names memory of the client, which the target reads (UPDATE) or writes
+(FETCH: room for each value and range, in the order of the descriptors), and no payload comes.
 
     UPDATE     payload request -> target   size of every value known from the iods
     FETCH      payload target -> client    only what exists; `FetchReply.pieces` says what and where
@@ -28,7 +30,18 @@ from typing import Final
 import msgspec
 
 from daos.base.iod import Iod, Recx
+from daos.cart.bulk import BulkHandle
 from daos.cart.protocol import Procedure, Protocol, opcode
+
+# What one request carries in its frame, and a reply in its own; more goes by bulk. Bulk takes one
+# more round trip, some 50 to 80 µs of both ends together: measured against inline, updates one at a
+# time, it costs 30 % more at 64 KiB, 20 % at 256 KiB, 10 % at 1 MiB over inproc and TCP; out of and
+# into registered memory over `sm` it is even at 256 KiB and costs a third less at 1 MiB.
+INLINE_MAX: Final = 256 << 10
+# All values and ranges of one request: an update lies in a target's payload memory as a whole, a
+# fetch goes through it in steps.
+UPDATE_BYTES_MAX: Final = 64 << 20
+FETCH_BYTES_MAX: Final = 1 << 30
 
 MODULE_ID: Final = 4
 VERSION: Final = 2
@@ -57,6 +70,7 @@ class UpdateRequest(msgspec.Struct, array_like=True, frozen=True, gc=False):
     checksums: tuple[bytes, ...] = ()
     dtx: bytes = b""
     resend: int = 0
+    bulk: BulkHandle | None = None  # where the values lie, one after the other
 
 
 class UpdateReply(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -73,6 +87,11 @@ class FetchRequest(msgspec.Struct, array_like=True, frozen=True, gc=False):
     iods: tuple[Iod, ...]
     cond: int = 0
     size_only: bool = False
+    # The bytes that may come in the reply's frame; 0: what a frame carries. Of a larger result come
+    # the sizes alone, unless there is room for it.
+    inline_max: int = 0
+    bulk: BulkHandle | None = None
+    room: tuple[int, ...] = ()  # bytes of it for each value and range; together all of it
 
 
 class Piece(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -91,6 +110,7 @@ class FetchReply(msgspec.Struct, array_like=True, frozen=True, gc=False):
     sizes: tuple[int, ...]
     pieces: tuple[Piece, ...] = ()
     checksums: tuple[bytes, ...] = ()  # one a piece, as in UpdateRequest
+    large: bool = False  # more is there than inline_max: ask again with room for it, at this epoch
 
 
 class PunchRequest(msgspec.Struct, array_like=True, frozen=True):

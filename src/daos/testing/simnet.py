@@ -175,6 +175,8 @@ class _Chunk:
 class LinkEnd:
     """One end of a connection. It carries what its own channel sends."""
 
+    shares = False
+
     def __init__(
         self, network: SimNetwork, host: str, channel: Channel | None, *, dead: bool = False
     ) -> None:

@@ -29,6 +29,7 @@ from daos.base.iod import Iod
 from daos.bio.device import Done
 from daos.vos import conflicts as _conflicts
 from daos.vos import fetch as _fetch
+from daos.vos import fetch_steps as _steps
 from daos.vos import iterate as _iterate
 from daos.vos import keys
 from daos.vos import punch as _punch
@@ -133,6 +134,13 @@ class VosContainer(ContainerState):
         Done:       ChecksumError, NvmeIoError; may be called inline
         """
         _fetch.read(self, fetch, done)
+
+    def fetch_split(self, fetch: Fetch, nbytes_max: int) -> list[Fetch]:
+        """A large fetch in steps of at most `nbytes_max`, to be read and ended one by one.
+
+        The fetch itself is ended last; a single value, or a record, is never cut.
+        """
+        return _steps.split(fetch, nbytes_max)
 
     def fetch_end(self, fetch: Fetch) -> None:
         """Let go of the blocks and the memory of a fetch. Idempotent."""

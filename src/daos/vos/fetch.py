@@ -69,7 +69,7 @@ class Fetch(msgspec.Struct, eq=False):
     pieces: list[PieceOf] = []
     # What the pieces consist of: one part each, but for fragmented single values.
     parts: list[Inline | Stored] = []
-    _spans: list[int] = []
+    spans: list[int] = []  # parts of each piece
     views: list[memoryview] = []
     pin: Pin | None = None
     # What the bytes read from blocks lie in.
@@ -78,7 +78,7 @@ class Fetch(msgspec.Struct, eq=False):
 
     def add_single(self, size: int, parts: Sequence[Inline | Stored]) -> None:
         """A single value is there."""
-        self._add_piece((len(self.sizes), 0, 0, 1), parts)
+        self.add_piece((len(self.sizes), 0, 0, 1), parts)
         self.sizes.append(size)
         self.segments.append([[*parts]])
         self.nbytes += size
@@ -102,7 +102,7 @@ class Fetch(msgspec.Struct, eq=False):
                 part = part_of(piece)
                 parts.append(part)
                 where = (iod, index, piece.lo - found[0].lo, piece.hi - piece.lo)
-                self._add_piece(where, (part,))
+                self.add_piece(where, (part,))
                 self.nbytes += piece.nbytes
             segments.append(parts)
         self.segments.append(segments)
@@ -115,14 +115,15 @@ class Fetch(msgspec.Struct, eq=False):
                 memoryview(b"".join([next(rest) for _ in range(count)]))
                 if count > 1
                 else next(rest)
-                for count in self._spans
+                for count in self.spans
             ]
         self.views = views
 
-    def _add_piece(self, piece: PieceOf, parts: Sequence[Inline | Stored]) -> None:
+    def add_piece(self, piece: PieceOf, parts: Sequence[Inline | Stored]) -> None:
+        """One more piece; its bytes are counted by the caller."""
         self.pieces.append(piece)
         self.parts += parts
-        self._spans.append(len(parts))
+        self.spans.append(len(parts))
         if type(parts[0]) is Stored:
             self.is_stored = True
 

@@ -5,8 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 from daos.base.ids import Rank, Tag
-from daos.cart.bulk import Access, BulkHandle, Mode, Segments, Table, decode_access, encode
-from daos.cart.bulk_port import Port, Transfer
+from daos.cart.bulk import (
+    Access,
+    Borrow,
+    BulkHandle,
+    Mode,
+    Return,
+    Segments,
+    Table,
+    decode_access,
+    decode_borrow,
+    decode_places,
+    decode_return,
+    encode,
+)
+from daos.cart.bulk_port import Port
+from daos.cart.bulk_transfer import Transfer
 from daos.cart.framing import Limits
 from daos.cart.session import CallerSession, ServerSession
 from daos.cart.wire import NO_RANK, Endpoint, Header
@@ -43,6 +57,9 @@ def written() -> dict[str, bytes]:
         "handle": region.handle().emit(),
         "bound handle": BulkHandle(KEY, 4096, int(Mode.READ), CLIENT).emit(),
         "access": encode(Access(KEY, ((512, 1024),))),
+        "borrow": encode(Borrow(KEY, ((512, 1024), (0, 1)), int(Mode.WRITE))),
+        "return": encode(Return((1 << 63) + 5)),
+        "places": encode([(7, 4608, 1024), (8, 0, 1)]),
     }
     for get, name in ((True, "get"), (False, "put")):
         local = Segments([memoryview(got)], writable=get)
@@ -103,6 +120,9 @@ def test_the_bytes_are_read() -> None:
     assert handle.endpoint == CLIENT
     assert BulkHandle.parse(BYTES["handle"]) == BulkHandle(KEY, 10, 3, None)
     assert decode_access(BYTES["access"]) == Access(KEY, ((512, 1024),))
+    assert decode_borrow(BYTES["borrow"]) == Borrow(KEY, ((512, 1024), (0, 1)), 2)
+    assert decode_return(BYTES["return"]) == Return((1 << 63) + 5)
+    assert decode_places(BYTES["places"]) == ((7, 4608, 1024), (8, 0, 1))
     for name in ("get", "get reply", "put", "put reply", "get refused"):
         header = Header.parse(BYTES[name])
         assert header.rpc_id >= 1 << 63

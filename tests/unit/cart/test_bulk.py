@@ -45,8 +45,8 @@ def test_a_handle_names_region_mode_and_owner() -> None:
         BulkHandle(bytes(16), 1, 0, None).emit(),
         BulkHandle(bytes(16), 1, 4, None).emit(),
         BulkHandle(bytes(16), 1, 1, (1 << 32, 0)).emit(),
-        b"\x95" + BulkHandle(bytes(16), 1, 1, None).emit()[1:] + b"\x00",
-        b"\x93" + BulkHandle(bytes(16), 1, 1, None).emit()[1:-1],
+        b"\x96" + BulkHandle(bytes(16), 1, 1, None).emit()[1:] + b"\x00",
+        b"\x93" + BulkHandle(bytes(16), 1, 1, None).emit()[1:-2],
     ],
 )
 def test_what_is_no_handle(fields: bytes) -> None:

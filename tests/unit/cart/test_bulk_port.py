@@ -9,7 +9,8 @@ import pytest
 from daos.base.errors import DER, AgainError, CanceledError, DaosError, DeadlineError, NotFoundError
 from daos.base.ids import Rank, Tag
 from daos.cart.bulk import Mode, Region, Segments, Table
-from daos.cart.bulk_port import GET, PUT, Port, Transfer
+from daos.cart.bulk_port import GET, PUT, Port
+from daos.cart.bulk_transfer import Transfer
 from daos.cart.framing import Broken, Limits
 from daos.cart.session import CallerSession, ServerSession
 from daos.cart.wire import HEADER_SIZE, NO_RANK, Endpoint, Header

@@ -8,14 +8,13 @@ from hypothesis import strategies as st
 
 from daos.base.errors import InvalidError, ProtocolError, RecordTooBigError
 from daos.client.landing import (
-    REQUEST_BYTES_MAX,
     ManyLanding,
     RecordsLanding,
     Slot,
     ValueLanding,
     zero_gaps,
 )
-from daos.object.wire import FetchReply, Piece
+from daos.object.wire import FETCH_BYTES_MAX, FetchReply, Piece
 
 
 def reply(sizes: tuple[int, ...], *pieces: tuple[int, int, int]) -> FetchReply:
@@ -83,7 +82,7 @@ class TestMany:
         assert ManyLanding([Slot(0, 0, 4), Slot(1, 0, 0)]).finish() == [None, None]
 
     def test_more_than_one_request_brings(self) -> None:
-        landing = ManyLanding([Slot(0, 0, REQUEST_BYTES_MAX), Slot(1, 0, 0)])
+        landing = ManyLanding([Slot(0, 0, FETCH_BYTES_MAX), Slot(1, 0, 0)])
         with pytest.raises(RecordTooBigError):
             landing.into(reply((2, 1), (0, 0, 1)))
 

@@ -19,7 +19,7 @@ from daos.cart.protocol import Procedure
 from daos.cart.session import CallerSession
 from daos.cart.wire import ANONYMOUS
 from daos.object import wire
-from daos.object.server import FETCH_BYTES_MAX
+from daos.object.large import FRAME_BYTES_MAX
 from tests.unit.embedded.cluster import (
     Cluster,
     ContainerHandle,
@@ -429,7 +429,7 @@ async def test_more_than_a_frame_carries(cluster: Cluster) -> None:
         await container.update(OID, b"d", [iod], [part])
     before = held(container)
     everything = container.fetch(OID, b"d", [array(b"a", 0, (0, 1 << 40))])
-    assert 17 * len(part) > FETCH_BYTES_MAX
+    assert 17 * len(part) > FRAME_BYTES_MAX
     assert await code_of(everything) == "REC2BIG"
     assert held(container) == before
     reply, data = await container.fetch(OID, b"d", [array(b"a", 0, (64, 1 << 40))])

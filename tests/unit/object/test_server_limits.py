@@ -17,7 +17,7 @@ async def test_more_pieces_than_a_reply_names(cluster: Cluster) -> None:
     await container.update(OID, b"d", [array(b"a", 1, *ranges)], [b"x"] * 20)
     before = held(container)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("daos.object.server.PIECES_BYTES_MAX", 400)
+        patch.setattr("daos.object.large.PIECES_BYTES_MAX", 400)
         everything = container.fetch(OID, b"d", [array(b"a", 0, (0, 1 << 40))])
         assert await code_of(everything) == "REC2BIG"
         assert held(container) == before

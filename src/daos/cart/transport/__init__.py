@@ -81,6 +81,11 @@ class Link(Protocol):
         """Send what is queued, then end; with an error, end at once. Idempotent."""
         ...
 
+    @property
+    def shares(self) -> bool:
+        """Whether memory may be shared with the peer: offers are of use."""
+        ...
+
     def share(self, region_id: int, fd: int, nbytes: int) -> None:
         """Offer the peer the first `nbytes` of a memfd, sealed with F_SEAL_SHRINK.
 

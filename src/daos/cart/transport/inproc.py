@@ -100,6 +100,8 @@ class InprocListener:
 class LinkEnd:
     """One end of a connection; it moves what its own channel sends."""
 
+    shares = False
+
     def __init__(self, network: InprocNetwork, channel: Channel | None) -> None:
         self.channel = channel
         self.over = False  # nothing moves any more

@@ -87,6 +87,8 @@ class SmTransport(SocketTransport):
 class SmLink(StreamLink):
     """A link with shared memory."""
 
+    shares = True
+
     def __init__(
         self,
         transport: SmTransport,

@@ -54,6 +54,8 @@ class Counts:
 class StreamLink:
     """A `Link` over one socket; it is there before its socket is."""
 
+    shares = False
+
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,

@@ -473,7 +473,7 @@ class BulkKit(LoopKit):
             lambda key: _raw(GET, [key, [[0, 5]]], b"12345"),
             lambda key: _raw(PUT, [key, [[0, 5]]], b"123"),
             lambda key: _raw(GET, [key, [[0, 1]]]) * 2,
-            lambda key: _raw(GET, [key, [[0, MiB]]]),
+            lambda key: _raw(GET, [key, [[0, 2 * MiB]]]),
         ],
     )
     def test_garbage_costs_its_sender_the_connection(
@@ -481,13 +481,13 @@ class BulkKit(LoopKit):
     ) -> None:
         async def scenario(bench: BulkBench) -> None:
             server, client = bench.taker(), bench.context(None)
-            room = bytearray(2 * MiB)
+            room = bytearray(3 * MiB)
             bulk = server.bulk.create([memoryview(room)], Mode.READ_WRITE)
             peer = bench.raw()
             peer.say(lie(bulk.handle.key))
             await peer.until(lambda: bool(peer.lost))
             await client.call(SERVER, ECHO, Ask(1), deadline_ns=bench.soon())
-            assert room == bytes(2 * MiB)
+            assert room == bytes(3 * MiB)
             bulk.release()
 
         run(scenario)
