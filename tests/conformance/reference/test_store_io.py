@@ -19,8 +19,10 @@ from daos.base.ids import EPOCH_MAX, ContainerUuid, Epoch, ObjectType
 from daos.base.iod import Iod, IodType, Recx
 from daos.testing.shard import POOL, MemoryShard, memory_shard, on_shard, unit
 from daos.vos import keys
+from daos.vos.aggregate import AggregateConfig
 from daos.vos.container import VosContainer
 from daos.vos.iterate import Where
+from daos.vos.merge import MergeConfig
 from daos.vos.versions import Epochs, extents, singles
 from daos.vos.visit import VALUE, Action, Callbacks, Entry, Epc, Flag, Wanted
 
@@ -338,3 +340,24 @@ def node_id(c: VosContainer) -> int:
         node = c.nodes.key(node.id, level, name, ObjectType.MULTI_HASHED.dkey_kind)
     assert node is not None
     return node.id
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@on_shard
+async def test_io45_listing_while_aggregation_merges(
+    shard: MemoryShard, c: VosContainer, *, reverse: bool
+) -> None:
+    """Ten records in as many extents, merged between the pages: each record is listed once."""
+    for number in range(10):
+        await shard.write(c, OID, (b"d", b"a"), {number: b"%d" % number}, epoch=10 + number)
+    found, anchor, eof = list[int](), b"", False
+    while not eof:
+        page = c.list_extents(OID, b"d", b"a", EPOCH_MAX, anchor=anchor, limit=2, reverse=reverse)
+        for entry in page.entries:
+            found += range(entry.lo, entry.hi)
+        anchor, eof = page.anchor, page.eof
+        await shard.finish(
+            c.aggregate(0, 19, config=AggregateConfig(merge=MergeConfig(force=True)))
+        )
+    assert sorted(found) == list(range(10))
+    assert len(c.list_extents(OID, b"d", b"a", EPOCH_MAX, limit=99).entries) == 1
