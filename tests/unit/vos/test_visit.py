@@ -8,6 +8,7 @@ import pytest
 
 from daos.base.errors import DaosError, InvalidError, NotFoundError, StaleHandleError
 from daos.base.ids import Epoch, ObjectType
+from daos.base.iod import Iod, IodType
 from daos.testing.shard import MemoryShard, on_shard, unit
 from daos.vos import keys, pieces
 from daos.vos.container import VosContainer
@@ -218,3 +219,41 @@ async def test_more_pieces_than_a_list_holds(shard: MemoryShard, c: VosContainer
 async def test_bad_ranges(shard: MemoryShard, c: VosContainer, wanted: Wanted) -> None:
     with pytest.raises(InvalidError):
         c.visit(None, Callbacks(), wanted=wanted)
+
+
+@on_shard
+async def test_more_keys_than_a_page(shard: MemoryShard, c: VosContainer) -> None:
+    names = [b"%03d" % number for number in range(100)]
+    names += [b"k" * 400 + b"%03d" % number for number in range(100)]
+    for name in names:
+        update = c.update_begin(OID, name, [Iod(b"a", IodType.SINGLE, 1)])
+        update.destinations[0][:] = b"x"
+        c.update_end(update, Epoch(10))
+    for flags in (0, Flag.REVERSE):
+        entries: list[Entry] = []
+        visit = c.visit(Where(OID), noting(entries), wanted=Wanted(flags=flags), recursive=False)
+        run(visit, 7)
+        assert [entry.dkey for entry in entries] == sorted(names, reverse=bool(flags))
+
+
+@on_shard
+async def test_akeys_without_values(shard: MemoryShard, c: VosContainer) -> None:
+    await fill(shard, c)
+    c.punch(OID, Epoch(20), dkey=b"d2", akeys=[b"never"])
+    entries: list[Entry] = []
+    wanted = Wanted(Epochs(0, 50), flags=Flag.PUNCHED)
+    run(c.visit(Where(OID, b"d2"), noting(entries), wanted=wanted))
+    assert [(NAMES[entry.level], entry.akey) for entry in entries] == [
+        ("a", b"a1"),
+        ("v", b"a1"),
+        ("a", b"a2"),
+        ("v", b"a2"),
+        ("a", b"never"),
+    ]
+
+    def gone(entry: Entry) -> int:
+        c.delete_key(OID, b"d2", b"a1")
+        return Action.DELETE
+
+    with pytest.raises(NotFoundError, match="akey"):
+        run(c.visit(Where(OID, b"d2", b"a1"), noting([], gone)))
