@@ -17,6 +17,7 @@ from daos.bio.file_directory import FileDirectory
 from daos.testing.devices import FaultPlan, FaultyDevice, Image, MemoryDevice, MemoryDirectory
 from daos.testing.kits.block_device import BlockDeviceKit, DeviceDirectoryKit, FailingDeviceKit
 from daos.testing.recording import Journal, RecordingDevice, RecordingDirectory
+from daos.testing.simdisk import SimDisk, Wear
 
 TMPFS = Path("/dev/shm")
 needs_tmpfs = pytest.mark.skipif(not os.access(TMPFS, os.W_OK), reason="no writable /dev/shm")
@@ -58,6 +59,35 @@ class TestFile(_FileKit):
 
 class TestBufferedFile(TestFile):
     direct = False
+
+
+class TestSimulated(FailingDeviceKit):
+    def setup_method(self) -> None:
+        self.disk = SimDisk(random.Random(0))
+        self.directory_ = self.disk.directory()
+
+    async def open_device(self) -> BlockDevice:
+        if "device" not in self.directory_.names():
+            return await self.directory_.create("device", self.size_bytes)
+        return await self.directory_.open("device")
+
+    @contextmanager
+    def _worn(self, wear: Wear) -> Iterator[None]:
+        before, self.disk.wear = self.disk.wear, wear
+        yield
+        self.disk.wear = before
+
+    def failing(self, device: BlockDevice, kind: str) -> AbstractContextManager[None]:
+        return self._worn(Wear(**{"fail_rate" if kind == "write" else "fail_flush_rate": 1.0}))
+
+
+class TestSimulatedDirectory(DeviceDirectoryKit):
+    def setup_method(self) -> None:
+        self.disk = SimDisk(random.Random(0))
+
+    async def open_directory(self) -> DeviceDirectory:
+        self.disk.power_off()
+        return self.disk.directory()
 
 
 @needs_tmpfs

@@ -30,6 +30,7 @@ from uuid import UUID
 import msgspec
 
 from daos.base.errors import (
+    DER,
     BusyError,
     DaosError,
     DataLossError,
@@ -168,8 +169,9 @@ class ManagementModule:
             self._failed[record.uuid] = lost
             log.error("pool %s (%r) can't be opened: %s", pool, record.label, lost)
         except DaosError as error:
-            if record.state is not PoolState.READY and error.code in NO_ANSWER:
-                log.info("pool %s (%r) goes on being removed later", pool, record.label)
+            if record.state is not PoolState.READY and error.code in {*NO_ANSWER, DER.BUSY}:
+                # A rank can't be reached, or a request removes it right now.
+                log.info("pool %s (%r) is removed later: %s", pool, record.label, error)
                 return
             self._failed[record.uuid] = error
             log.error("pool %s (%r) can't be opened: %s", pool, record.label, error)
@@ -222,20 +224,23 @@ class ManagementModule:
             (self._xstream.rank,),
         )
         label_key, key = _LABEL + request.label.encode(), _POOL + request.uuid
-        done = await self._rdb.txn(
-            [absent(label_key), absent(key)],
-            [Put(key, msgspec.msgpack.encode(record)), Put(label_key, request.uuid)],
-        )
-        if not done.succeeded:
-            return await self._created_before(request)
-        self._creating.add(request.uuid)
+        if request.uuid in self._creating:
+            raise BusyError(f"pool {request.label!r} is being created")
+        self._creating.add(request.uuid)  # first: a record without this is a dead service's
         try:
-            await self._make(request, each, rpc)
-            record = msgspec.structs.replace(record, state=PoolState.READY)
-            await self._rdb.txn([], [Put(key, msgspec.msgpack.encode(record))])
-        except DaosError:
-            await self._undo(request)
-            raise
+            done = await self._rdb.txn(
+                [absent(label_key), absent(key)],
+                [Put(key, msgspec.msgpack.encode(record)), Put(label_key, request.uuid)],
+            )
+            if not done.succeeded:
+                return await self._created_before(request)
+            try:
+                await self._make(request, each, rpc)
+                record = msgspec.structs.replace(record, state=PoolState.READY)
+                await self._rdb.txn([], [Put(key, msgspec.msgpack.encode(record))])
+            except DaosError:
+                await self._undo(request)
+                raise
         finally:
             self._creating.discard(request.uuid)
         return _on_wire(record)

@@ -93,7 +93,7 @@ class Journal:
                 for block, versions in self._replay.doubtful[name].items():
                     image.blocks[block] = versions[-1]
             elif keep == "some" and rng is not None:
-                _keep_some(image, self._replay.doubtful[name], rng, torn=torn)
+                keep_some(image, self._replay.doubtful[name], rng, torn=torn)
             images[name] = image
         return images
 
@@ -126,7 +126,7 @@ class _Replay:
                 del self.durable[device], self.doubtful[device]
 
 
-def _keep_some(
+def keep_some(
     image: Image, doubtful: Mapping[int, list[bytes]], rng: random.Random, *, torn: bool
 ) -> None:
     # Swarm: some cuts lose nearly all, some nearly nothing, some tear every block.

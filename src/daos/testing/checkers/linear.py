@@ -1,0 +1,81 @@
+"""Linearizability of one key: is there an order of all calls that explains every answer?
+
+    real time   call A |------------|
+                call B        |----------|        each took effect at one moment
+                call C                      |--|  between its two ends
+
+A call whose outcome nobody knows may have taken effect at any moment after it began, or never.
+The search tries, again and again, each call that may come first, and remembers which sets of calls
+have led to which state already.
+
+Cost: with few calls at the same time about O(calls); in the worst case exponential, therefore
+bounded: more than STATES_MAX states is `Undecided`, which a caller treats as a fault of its
+workload.
+
+Source: Wing and Gong, "Testing and Verifying Concurrent Objects", 1993; the memo: Lowe, 2017.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+STATES_MAX: Final = 400_000
+NEVER: Final = 1 << 62
+
+StateT = TypeVar("StateT", bound=Hashable)
+CallT = TypeVar("CallT")
+
+# Gives the state after a call, or None if its answer can't be explained from this state.
+Step = Callable[[StateT, CallT], "tuple[StateT] | None"]
+
+
+class UndecidedError(Exception):
+    """The history has too many calls at the same time to be judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval(Generic[CallT]):
+    """A call between two moments. `unknown`: its outcome is, and `end` says nothing."""
+
+    call: CallT
+    begin: int
+    end: int
+    unknown: bool = False
+
+
+def explain(
+    intervals: Sequence[Interval[CallT]],
+    initial: StateT,
+    step: Step[StateT, CallT],
+) -> list[CallT] | None:
+    """An order of the calls that explains every answer, unknown ones that did nothing left out.
+
+    None: there is no such order. Raises: UndecidedError
+    """
+    calls = sorted(intervals, key=lambda each: each.begin)
+    ends = [NEVER if each.unknown else each.end for each in calls]
+    needed = sum(1 << index for index, each in enumerate(calls) if not each.unknown)
+    seen: set[tuple[int, StateT]] = {(0, initial)}
+    # Depth first: (calls done, state, the order that led here).
+    stack: list[tuple[int, StateT, tuple[int, ...]]] = [(0, initial, ())]
+    while stack:
+        done, state, order = stack.pop()
+        if done & needed == needed:
+            return [calls[index].call for index in order]
+        # Whoever has begun before the first end among those left may come next.
+        bound = min(end for index, end in enumerate(ends) if not done >> index & 1)
+        for index in reversed(range(len(calls))):
+            if done >> index & 1 or calls[index].begin > bound:
+                continue
+            after = step(state, calls[index].call)
+            if after is None:
+                continue
+            reached = (done | 1 << index, after[0])
+            if reached not in seen:
+                seen.add(reached)
+                stack.append((*reached, (*order, index)))
+        if len(seen) > STATES_MAX:
+            raise UndecidedError(f"{len(calls)} calls, more than {STATES_MAX} states")
+    return None
