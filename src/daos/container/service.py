@@ -4,8 +4,9 @@ Its records share the pool's rdb; `records.py` lists them.
 
 Orders that matter:
     open      handle recorded -> every target told -> answered
-    snapshot  epoch drawn -> every target told that the past ends there -> recorded -> answered,
-              so what a snapshot shows never changes once anyone can name it
+    snapshot  every target's clock heard -> epoch drawn -> every target told that the past ends
+              there -> recorded -> answered, so what a snapshot shows is all that was acknowledged
+              before, and never changes once anyone can name it
     destroy   marked, its label and handles gone -> every target has unlinked its part -> records
               gone; a service that dies in between goes on when it opens again
 
@@ -42,7 +43,7 @@ from daos.cart.context import Endpoint, Rpc
 from daos.cart.protocol import Procedure
 from daos.container import core, records, wire
 from daos.container.records import ContainerMeta, HandleRecord
-from daos.engine.service import NO_ANSWER, ask_targets, parse_id
+from daos.engine.service import NOT_THERE, ask_targets, parse_id
 from daos.engine.xstream import Xstream
 from daos.pool.core import check_flags, check_share, check_writable
 from daos.pool.records import (
@@ -107,14 +108,15 @@ class ContainerService:
             try:
                 await self._remove(uuid)
             except DaosError as error:
-                if error.code not in NO_ANSWER:
+                if error.code not in NOT_THERE:
                     raise
                 log.info("container stays marked pool=%s error=%s", self._pool.uuid, error)
 
     async def reopen_handles(self, endpoints: Sequence[Endpoint] = ()) -> None:
         """Tell all targets, or those given, of every open handle: they have forgotten them.
 
-        Who can't be reached is told when its engine joins.
+        Of all targets those that can't be reached are told when their engine joins; those given are
+        of an engine that joins, which asks again after an error.
         """
         found = await self._rdb.range(records.HANDLE, prefix_end(records.HANDLE))
         for pair in found.pairs:
@@ -132,7 +134,7 @@ class ContainerService:
             except StaleHandleError:
                 await self._tell_close(handle, deadline_ns=self._own_deadline_ns(), trace_id=0)
             except DaosError as error:
-                if error.code not in NO_ANSWER:
+                if endpoints or error.code not in NOT_THERE:
                     raise
                 log.info("handle is not told pool=%s error=%s", self._pool.uuid, error)
 
@@ -342,11 +344,14 @@ class ContainerService:
         if request.name:
             check_snapshot_name(request.name)
             await self._check_new_snapshot(name_key, request.name)
-        epoch = self._xstream.hlc.now()
-        end_past = wire.TargetSnapshotRequest(self._pool.uuid.bytes, found.uuid, epoch)
-        await self._ask(
-            wire.TGT_SNAPSHOT, end_past, deadline_ns=rpc.deadline_ns, trace_id=rpc.trace_id
-        )
+        # The first answers bring our clock past all that targets have acknowledged: theirs may be
+        # ahead of ours. The second ones say that nothing is written up to the epoch any more.
+        for _ in range(2):
+            epoch = self._xstream.hlc.now()
+            end_past = wire.TargetSnapshotRequest(self._pool.uuid.bytes, found.uuid, epoch)
+            await self._ask(
+                wire.TGT_SNAPSHOT, end_past, deadline_ns=rpc.deadline_ns, trace_id=rpc.trace_id
+            )
         compares = list[Compare]()
         puts = [Put(records.snap_key(found.uuid, epoch), request.name.encode())]
         if request.name:

@@ -81,9 +81,15 @@ class Engine:
         self._contexts: list[Context] = []
         self._closers: list[Callable[[], None]] = []
         self._joining: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
         self.storage = self._new_storage()  # of the system xstream
         self.xstream = self._new_xstream(SYSTEM_TAG, self._serving_context(SYSTEM_TAG))
         self.targets: list[Target] = []
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it has been stopped, or is about to be."""
+        return self._stopping is not None
 
     def add_targets(self, count: int) -> None:
         """Make targets 0 to count - 1, and let them be reached."""
@@ -136,12 +142,21 @@ class Engine:
         self._closers.append(close)
 
     async def stop(self, *, checkpoint: bool = True, clients: Iterable[Context] = ()) -> None:
-        """End every call, write the checkpoints, close every device.
+        """End every call, write the checkpoints, close every device. Idempotent.
 
+        The contexts of `clients` of this process are closed first: their calls hear CanceledError.
         Everything is closed, whatever goes wrong on the way.
 
         Raises: NvmeIoError, NoSpaceError  a shard took no checkpoint; nothing acknowledged is lost
         """
+        if self._stopping is None:
+            stop = self._stop(checkpoint=checkpoint, clients=clients)
+            self._stopping = self.loop.create_task(stop)
+        elif self._stopping.done():
+            return
+        await asyncio.shield(self._stopping)  # a cancelled caller leaves nothing half closed
+
+    async def _stop(self, *, checkpoint: bool, clients: Iterable[Context]) -> None:
         if self._joining is not None:
             self._joining.cancel()
         async with AsyncExitStack() as stack:  # from the last to the first

@@ -68,7 +68,6 @@ class System:
         self._admin: Admin | None = None
         # Everybody who may still have calls on the way: a stopped system answers nobody.
         self._clients: list[Admin | Client] = []
-        self._stopping: asyncio.Task[None] | None = None
 
     @classmethod
     async def start(
@@ -159,15 +158,9 @@ class System:
 
         Raises: NvmeIoError, NoSpaceError  a shard took no checkpoint; nothing acknowledged is lost
         """
-        if self._stopping is None:
-            contexts = [client.context for client in self._clients]
-            self._stopping = self.engine.loop.create_task(
-                self.engine.stop(checkpoint=checkpoint, clients=contexts)
-            )
-        elif self._stopping.done():
-            return
-        await asyncio.shield(self._stopping)  # a cancelled caller leaves nothing half closed
+        contexts = [client.context for client in self._clients]
+        await self.engine.stop(checkpoint=checkpoint, clients=contexts)
 
     def _check_running(self) -> None:
-        if self._stopping is not None:
+        if self.engine.stopped:
             raise ShutdownError("the system has been stopped")

@@ -23,8 +23,9 @@ from daos.placement.pool_map import PoolMap
 
 ID_SIZE: Final = 16  # bytes of a UUID on the wire
 
-# Codes of requests that nobody answered: what became of them is not known.
-NO_ANSWER: Final = frozenset({DER.TIMEDOUT, DER.CANCELED, DER.UNREACH})
+# What a target says, or does not say, whose engine is down, has just started, or lives in another
+# time: it joins later.
+NOT_THERE: Final = frozenset({DER.TIMEDOUT, DER.CANCELED, DER.UNREACH, DER.AGAIN, DER.HLC_SYNC})
 
 _ReplyT = TypeVar("_ReplyT", bound=msgspec.Struct)
 

@@ -43,7 +43,7 @@ from daos.base.names import LABEL_SIZE_MAX, check_label
 from daos.cart.context import Endpoint, Rpc
 from daos.cart.protocol import Procedure, ReplyT, RequestT
 from daos.engine.service import (
-    NO_ANSWER,
+    NOT_THERE,
     answering,
     ask_targets,
     engines_only,
@@ -169,7 +169,7 @@ class ManagementModule:
             self._failed[record.uuid] = lost
             log.error("pool %s (%r) can't be opened: %s", pool, record.label, lost)
         except DaosError as error:
-            if record.state is not PoolState.READY and error.code in {*NO_ANSWER, DER.BUSY}:
+            if record.state is not PoolState.READY and error.code in {*NOT_THERE, DER.BUSY}:
                 # A rank can't be reached, or a request removes it right now.
                 log.info("pool %s (%r) is removed later: %s", pool, record.label, error)
                 return
@@ -182,7 +182,7 @@ class ManagementModule:
             try:
                 await self._ask(wire.TGT_OPEN, request, endpoints=endpoints)
             except DaosError as error:
-                if error.code not in NO_ANSWER or rank == self._xstream.rank:
+                if error.code not in NOT_THERE or rank == self._xstream.rank:
                     raise
                 log.info("rank %d can't be reached; it opens its shards when it joins", rank)
 
@@ -194,9 +194,10 @@ class ManagementModule:
             raise InvalidError(f"rank {rpc.source.rank} can't join as {rank}")
         for found in await self._records():
             uuid = found.record.uuid
-            if found.record.state is not PoolState.READY or uuid in self._failed:
-                if uuid not in self._creating:
-                    await self._start_pool(found)
+            ready = found.record.state is PoolState.READY
+            if uuid in self._failed or (not ready and uuid not in self._creating):
+                await self._start_pool(found)
+            if not ready or uuid in self._failed:
                 continue
             await self._ask(wire.TGT_OPEN, wire.TargetOpenRequest(uuid), endpoints=endpoints)
             await self._services.rejoin(PoolUuid(UUID(bytes=uuid)), endpoints)

@@ -61,6 +61,10 @@ class History:
         self._digest.update(f"{line}\n".encode())
         return len(self.lines)
 
+    def note_host(self, host: str, what: str) -> None:
+        """Add a line about a host."""
+        self.note(host, what)
+
     def begin(self, client: str, key: tuple[object, ...], kind: str, argument: object) -> Record:
         """A call begins."""
         record = Record(client, key, kind, argument, 0)

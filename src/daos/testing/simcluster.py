@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -41,10 +41,10 @@ Note = Callable[[str, str], None]
 class Host:
     """A server: one rank of the system, on a disk that outlives it."""
 
-    def __init__(self, cluster: SimCluster, rank: Rank, *, skew_ns: int) -> None:
+    def __init__(self, cluster: SimCluster, rank: Rank) -> None:
         self.name = f"rank{rank}"
         self.rank = rank
-        self.clock = SimClock(cluster.loop, skew_ns=skew_ns)
+        self.clock = SimClock(cluster.loop)
         self.disk = SimDisk(random.Random(cluster.rng.getrandbits(64)))
         self.boots = 0
         self.engine: Engine | None = None
@@ -56,6 +56,11 @@ class Host:
     def up(self) -> bool:
         """Whether it runs, or is on its way to."""
         return self.engine is not None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it is shutting down."""
+        return self.engine is not None and self.engine.stopped
 
     async def start(self) -> None:
         """Boot, and serve. Raises: DaosError (the host is down again), CancelledError (crashed)."""
@@ -126,12 +131,12 @@ class SimCluster:
         rng: random.Random,
         *,
         network: SimNetwork,
-        skews_ns: Sequence[int],
+        servers: int = 2,
         targets: int = 2,
         checkpoint_percent: int = 50,
         note: Note | None = None,
     ) -> None:
-        """`skews_ns`: one server for each, its clock wrong by so much."""
+        """Nothing runs before `start`; `note(who, what)` hears of boots and crashes."""
         self.loop = asyncio.get_running_loop()
         self.live_path = live_path
         self.rng = rng
@@ -141,7 +146,7 @@ class SimCluster:
             start_copy=InlineCopy, checkpoint_percent=checkpoint_percent, memory_bytes=8 << 20
         )
         self.note: Note = note or (lambda who, what: None)
-        self.hosts = [Host(self, Rank(n), skew_ns=skew) for n, skew in enumerate(skews_ns)]
+        self.hosts = [Host(self, Rank(number)) for number in range(servers)]
         self.members = tuple(Member(host.name, host.rank, targets) for host in self.hosts)
         self._ending: dict[asyncio.Task[None], None] = {}
         self._clients: list[Client | Admin] = []
@@ -152,16 +157,16 @@ class SimCluster:
         for host in self.hosts:
             await host.start()
 
-    def client(self, name: str, *, skew_ns: int = 0, timeout: float = 60.0) -> Client:
-        """A client on a host of its own."""
-        context, clock, rng = self._outside(name, skew_ns)
+    def client(self, name: str, *, timeout: float = 60.0) -> tuple[Client, SimClock]:
+        """A client on a host of its own, and that host's clock."""
+        context, clock, rng = self._outside(name)
         client = Client(context, clock=clock, rng=rng, service=SERVICE, timeout=timeout)
         self._clients.append(client)
-        return client
+        return client, clock
 
     def admin(self, name: str, *, timeout: float = 60.0) -> Admin:
         """An administrator on a host of his own."""
-        context, clock, rng = self._outside(name, 0)
+        context, clock, rng = self._outside(name)
         admin = Admin(
             context,
             clock=clock,
@@ -174,8 +179,8 @@ class SimCluster:
         self._clients.append(admin)
         return admin
 
-    def _outside(self, name: str, skew_ns: int) -> tuple[Context, SimClock, random.Random]:
-        clock = SimClock(self.loop, skew_ns=skew_ns)
+    def _outside(self, name: str) -> tuple[Context, SimClock, random.Random]:
+        clock = SimClock(self.loop)
         rng = random.Random(self.rng.getrandbits(64))
         context = Context(
             self.network.host(name), None, clock=clock, hlc=Hlc(clock), rng=rng, loop=self.loop

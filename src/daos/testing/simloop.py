@@ -21,6 +21,7 @@ import random
 import selectors
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 if TYPE_CHECKING:
@@ -66,6 +67,23 @@ class _VirtualSelector(selectors.BaseSelector):
         return {}
 
 
+class SimTask(asyncio.Task[Any]):
+    """A task whose place in a set does not depend on its address: a group cancels in an order."""
+
+    def __init__(
+        self,
+        number: int,
+        coro: Coroutine[Any, Any, Any],
+        loop: asyncio.AbstractEventLoop,
+        context: Context | None,
+    ) -> None:
+        self._number = number
+        super().__init__(coro, loop=loop, context=context)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
 class SimLoop(asyncio.SelectorEventLoop):
     """See the module."""
 
@@ -77,9 +95,23 @@ class SimLoop(asyncio.SelectorEventLoop):
         self._steps_max = steps_max
         self.steps = 0
         super().__init__(self._virtual)
+        self._tasks_made = 0
 
     def time(self) -> float:
         return self._virtual.now
+
+    def create_task(  # type: ignore[override]  # the product makes tasks of coroutines only
+        self,
+        coro: Coroutine[Any, Any, T],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+    ) -> asyncio.Task[T]:
+        self._tasks_made += 1
+        task = SimTask(self._tasks_made, coro, self, context)
+        if name is not None:
+            task.set_name(name)
+        return task
 
     def run_in_executor(
         self, executor: object, func: Callable[..., object], *args: object

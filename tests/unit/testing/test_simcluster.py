@@ -17,13 +17,11 @@ MIB = 1 << 20
 async def scenario(live_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     loop = asyncio.get_running_loop()
-    cluster = SimCluster(
-        live_path, rng, network=SimNetwork(loop, random.Random(seed)), skews_ns=(0, 1000)
-    )
+    cluster = SimCluster(live_path, rng, network=SimNetwork(loop, random.Random(seed)))
     await cluster.start()
     admin = cluster.admin("admin")
     await admin.pool_create("tank", 64 * MIB)
-    client = cluster.client("a")
+    client, _ = cluster.client("a")
     pool = await client.pool("tank")
     cont = await pool.create_container("c1")
     kv = await cont.kv(await cont.new_oid(ObjectType.KV_LEXICAL, "SX"))

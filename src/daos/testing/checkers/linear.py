@@ -6,9 +6,9 @@
 
 A call whose outcome nobody knows may have taken effect at any moment after it began, or never.
 The search tries, again and again, each call that may come first, and remembers which sets of calls
-have led to which state already.
+have led to which state already. A pure call that fits is taken at once.
 
-Cost: with few calls at the same time about O(calls); in the worst case exponential, therefore
+Cost: with few calls at the same time about O(calls²); in the worst case exponential, therefore
 bounded: more than STATES_MAX states is `Undecided`, which a caller treats as a fault of its
 workload.
 
@@ -37,12 +37,16 @@ class UndecidedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Interval(Generic[CallT]):
-    """A call between two moments. `unknown`: its outcome is, and `end` says nothing."""
+    """A call between two moments.
+
+    `unknown`: its outcome is, and `end` says nothing. `pure`: it never changes anything.
+    """
 
     call: CallT
     begin: int
     end: int
     unknown: bool = False
+    pure: bool = False
 
 
 def explain(
@@ -54,7 +58,8 @@ def explain(
 
     None: there is no such order. Raises: UndecidedError
     """
-    calls = sorted(intervals, key=lambda each: each.begin)
+    # Known calls first, by their ends; unknown ones, which may wait for ever, last.
+    calls = sorted(intervals, key=lambda each: (each.unknown, each.end, each.begin))
     ends = [NEVER if each.unknown else each.end for each in calls]
     needed = sum(1 << index for index, each in enumerate(calls) if not each.unknown)
     seen: set[tuple[int, StateT]] = {(0, initial)}
@@ -66,16 +71,23 @@ def explain(
             return [calls[index].call for index in order]
         # Whoever has begun before the first end among those left may come next.
         bound = min(end for index, end in enumerate(ends) if not done >> index & 1)
-        for index in reversed(range(len(calls))):
-            if done >> index & 1 or calls[index].begin > bound:
+        branches: list[tuple[int, StateT, tuple[int, ...]]] = []
+        for index, each in enumerate(calls):
+            if done >> index & 1 or each.begin > bound:
                 continue
-            after = step(state, calls[index].call)
+            after = step(state, each.call)
             if after is None:
                 continue
-            reached = (done | 1 << index, after[0])
-            if reached not in seen:
-                seen.add(reached)
-                stack.append((*reached, (*order, index)))
+            branch = (done | 1 << index, after[0], (*order, index))
+            if each.pure:  # it fits now: to wait with it can only make things worse
+                branches = [branch]
+                break
+            if not each.unknown or after[0] != state:  # else as if it had never happened
+                branches.append(branch)
+        for branch in reversed(branches):
+            if branch[:2] not in seen:
+                seen.add(branch[:2])
+                stack.append(branch)
         if len(seen) > STATES_MAX:
             raise UndecidedError(f"{len(calls)} calls, more than {STATES_MAX} states")
     return None

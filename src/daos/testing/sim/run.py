@@ -1,0 +1,365 @@
+"""One seed, from an empty disk to a verdict.
+
+    build --> users work, the nemesis torments --> heal --> everybody must be answered --> judge
+
+Safety is judged from what users were told: each key's history must be linearizable, what was
+acknowledged included after every crash; a snapshot never changes, shows what was there when it was
+taken, and has an epoch above the ones before. Liveness: after healing every call succeeds within
+bounded virtual time. Space: what was destroyed is free again.
+
+A `Result` has the digest of everything that happened: the same seed gives the same one, in any
+process, under any hash seed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from daos.base.errors import DaosError
+from daos.bio.meta import MetaContext
+from daos.client.pool import Pool
+from daos.testing.checkers import linear, models, space
+from daos.testing.history import History, Record
+from daos.testing.sim.faults import Mix, Nemesis
+from daos.testing.sim.users import (
+    AKEYS,
+    CHUNK,
+    CHUNKS,
+    CONTAINER,
+    DKEYS,
+    KEYS,
+    POOL,
+    Key,
+    Plan,
+    SnapshotSeen,
+    User,
+    Violation,
+    World,
+)
+from daos.testing.simcluster import SimCluster
+from daos.testing.simloop import DeadlockError, SimClock, StepLimitError, simulate
+from daos.testing.simnet import SimNetwork
+
+POOL_BYTES: Final = 4 * 16 << 20
+# Virtual seconds: how long the users' work may take, and how soon after healing all must be well.
+WORK_S: Final = 3600.0
+ALIVE_S: Final = 60.0
+STEPS_MAX: Final = 500_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What became of a seed."""
+
+    seed: int
+    digest: str
+    violation: str = ""  # empty: nothing was found
+    story: str = ""
+    calls: int = 0
+    unknown: int = 0
+    boots: int = 0
+    resets: int = 0
+    seconds: float = 0.0  # virtual
+    steps: int = 0
+
+
+def run_seed(seed: int, live_path: Path) -> Result:
+    """Run one seed. `live_path` is for volatile files, best in memory; its own for each run."""
+    run = _Run(seed, live_path)
+    with _watched_log(run):
+        try:
+            simulate(run.main(), seed, steps_max=STEPS_MAX)
+        except Violation as violation:
+            return run.result(violation)
+        except (DeadlockError, StepLimitError) as error:
+            return run.result(Violation(f"{type(error).__name__}: {error}"))
+    return run.result(None)
+
+
+class _Run:
+    def __init__(self, seed: int, live_path: Path) -> None:
+        self.seed = seed
+        self.errors: list[str] = []  # what the product itself called an error
+        self._live_path = live_path
+        self._rng = random.Random(seed)
+        self.mix = Mix.draw(self._rng)
+        self.plan = Plan.draw(self._rng)
+        self._loop: Any = None
+        self.history = History(lambda: self._loop.time())
+        self._world = World(
+            self.history, self.plan, damage=bool(self.mix.flips or self.mix.disk_failures)
+        )
+        self._users: list[User] = []
+        self._clocks: list[SimClock] = []
+        self._cluster: SimCluster
+        self._network: SimNetwork
+
+    async def main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        rng, mix = self._rng, self.mix
+        self._network = network = SimNetwork(
+            self._loop, random.Random(rng.getrandbits(64)), trace=self.history.note_host
+        )
+        self._cluster = cluster = SimCluster(
+            self._live_path,
+            random.Random(rng.getrandbits(64)),
+            network=network,
+            servers=len(mix.skews_ns),
+            checkpoint_percent=mix.checkpoint_percent,
+            note=self.history.note_host,
+        )
+        try:
+            await self._build()
+            nemesis = Nemesis(
+                cluster, network, mix, random.Random(rng.getrandbits(64)), self.history
+            )
+            await self._torment(nemesis)
+            await nemesis.heal()
+            for clock in self._clocks:
+                clock.skew_ns = 0
+            await self._all_alive()
+            self._judge()
+            await self._empty()
+            if self.errors and not (mix.disk_failures or mix.flips):
+                raise Violation(f"the system logged: {self.errors[0]}")
+        finally:
+            await cluster.close()
+
+    async def _build(self) -> None:
+        cluster, rng = self._cluster, self._rng
+        await cluster.start()
+        admin = cluster.admin("admin")
+        await admin.pool_create(POOL, POOL_BYTES)
+        skew_ns = self.mix.client_skew_ns
+        first, _ = cluster.client("first")
+        self._pool: Pool = await first.pool(POOL)
+        async with self._pool.create_container(CONTAINER):
+            pass
+        for number in range(self.plan.users):
+            name = f"client{number}"
+            client, clock = cluster.client(name)
+            user = User(self._world, name, client, random.Random(rng.getrandbits(64)))
+            await user.open()
+            clock.skew_ns = skew_ns if number else 0
+            self._users.append(user)
+            self._clocks.append(clock)
+
+    async def _torment(self, nemesis: Nemesis) -> None:
+        """Until all users have done their calls."""
+        torment = self._loop.create_task(nemesis.torment())
+        try:
+            async with asyncio.timeout(WORK_S):
+                await _all([user.work() for user in self._users])
+        except TimeoutError:
+            raise Violation(f"the users have not ended within {WORK_S:.0f} s") from None
+        finally:
+            torment.cancel()
+            await asyncio.wait([torment])
+        if not torment.cancelled() and (error := torment.exception()) is not None:
+            raise error
+
+    async def _all_alive(self) -> None:
+        """Every user reads everything, and can write: the last word on what is durable, too."""
+        async with _within(ALIVE_S, "somebody is not answered after healing"):
+            await _all([self._live(user) for user in self._users])
+        self.history.note("all", "are answered")
+
+    async def _live(self, user: User) -> None:
+        kinds = self.plan.kinds
+        asks: list[Callable[[], Awaitable[bool]]] = []
+        if "kv" in kinds:
+            asks += [partial(user.get_key, user.kv, key) for key in KEYS]
+        if "object" in kinds:
+            asks += [partial(user.get_dkey, user.object, key) for key in DKEYS]
+        if "array" in kinds:
+            asks.append(partial(user.get_cells, user.array, 0, CHUNK * CHUNKS, settled=True))
+        asks += [partial(user.look_at, seen) for seen in self._world.snapshots]
+        for ask in asks:
+            while not await ask():
+                await _pause()
+
+    async def _empty(self) -> None:
+        """Everything comes back: pools can be made and removed, and space is free again."""
+        async with _within(4 * ALIVE_S, "space of a destroyed container does not come back"):
+            while True:
+                try:
+                    await self._pool.destroy_container(CONTAINER, force=True)
+                except DaosError as error:
+                    if error.code.name == "NONEXIST":
+                        break
+                    self.history.note("first", f"destroys {CONTAINER}: {error.code.name}")
+                await _pause()
+            while any(space.data_blocks(meta) for meta in self._shards()):
+                await _pause()
+        for meta in self._shards():
+            if fault := space.misfit(meta):
+                raise Violation(fault)
+
+    def _shards(self) -> list[MetaContext]:
+        engines = [host.engine for host in self._cluster.hosts if host.engine is not None]
+        targets = [target for engine in engines for target in engine.targets]
+        return [shard.meta for target in targets for shard in target._shards.values()]
+
+    # --- judging
+
+    def _judge(self) -> None:
+        by_key: dict[Key, list[Record]] = {}
+        for record in self.history.calls:
+            by_key.setdefault(record.key, []).append(record)
+        seen: dict[Key, list[SnapshotSeen]] = {}
+        for snapshot in self._world.snapshots:
+            for key in snapshot.shown:
+                seen.setdefault(key, []).append(snapshot)
+        for key in sorted(by_key, key=repr):
+            self._judge_key(key, by_key[key], seen.get(key, []))
+        for before, after in itertools.permutations(self._world.snapshots, 2):
+            if before.end < after.begin and before.epoch >= after.epoch:
+                raise Violation(f"{after.name} is later than {before.name}, its epoch is not")
+
+    def _judge_key(self, key: Key, records: list[Record], shown: list[SnapshotSeen]) -> None:
+        answers = [each.answer for each in records if each.kind == "get" and not each.unknown]
+        answers += [snapshot.shown[key] for snapshot in shown]
+        intervals: list[linear.Interval[Any]] = [
+            linear.Interval(
+                _call(record), record.begin, record.end, record.unknown, _is_pure(record)
+            )
+            for record in records
+            if not record.unknown or (record.kind != "get" and _matters(record, answers))
+        ]
+        for snapshot in shown:
+            call = _get(key, snapshot.shown[key])
+            intervals.append(linear.Interval(call, snapshot.begin, snapshot.end, pure=True))
+        initial, step = _MODELS[str(key[0])]
+        if linear.explain(intervals, initial, step) is None:
+            raise Violation(f"no order of the calls explains the answers about {key}", key)
+
+    def result(self, violation: Violation | None) -> Result:
+        story = self.history.story(violation.key) if violation is not None else ""
+        calls = self.history.calls
+        return Result(
+            seed=self.seed,
+            digest=self.history.digest(),
+            violation=str(violation) if violation is not None else "",
+            story=story,
+            calls=len(calls),
+            unknown=sum(record.unknown for record in calls),
+            boots=sum(host.boots for host in self._cluster.hosts),
+            resets=self._network.resets,
+            seconds=self._loop.time(),
+            steps=self._loop.steps,
+        )
+
+
+def _is_pure(record: Record) -> bool:
+    return record.kind == "get" or record.answer in (models.EXISTS, models.MISSING)
+
+
+def _matters(unknown: Record, answers: list[object]) -> bool:
+    """Whether a call of unknown outcome may have been seen by another one.
+
+    What only writes values that nobody ever read explains nothing that could not be explained
+    without it. Of a key's presence conditions tell, so those of key-values all stay.
+    """
+    match unknown.argument:
+        case (int(), bytes() as data):
+            return any(data[0] in _cells_of(answer) for answer in answers)
+        case tuple() as values if all(value is not None for _, value in values):
+            return any(isinstance(a, tuple) and set(a) & set(values) for a in answers)
+    return True
+
+
+def _cells_of(answer: object) -> bytes:
+    match answer:
+        case (int(), bytes() as cells):
+            return cells
+        case bytes() as cells:
+            return cells
+    raise AssertionError(answer)
+
+
+_MODELS: Final[dict[str, tuple[Any, linear.Step[Any, Any]]]] = {
+    "kv": (None, models.value_step),
+    "object": (tuple((akey, None) for akey in AKEYS), models.several_step),
+    "array": (bytes(CHUNK), models.cells_step),
+}
+
+
+def _call(record: Record) -> Any:  # noqa: ANN401 - of the model that the key names
+    kind = record.kind
+    if kind == "get":
+        return _get(record.key, record.answer)
+    match record.key[0], record.argument:
+        case "kv", (bytes() | None) as value:
+            return models.ValueCall(kind, value, record.answer)
+        case "object", tuple() as values:
+            return models.SeveralCall(kind, values, record.answer)
+        case _, (int() as lo, bytes() as data):
+            return models.CellsCall(kind, lo, data, record.answer)
+    raise AssertionError(record)
+
+
+def _get(key: Key, answer: object) -> Any:  # noqa: ANN401 - of the model that the key names
+    match key[0], answer:
+        case "kv", _:
+            return models.ValueCall("get", None, answer)
+        case "object", _:
+            return models.SeveralCall("get", (), answer)
+        case _, (int() as lo, bytes() as data):
+            return models.CellsCall("get", lo, b"", data)
+    return models.CellsCall("get", 0, b"", answer)
+
+
+async def _pause() -> None:
+    """Before something is asked again."""
+    await asyncio.sleep(0.1)
+
+
+async def _all(work: list[Awaitable[None]]) -> None:
+    """All at once; the first error ends it, as it is."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        for task in asyncio.as_completed(tasks):
+            await task
+    finally:
+        for each in tasks:
+            each.cancel()
+        await asyncio.wait(tasks)
+
+
+@asynccontextmanager
+async def _within(seconds: float, otherwise: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise Violation(f"{otherwise}, for {seconds:.0f} s") from None
+
+
+@contextmanager
+def _watched_log(run: _Run) -> Iterator[None]:
+    """What the product calls an error is one, in a run where nothing is damaged."""
+
+    class Watch(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            run.errors.append(record.getMessage())
+
+    logger, watch = logging.getLogger("daos"), Watch(logging.ERROR)
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(watch)
+    logger.propagate = False
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.removeHandler(watch)
+        logger.propagate = propagate
+        logger.setLevel(level)
