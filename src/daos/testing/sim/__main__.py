@@ -9,9 +9,9 @@ import argparse
 import os
 import subprocess
 import sys
-import time
 from typing import Final
 
+from daos.base.clock import SystemClock
 from daos.testing.sim.campaign import HASH_SEEDS, digests, run_many
 from daos.testing.sim.run import Result
 
@@ -24,7 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
     seeds: range = options.seeds
     if options.hash_check:
         return _check_hashes(seeds)
-    started = time.monotonic()
+    clock = SystemClock()
+    started_ns = clock.monotonic_ns()
     found = calls = boots = 0
     for result in run_many(seeds, jobs=min(options.jobs, len(seeds))):
         calls += result.calls
@@ -38,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
             if not options.digests:
                 print(report(result))
     if not options.digests:
-        seconds = time.monotonic() - started
+        seconds = (clock.monotonic_ns() - started_ns) / 1e9
         print(
             f"{len(seeds)} seeds, {calls} calls, {boots} boots, {seconds:.1f} s: "
             f"{found or 'no'} violation{'s' if found > 1 else ''}"
