@@ -32,6 +32,7 @@ import msgspec
 from daos.base.errors import (
     DER,
     BusyError,
+    CanceledError,
     DaosError,
     DataLossError,
     ExistsError,
@@ -162,6 +163,8 @@ class ManagementModule:
             else:
                 await self._remove(await self._mark(found))
             self._failed.pop(record.uuid, None)
+        except CanceledError:
+            raise  # we are being stopped
         except NotFoundError as error:
             # The pool is recorded: what is missing is lost, and "not found" would invite
             # somebody to make it anew.
