@@ -19,6 +19,7 @@ import daos
 from daos.embedded.remote import connect
 from daos.testing.kits.transport_peers import loopback_hosts
 from daos.testing.served import Served
+from daos.testing.simsystem import simulated_system
 
 
 class System(Protocol):
@@ -48,6 +49,7 @@ SYSTEMS: dict[str, Callable[[], AbstractContextManager[System]]] = {
     "embedded": lambda: daos.local(targets=4),
     "sm": served,
     "tcp": lambda: served(f"{next(_hosts)}:31416"),
+    "sim": simulated_system,
 }
 
 POOL_SIZE = "512MiB"

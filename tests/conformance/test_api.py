@@ -84,7 +84,8 @@ class TestPool:
 
     def test_query(self, pool: daos.Pool) -> None:
         info = pool.query()
-        assert (info.uuid, info.label, info.targets, info.ranks) == (pool.uuid, "tank", 4, 1)
+        assert (info.uuid, info.label, info.targets) == (pool.uuid, "tank", 4)
+        assert info.ranks in (1, 2)  # the simulated system has two servers
         assert 0 < info.space.free <= info.space.total <= 512 << 20
         assert [tier.name for tier in info.space.tiers] == ["SCM", "NVMe"]
         with pytest.raises(AttributeError):
@@ -264,7 +265,8 @@ class TestContainer:
             "ARRAY": 4,
             "ARRAY_BYTE": 4,
         }
-        assert len({shard.target for group in groups["ARRAY"] for shard in group}) == 4
+        shards = {(shard.rank, shard.target) for group in groups["ARRAY"] for shard in group}
+        assert len(shards) == 4
 
     @pytest.mark.parametrize(
         "arguments",

@@ -119,6 +119,11 @@ class Context:
         self._timer: asyncio.TimerHandle | None = None
         self._wake_ns = U64_MAX
 
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed, or is being closed."""
+        return self._closing
+
     # Serving
 
     def serve(

@@ -151,6 +151,7 @@ class Services:
         engine.xstream.context.listen()
         await mgmt.start()
         engine.joined()
+        services.pools.started()
         return services
 
     async def open(self, pool: PoolUuid) -> None:

@@ -32,7 +32,6 @@ import msgspec
 from daos.base.errors import (
     DER,
     BusyError,
-    CanceledError,
     DaosError,
     DataLossError,
     ExistsError,
@@ -163,8 +162,6 @@ class ManagementModule:
             else:
                 await self._remove(await self._mark(found))
             self._failed.pop(record.uuid, None)
-        except CanceledError:
-            raise  # we are being stopped
         except NotFoundError as error:
             # The pool is recorded: what is missing is lost, and "not found" would invite
             # somebody to make it anew.
@@ -176,6 +173,8 @@ class ManagementModule:
                 # A rank can't be reached, or a request removes it right now.
                 log.info("pool %s (%r) is removed later: %s", pool, record.label, error)
                 return
+            if self._xstream.context.closed:
+                raise  # we are being stopped; the pool has nothing to do with it
             self._failed[record.uuid] = error
             log.error("pool %s (%r) can't be opened: %s", pool, record.label, error)
 

@@ -26,7 +26,7 @@ from uuid import UUID
 
 import msgspec
 
-from daos.base.errors import BusyError, CorruptError, NotFoundError, StaleHandleError
+from daos.base.errors import AgainError, BusyError, CorruptError, NotFoundError, StaleHandleError
 from daos.base.ids import PoolUuid
 from daos.cart.context import Rpc
 from daos.engine.service import (
@@ -222,6 +222,7 @@ class PoolModule:
         self._storage = storage
         self._services: dict[bytes, PoolService] = {}
         self._below: list[Below] = []
+        self._started = False
 
     def attach(self, below: Below) -> None:
         """Let `below` know when pool handles end."""
@@ -254,12 +255,21 @@ class PoolModule:
 
         target.xstream.context.serve(wire.TGT_QUERY, engines_only(query))
 
+    def started(self) -> None:
+        """From now on a pool without a service here does not exist: all have been opened."""
+        self._started = True
+
     def service(self, pool: bytes) -> PoolService:
-        """The service of an open pool. Raises: NotFoundError, InvalidError."""
+        """The service of an open pool.
+
+        Raises: NotFoundError, InvalidError; AgainError (not all have been opened yet)
+        """
         uuid = parse_pool_id(pool)
         try:
             return self._services[pool]
         except KeyError:
+            if not self._started:
+                raise AgainError("the pool service has just started; ask again") from None
             raise NotFoundError(f"no service here for pool {uuid}") from None
 
     async def open(self, pool: PoolUuid, *, evict: bool) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 STORY_LINES: Final = 60
+_NETWORK: Final = ("connected", "lost connection")
 
 
 @dataclass(slots=True, eq=False)
@@ -85,9 +86,15 @@ class History:
         return self._digest.copy().hexdigest()
 
     def story(self, key: tuple[object, ...]) -> str:
-        """The last lines about this key, and about everybody, in order."""
-        wanted = [line for line in self.lines if not line.key or line.key[: len(key)] == key]
-        return "\n".join(map(str, wanted[-STORY_LINES:]))
+        """The last lines about this key, and what happened to hosts in between."""
+        ours = [index for index, line in enumerate(self.lines) if key and line.key == key]
+        first = ours[-STORY_LINES:][0] if ours else max(0, len(self.lines) - STORY_LINES)
+        wanted = [
+            line
+            for line in self.lines[first:]
+            if line.key == key or (not line.key and not line.what.startswith(_NETWORK))
+        ]
+        return "\n".join(map(str, wanted))
 
 
 def _short(value: object) -> str:

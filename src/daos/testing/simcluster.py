@@ -87,6 +87,15 @@ class Host:
             raise
         cluster.note(self.name, "serves")
 
+    async def joined(self) -> bool:
+        """Wait until all that it stores is open; False: it went down before."""
+        engine = self.engine
+        if engine is None:
+            return False
+        if engine._joining is not None:
+            await asyncio.wait([engine._joining])
+        return self.engine is engine
+
     async def _serve(self, engine: Engine) -> None:
         cluster = self._cluster
         if self.rank:
@@ -134,6 +143,7 @@ class SimCluster:
         servers: int = 2,
         targets: int = 2,
         checkpoint_percent: int = 50,
+        memory_bytes: int = 8 << 20,
         note: Note | None = None,
     ) -> None:
         """Nothing runs before `start`; `note(who, what)` hears of boots and crashes."""
@@ -143,7 +153,7 @@ class SimCluster:
         self.network = network
         self.targets = targets
         self.meta = MetaConfig(
-            start_copy=InlineCopy, checkpoint_percent=checkpoint_percent, memory_bytes=8 << 20
+            start_copy=InlineCopy, checkpoint_percent=checkpoint_percent, memory_bytes=memory_bytes
         )
         self.note: Note = note or (lambda who, what: None)
         self.hosts = [Host(self, Rank(number)) for number in range(servers)]

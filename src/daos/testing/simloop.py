@@ -47,13 +47,17 @@ class _VirtualSelector(selectors.BaseSelector):
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.when_idle: Callable[[], None] = self._deadlock
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
-            raise DeadlockError("nothing is runnable and no timer is armed")
-        if timeout > 0:
+            self.when_idle()
+        elif timeout > 0:
             self.now += timeout
         return []
+
+    def _deadlock(self) -> None:
+        raise DeadlockError("nothing is runnable and no timer is armed")
 
     def register(
         self, fileobj: FileDescriptorLike, events: int, data: object = None

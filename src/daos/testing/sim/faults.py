@@ -216,5 +216,5 @@ class Nemesis:
             except asyncio.CancelledError:
                 return  # crashed again; whoever did it starts it
             else:
-                if not self._healing:
+                if self._mix.flips and await host.joined() and not self._healing:
                     host.disk.wear.flip_rate = self._mix.flips

@@ -142,8 +142,8 @@ class _Run:
         skew_ns = self.mix.client_skew_ns
         first, _ = cluster.client("first")
         self._pool: Pool = await first.pool(POOL)
-        async with self._pool.create_container(CONTAINER):
-            pass
+        async with self._pool.create_container(CONTAINER) as container:
+            self._uuid = container.uuid
         for number in range(self.plan.users):
             name = f"client{number}"
             client, clock = cluster.client(name)
@@ -192,7 +192,7 @@ class _Run:
         async with _within(4 * ALIVE_S, "space of a destroyed container does not come back"):
             while True:
                 try:
-                    await self._pool.destroy_container(CONTAINER, force=True)
+                    await self._pool.destroy_container(self._uuid, force=True)
                 except DaosError as error:
                     if error.code.name == "NONEXIST":
                         break
