@@ -113,11 +113,7 @@ class ContainerService:
                 log.info("container stays marked pool=%s error=%s", self._pool.uuid, error)
 
     async def reopen_handles(self, endpoints: Sequence[Endpoint] = ()) -> None:
-        """Tell all targets, or those given, of every open handle: they have forgotten them.
-
-        Of all targets those that can't be reached are told when their engine joins; those given are
-        of an engine that joins, which asks again after an error.
-        """
+        """Tell targets of every open handle: all, as far as they can be reached; or those given."""
         found = await self._rdb.range(records.HANDLE, prefix_end(records.HANDLE))
         for pair in found.pairs:
             record = parse_record(HandleRecord, pair.value, "container handle")
