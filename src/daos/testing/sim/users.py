@@ -33,6 +33,8 @@ CONTAINER: Final = "c1"
 KEYS: Final = (b"k0", b"k1", b"k2")
 DKEYS: Final = (b"d0", b"d1")
 AKEYS: Final = (b"a0", b"a1", b"a2")
+# Half of them tell by their answer whether they were executed twice.
+KV_KINDS: Final = ("put", "insert", "insert", "update", "take", "take", "remove", *["get"] * 4)
 CHUNK: Final = 16  # cells
 CHUNKS: Final = 2
 
@@ -162,7 +164,7 @@ class User:
     async def _use_kv(self) -> None:
         rng, kv, timeout = self._rng, self.kv, self._world.plan.timeout_s
         key = rng.choice(KEYS)
-        kind = rng.choice(("put", "put", "insert", "update", "remove", "take", "get", "get", "get"))
+        kind = rng.choice(KV_KINDS)
         if kind == "get":
             await self.get_key(kv, key)
             return
