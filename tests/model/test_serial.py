@@ -20,15 +20,15 @@ import pytest
 
 from daos.base.errors import DaosError
 from daos.base.ids import EPOCH_MAX, Epoch, UnitOid
-from daos.base.iod import Cond
+from daos.base.iod import Cond, Iod, IodType, Recx
 from daos.testing.shard import MemoryShard, memory_shard, unit
 from daos.vos.container import VosContainer
 from daos.vos.timestamps import Operation
-from tests.model.vos_model import SINGLE, Model, Op, Write
+from tests.model.vos_model import ARRAY, SINGLE, Model, Op, Write
 
 OBJECTS = (unit(1), unit(2))
 DKEYS = (b"d", b"e")
-AKEYS = (b"a", b"b")
+AKEYS = (b"a", b"b", b"r")  # two single values, and an array of bytes
 CALLS = ("update", "update", "punch", "fetch", "akeys", "dkeys", "objects")
 
 
@@ -64,19 +64,25 @@ class Run:
         if kind == "update":
             cond = rng.choice((0, 0, Cond.DKEY_INSERT, Cond.DKEY_UPDATE, 0x10, 0x20))
             word = {0x10: "insert", 0x20: "update"}.get(int(cond), "")
-            data = epoch.to_bytes(4, "big")
-            op = Op(at, obj, dkey, (Write(akey, SINGLE, 4, ((0, 1, data),), word),))
+            op = Op(at, obj, dkey, (self._write(akey, epoch, word),))
         elif kind == "punch":
             cond = rng.choice((0, Cond.PUNCH))
             level = rng.choice((0, 1, 2, 2, 2))
             op = Op(at, obj, dkey if level else None, akeys=(akey,) if level == 2 else ())
         elif kind == "fetch":
             cond = rng.choice((0, Cond.DKEY_FETCH, Cond.AKEY_FETCH))
+            op = op._replace(writes=(self._write(akey, epoch),))  # the records that are asked for
         try:
             told = await self._execute(kind, op, int(cond), who)
         except DaosError as error:
             told = error.code.name
         self.calls.append(Call(kind, op, int(cond), told))
+
+    def _write(self, akey: bytes, epoch: int, word: str = "") -> Write:
+        if akey != b"r":
+            return Write(akey, SINGLE, 4, ((0, 1, epoch.to_bytes(4, "big")),), word)
+        lo, width = self.rng.randrange(6), self.rng.randint(1, 3)
+        return Write(akey, ARRAY, 1, ((lo, lo + width, bytes((epoch % 250,)) * width),), word)
 
     async def _execute(self, kind: str, op: Op, cond: int, who: Operation) -> object:
         c, epoch, obj, dkey = self.container, Epoch(op.epoch), op.obj, op.dkey
@@ -86,14 +92,19 @@ class Run:
             return None
         assert dkey is not None
         if kind == "update":
-            (write,) = op.writes
-            data = write.parts[0][2]
+            data = op.writes[0].parts[0][2]
             assert data is not None
-            await self.shard.put(c, obj, dkey, {write.akey: data}, epoch=epoch, cond=cond, op=who)
+            iods = [_iod(op.writes[0])]
+            await self.shard.update(c, obj, dkey, iods, data, epoch=epoch, cond=cond, op=who)
             return None
         if kind == "fetch":
-            got = await self.shard.get(c, obj, dkey, op.akeys[0], epoch=epoch, cond=cond, op=who)
-            return got or b""
+            iods = [_iod(op.writes[0])]
+            fetch, views = await self.shard.fetch(
+                c, obj, dkey, iods, epoch=epoch, cond=cond, op=who
+            )
+            return [
+                (piece[2], bytes(view)) for piece, view in zip(fetch.pieces, views, strict=True)
+            ]
         if kind == "akeys":
             with c.reading(who, epoch, obj, dkey):
                 return sorted(c.list_akeys(obj, dkey, epoch, limit=9).entries)
@@ -135,12 +146,24 @@ class Run:
         if kind == "fetch":
             if cond and (akeys is None or (cond & Cond.AKEY_FETCH and op.akeys[0] not in akeys)):
                 return "NONEXIST"
-            return view.value(op.dkey or b"", op.akeys[0], SINGLE).single
+            (write,) = op.writes
+            value = view.value(op.dkey or b"", write.akey, write.kind)
+            if write.kind == SINGLE:
+                return [(0, value.single)] if value.single else []
+            lo, hi, _ = write.parts[0]
+            return [(first - lo, data) for first, _, _, data in value.cut(lo, hi)]
         if kind == "akeys":
             return sorted(akeys or ())
         if kind == "dkeys":
             return sorted(view.dkeys)
         return sorted(obj for obj in OBJECTS if model.view(obj, op.epoch).exists)
+
+
+def _iod(write: Write) -> Iod:
+    if write.kind == SINGLE:
+        return Iod(write.akey, IodType.SINGLE, write.size)
+    lo, hi, _ = write.parts[0]
+    return Iod(write.akey, IodType.ARRAY, write.size, (Recx(lo, hi - lo),))
 
 
 async def run(seed: int, calls: int, spread: int, *, doubt: int = 0) -> Counter[str]:
