@@ -17,6 +17,7 @@ from daos import Cond, Extents, Range
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+MiB = 1 << 20
 SMALL, LARGE = 64, 5 << 10  # below and above what goes to the data device
 
 
@@ -91,6 +92,37 @@ class TestSingleValues:
         assert buffer[: len(value)] == value
         obj.update(b"d", b"c", buffer.view[:100])
         assert obj.fetch(b"d", b"c") == value[:100]
+
+    @pytest.mark.parametrize("nbytes", [256 << 10, (256 << 10) + 1, 3 * MiB + 5])
+    def test_large_values_in_memory_of_any_kind(
+        self, client: daos.Client, obj: daos.Object, nbytes: int
+    ) -> None:
+        value = (bytes(range(251)) * (nbytes // 251 + 1))[:nbytes]
+        registered = client.buffer(nbytes)
+        registered[:] = value
+        wrapped = memoryview(registered)[:]
+        for akey, data in ((b"plain", value), (b"registered", registered), (b"view", wrapped)):
+            obj.update(b"d", akey, data)
+            assert obj.fetch(b"d", akey) == value
+            into, plain = client.buffer(nbytes + 7), bytearray(nbytes)
+            assert obj.fetch(b"d", akey, into=into) == nbytes
+            assert into[:] == value + bytes(7)
+            assert obj.fetch(b"d", akey, into=plain) == nbytes
+            assert plain == value
+        assert obj.fetch_many(b"d", [b"plain", b"none", b"view"]) == [value, None, value]
+        with pytest.raises(daos.RecordTooBigError):
+            obj.fetch(b"d", b"plain", into=client.buffer(nbytes - 1))
+
+    def test_a_read_larger_than_a_frame(self, client: daos.Client, obj: daos.Object) -> None:
+        part = bytes(range(256)) * (MiB >> 8)
+        for at in range(0, 66, 3):
+            obj.write(b"d", b"a", at * MiB + 1, part * 3)
+        whole = obj.read(b"d", b"a", 0, 66 * MiB + 2)
+        assert whole[1:-1] == part * 66
+        assert whole[0] == whole[-1] == 0
+        into = client.buffer(66 * MiB + 2)
+        assert obj.read(b"d", b"a", 0, len(into), into=into) == len(into)
+        assert into[:] == whole
 
     def test_over_a_megabyte_of_values_at_once(self, obj: daos.Object) -> None:
         with pytest.raises(daos.RecordTooBigError):
