@@ -121,15 +121,38 @@ async def test_memory_that_is_not_shared_goes_over_the_socket(bench: BulkBench) 
 async def test_an_offer_that_is_refused_falls_back_to_the_socket(bench: BulkBench) -> None:
     server, client = bench.taker(), bench.context(None)
     memory = buffer(client, pattern(MiB))
-    bulk = client.bulk.create([memory.view], Mode.READ)
+    bulk = client.bulk.create([memory.view], Mode.READ_WRITE)
     rpc = await bench.hand(client, bulk.handle)
     rpc.bulk._carrier.link.memory = lambda _region_id: None  # type: ignore[method-assign]
     into = bytearray(MiB)
     await bench.move(server, bulk.handle, [memoryview(into)], via=rpc).whole()
     assert into == memory[:]
-    assert (copied(server), payload(server)) == (0, MiB)
+    fresh = pattern(MiB, 4)
+    await bench.move(server, bulk.handle, [memoryview(fresh)], put=True, via=rpc).whole()
+    assert memory[:] == fresh
+    assert (copied(server), payload(server)) == (0, 2 * MiB)
+    await client.call(SERVER, ECHO, Ask(1), deadline_ns=bench.soon())
     bulk.release()
     assert bulk.free
+
+
+@on_sm
+async def test_given_up_before_it_was_lent(bench: BulkBench) -> None:
+    server, client = bench.taker(), bench.context(None)
+    memory = buffer(client, bytes(MiB))
+    bulk = client.bulk.create([memory.view], Mode.WRITE)
+    rpc = await bench.hand(client, bulk.handle)
+    data = memoryview(pattern(MiB))
+    move = bench.move(server, bulk.handle, [data], put=True, via=rpc)
+    move.call.abort()
+    error = await move.error()
+    assert error is not None
+    assert error.code is DER.CANCELED
+    for _ in range(3):
+        await client.call(SERVER, ECHO, Ask(1), deadline_ns=bench.soon())
+    bulk.release()
+    assert bulk.free
+    assert memory[:] == bytes(MiB)
 
 
 @on_sm
