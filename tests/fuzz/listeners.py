@@ -274,7 +274,7 @@ def rss(served: Served) -> int:
 
 
 def run(directory: Path, seed: int, seconds: float) -> Outcome:
-    """Start a server, attack it, stop it in order; it has no word to say but of bad offers."""
+    """Start a server, attack it, stop it in order; it has nothing to say."""
     host = next(loopback_hosts())
     sockets = ("--sm", str(directory / "s"))
     served = Served(directory, "--targets", str(TARGETS), *sockets, tcp=f"{host}:31416")
@@ -283,8 +283,7 @@ def run(directory: Path, seed: int, seconds: float) -> Outcome:
         outcome = asyncio.run(fuzz(served, host, random.Random(seed), seconds))
     finally:
         status, text = served.stop()
-    lines = [line for line in text.splitlines() if "sharing of memory ended" not in line]
-    assert not lines, "\n".join(lines[:40])
+    assert not text, text[:4000]
     assert status == 0
     return outcome
 

@@ -155,6 +155,8 @@ def test_an_address_in_use(tmp_path: Path) -> None:
         (["--sm", "s", "--targets", "0"], "targets must be 1 to 64"),
         (["--sm", "s", "--targets", "few"], "invalid int value"),
         (["--sm", "s", "--loop", "twisted"], "invalid choice"),
+        (["--sm", "s", "--memory", "much"], "much"),
+        (["--sm", "s", "--memory", "3MB"], "expected whole MiB"),
         (["--fast"], "unrecognized arguments"),
     ],
 )

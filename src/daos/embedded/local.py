@@ -34,6 +34,7 @@ from daos.base.errors import (
     ShutdownError,
 )
 from daos.bio.file_directory import FileDirectory
+from daos.bio.meta_config import MetaConfig
 from daos.cart.transport import Transport
 from daos.client.admin import Admin as AsyncAdmin
 from daos.client.client import Client as AsyncClient
@@ -305,10 +306,16 @@ def _remove_tree(pid: int, root: Path) -> None:
         shutil.rmtree(root, ignore_errors=True)
 
 
-def make_config(*, targets: int | None, timeout: float) -> SystemConfig:
+def make_config(
+    *, targets: int | None, timeout: float, meta: MetaConfig | None = None
+) -> SystemConfig:
     """What a local system needs to know; pools belong to the user who runs it."""
     return SystemConfig(
-        targets=targets, timeout=timeout, owner=user_principal(), group=group_principal()
+        targets=targets,
+        timeout=timeout,
+        owner=user_principal(),
+        group=group_principal(),
+        meta=meta or MetaConfig(),
     )
 
 

@@ -4,6 +4,7 @@
     --sm SOCKETS       serve this host by Unix sockets and shared memory, in that directory
     --tcp HOST:PORT    serve any host; target t listens at PORT + 1 + t
     --targets N        of a new system
+    --memory SIZE      for payloads at work, of a pool on a target; requests beyond it wait
     --loop NAME        uvloop, asyncio; the first that is there by default
     --until-eof        stop when standard input ends: with the process that holds its other end
 
@@ -31,6 +32,8 @@ from pathlib import Path
 from typing import Final
 
 from daos.base.errors import DaosError, InvalidError
+from daos.base.sizes import parse_size
+from daos.bio.meta_config import MetaConfig
 from daos.cart.transport import Acceptor, Channel, Link, Listener, Transport
 from daos.cart.transport.inproc import InprocNetwork
 from daos.cart.wire import Endpoint
@@ -115,7 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         addresses = _addresses(options)
-        config = make_config(targets=options.targets, timeout=60.0)
+        meta = MetaConfig(memory_bytes=parse_size(options.memory))
+        config = make_config(targets=options.targets, timeout=60.0, meta=meta)
         factory = _loop_factory(options.loop)
     except InvalidError as error:
         parser.error(error.message)
@@ -197,6 +201,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sm", metavar="SOCKETS", help="serve this host, by sockets in there")
     parser.add_argument("--tcp", metavar="HOST:PORT", help="serve any host, from this port on")
     parser.add_argument("--targets", type=int, help="number of targets of a new system")
+    parser.add_argument("--memory", metavar="SIZE", default="64MiB", help="for payloads at work")
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), help="the event loop")
     parser.add_argument("--until-eof", action="store_true", help="stop when standard input ends")
     return parser

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import IO, Final, Self
 
 from daos.base.errors import DaosError
 
@@ -26,6 +27,8 @@ class Served:
         """The system is kept in `directory`/system; without `tcp` it is served by sm."""
         self.directory = directory
         self.process: subprocess.Popen[str] | None = None
+        # Its standard error; a file, since nobody reads a pipe while the server writes.
+        self._errors: IO[str] | None = None
         self.addresses: Sequence[str] = ()
         where = ["--sm", str(directory / "s")] if tcp is None else ["--tcp", tcp]
         self._command = [
@@ -40,11 +43,12 @@ class Served:
 
     def start(self) -> None:
         """Start it, and wait until it can be reached. Raises: DaosError (it could not start)"""
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - `stop` closes it
         process = self.process = subprocess.Popen(
             self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._errors,
             text=True,
         )
         assert process.stdout is not None
@@ -65,8 +69,11 @@ class Served:
         """Stop it in order; returns its exit status and what it wrote to standard error."""
         process, self.process = self.process, None
         assert process is not None
-        _, text = process.communicate(timeout=_STOP_S)
-        return process.returncode, text
+        process.communicate(timeout=_STOP_S)
+        assert self._errors is not None
+        with self._errors as errors:
+            errors.seek(0)
+            return process.returncode, errors.read()
 
     def kill(self) -> None:
         """As a power cut would, but for what the kernel has."""

@@ -224,7 +224,6 @@ def test_a_peer_shares_so_much_and_no_more(tmp_path: Path) -> None:
     run(tmp_path, scenario, SharingConfig(regions_max=2, bytes_max=4 * PAGE))
 
 
-@pytest.mark.expects_warning("sharing of memory ended")
 def test_what_is_no_offer_ends_the_sharing_and_not_the_connection(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:
         with greeted(world.path) as (peer, pair), memfd(PAGE) as fd:

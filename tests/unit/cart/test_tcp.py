@@ -292,7 +292,7 @@ def test_an_address_in_use() -> None:
     run(scenario)
 
 
-@pytest.mark.expects_warning("connection refused, there are 2 already")
+@pytest.mark.expects_warning("connections are refused, there are 2 already")
 def test_connections_are_bounded() -> None:
     async def scenario(world: World) -> None:
         peers = [world.connect() for _ in range(2)]

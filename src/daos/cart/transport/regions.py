@@ -157,7 +157,7 @@ class Regions:
                     return
                 self._take(Offer.parse(raw), fd)
             except CorruptError as error:
-                log.warning("sharing of memory ended: the peer sent no offer: %s", error)
+                log.info("sharing of memory ended: the peer sent no offer: %s", error)
                 self.close()
             finally:
                 if fd >= 0:

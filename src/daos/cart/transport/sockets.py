@@ -95,6 +95,7 @@ class SocketTransport(ABC):
         self.refused = 0
         self._addresses = addresses
         self._taken: dict[StreamLink, None] = {}
+        self._crowded = False
 
     @abstractmethod
     def _new_socket(self, address: SocketAddress) -> socket.socket:
@@ -166,7 +167,9 @@ class SocketTransport(ABC):
         """A connection that a peer has opened."""
         if len(self._taken) >= self.config.connections_max:
             self.refused += 1
-            log.warning("connection refused, there are %d already", len(self._taken))
+            if not self._crowded:  # once: peers are not to fill a log
+                self._crowded = True
+                log.warning("connections are refused, there are %d already", len(self._taken))
             sock.close()
             return
         link = self._new_link(self._left, taken=True)
@@ -177,6 +180,7 @@ class SocketTransport(ABC):
 
     def _left(self, link: StreamLink) -> None:
         self._taken.pop(link, None)
+        self._crowded = False
 
 
 class SocketListener:
