@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.load import Ended
-from daos.base.checksum import ChecksumType
+from daos.base.checksum import ChecksumType, on_the_way
 from daos.base.clock import SystemClock
 from daos.base.errors import DaosError
 from daos.base.hlc import Hlc
@@ -134,7 +134,7 @@ class Stand:
             new_dtx=self.new_dtx,
             handle=HANDLE.bytes,
             writable=True,
-            checksum_type=ChecksumType.OFF,
+            checksum_type=on_the_way(ChecksumType.OFF),
             map_version=pool_map.version,
             epoch=Epoch(0),
         )

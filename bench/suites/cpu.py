@@ -19,6 +19,7 @@ from bench.report import at_most
 from bench.run import Run
 from bench.stand import HANDLE, Stand, UnflushedDirectory, object_id, open_stand
 from bench.tape import Frames, Tape
+from daos.base.checksum import ChecksumType, compute, on_the_way
 from daos.base.errors import DaosError
 from daos.base.ids import ShardIndex, UnitOid
 from daos.bio.file_directory import FileDirectory
@@ -96,6 +97,7 @@ def make_frames(stand: Stand, shape: Shape, keys: range, *, update: bool) -> lis
     oid = object_id(shape.number)
     address = wire.ShardAddress(HANDLE.bytes, oid.hi, oid.lo, 0, 1, 0)
     value = memoryview(bytes(shape.nbytes))
+    sums = (compute(on_the_way(ChecksumType.OFF), value),)
     deadline_ns = stand.call().deadline_ns
     turns: list[Frames] = []
     for first in range(0, len(keys), _TURN):
@@ -104,7 +106,8 @@ def make_frames(stand: Stand, shape: Shape, keys: range, *, update: bool) -> lis
             payload: tuple[memoryview, ...]
             if update:
                 dtx = stand.new_dtx()
-                body = wire.UPDATE.encode(wire.UpdateRequest(address, dkey, shape.iods, dtx=dtx))
+                request = wire.UpdateRequest(address, dkey, shape.iods, checksums=sums, dtx=dtx)
+                body = wire.UPDATE.encode(request)
                 opcode, payload = wire.UPDATE.opcode, (value,)
             else:
                 body = wire.FETCH.encode(wire.FetchRequest(address, dkey, shape.iods))

@@ -88,6 +88,11 @@ def checksum_type(name: str) -> ChecksumType:
     return kind
 
 
+def on_the_way(kind: ChecksumType) -> ChecksumType:
+    """What values carry between client and target: never nothing, whatever their container has."""
+    return kind if kind is not ChecksumType.OFF else ChecksumType.XXH3
+
+
 def xxh3(buffer: Buffer) -> int:
     """XXH3 of the buffer as a u64: the checksum of every structure that we store.
 

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import msgspec
 
-from daos.base.checksum import ChecksumType
+from daos.base.checksum import ChecksumType, on_the_way
 from daos.base.errors import InvalidError, NotFoundError, StaleHandleError
 from daos.base.ids import U64_MAX, Epoch, ObjectId, ObjectType, tag_of
 from daos.base.names import check_snapshot_name
@@ -272,7 +272,7 @@ class Container(ServiceHandle[ContainerClient]):
             new_dtx=session.new_dtx,
             handle=self._service.handle,
             writable=self._writable,
-            checksum_type=ChecksumType(reply.checksum_type),
+            checksum_type=on_the_way(ChecksumType(reply.checksum_type)),
             map_version=self._pool_map.version,
             epoch=Epoch(0),
         )

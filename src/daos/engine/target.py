@@ -28,7 +28,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from daos.base.checksum import ChecksumType
+from daos.base.checksum import ChecksumType, on_the_way
 from daos.base.errors import (
     AccessError,
     AgainError,
@@ -70,7 +70,8 @@ class ContainerHandle:
     shard: Shard
     container: VosContainer
     writable: bool
-    checksum_type: ChecksumType
+    stored_type: ChecksumType  # of the container; OFF: values are stored without
+    checksum_type: ChecksumType  # of values on their way
     checksum_chunk: int  # bytes
 
 
@@ -193,7 +194,8 @@ class Target:
             shard=shard,
             container=opened,
             writable=writable,
-            checksum_type=checksum_type,
+            stored_type=checksum_type,
+            checksum_type=on_the_way(checksum_type),
             checksum_chunk=checksum_chunk,
         )
 

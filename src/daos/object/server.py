@@ -108,7 +108,7 @@ class _ObjectService:
             request.dkey,
             request.iods,
             cond=request.cond,
-            csum_type=handle.checksum_type,
+            csum_type=handle.stored_type,
             csum_chunk=handle.checksum_chunk,
         )
         bulk = request.bulk

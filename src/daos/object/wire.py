@@ -66,7 +66,7 @@ class UpdateRequest(msgspec.Struct, array_like=True, frozen=True, gc=False):
     dkey: bytes
     iods: tuple[Iod, ...]
     cond: int = 0
-    # One a value, in payload order, by the container's algorithm; empty where it has none.
+    # One a value, in payload order, by the container's algorithm, or XXH3 where it has none.
     checksums: tuple[bytes, ...] = ()
     dtx: bytes = b""
     resend: int = 0

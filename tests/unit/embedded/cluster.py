@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-from daos.base.checksum import ChecksumType, compute
+from daos.base.checksum import ChecksumType, compute, on_the_way
 from daos.base.errors import DaosError
 from daos.base.ids import ObjectId, ObjectType, PoolUuid, Tag
 from daos.base.iod import Iod, IodType, Recx
@@ -317,7 +317,8 @@ class PoolHandle:
         handle = handle or self.cluster.new_id()
         request = cont_wire.OpenRequest(self.pool, self.handle, name, handle, flags)
         reply = await self.cluster.call(cont_wire.OPEN, request)
-        return ContainerHandle(self, handle, reply.uuid, ChecksumType(reply.checksum_type))
+        kind = on_the_way(ChecksumType(reply.checksum_type))
+        return ContainerHandle(self, handle, reply.uuid, kind)
 
     async def container(
         self, label: str = "c1", flags: str = "rw", *, props: Mapping[str, str] | None = None
@@ -340,12 +341,16 @@ class ContainerHandle:
     pool: PoolHandle
     handle: bytes
     uuid: bytes
-    checksum_type: ChecksumType = ChecksumType.OFF
+    checksum_type: ChecksumType
     target: int = field(default=0)
 
     @property
     def cluster(self) -> Cluster:
         return self.pool.cluster
+
+    def checksums(self, views: Sequence[memoryview]) -> tuple[bytes, ...]:
+        """What values carry on their way to a target."""
+        return tuple(compute(self.checksum_type, view) for view in views)
 
     @property
     def named(self) -> pool_wire.HandleRequest:
@@ -417,9 +422,7 @@ class ContainerHandle:
     ) -> int:
         """The epoch of the update."""
         views = [memoryview(value) for value in values]
-        checksums: tuple[bytes, ...] = ()
-        if self.checksum_type is not ChecksumType.OFF:
-            checksums = tuple(compute(self.checksum_type, view) for view in views)
+        checksums = self.checksums(views)
         request = obj_wire.UpdateRequest(self.address(oid), dkey, tuple(iods), cond, checksums)
         return (await self.object(obj_wire.UPDATE, request, payload=views)).epoch
 

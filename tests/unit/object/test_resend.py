@@ -37,7 +37,8 @@ def update(
     akey: bytes = b"a",
 ) -> wire.UpdateRequest:
     iod: Iod = single(akey, len(value))
-    return wire.UpdateRequest(container.address(OID), b"d", (iod,), cond, (), dtx, resend)
+    sums = container.checksums([memoryview(value)] if value else [])
+    return wire.UpdateRequest(container.address(OID), b"d", (iod,), cond, sums, dtx, resend)
 
 
 def punch(

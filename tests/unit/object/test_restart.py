@@ -54,7 +54,9 @@ async def test_an_epoch_that_is_too_late_twice_or_has_conditions_is_for_the_clie
     for cond, times in ((Cond.NONE, 2), (Cond.DKEY_INSERT, 1)):
         with pytest.MonkeyPatch.context() as patch:
             asked = refuse(patch, times)
-            request = update_of(container, single(b"a", len(BIG)), cond=int(cond))
+            sums = container.checksums([memoryview(BIG)])
+            iod = single(b"a", len(BIG))
+            request = update_of(container, iod, cond=int(cond), checksums=sums)
             assert await code_of(raw_update(container, request, BIG)) == "INPROGRESS"
             assert len(asked) == times
         assert held(container) == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable
 from itertools import chain
 from typing import Any, NamedTuple
@@ -109,7 +110,8 @@ async def test_values_of_all_kinds(cluster: Cluster) -> None:
     )
     assert data == BIG + b"aaaabbbb" + b"cccc" + b"small"
     assert reply.epoch > epoch
-    assert reply.checksums == ()
+    landed = (BIG, b"aaaabbbb", b"cccc", b"small")
+    assert reply.checksums == container.checksums([memoryview(value) for value in landed])
 
 
 @on_cluster
@@ -230,7 +232,9 @@ UNKNOWN_TYPE = 200 << 56 | 1 << 48 | 1 << 32
         (bad_update(dkey=b""), "INVAL"),
         (bad_update(epoch=5), "INVAL"),
         (bad_update(cond=1 << 20), "INVAL"),
-        (bad_update(checksums=(b"1234",)), "INVAL"),  # the container has none
+        (bad_update(), "INVAL"),  # no checksum
+        (bad_update(checksums=(b"12345678",) * 2), "INVAL"),  # one too many
+        (bad_update(checksums=(b"1234",)), "CSUM"),
         (bad_update(oid=oid_of(redundancy=9)), "NOTSUPPORTED"),
         (bad_update(oid=oid_of(redundancy=0)), "NOTSUPPORTED"),
         (bad_update(oid=ObjectId(UNKNOWN_TYPE, 1)), "INVAL"),
@@ -286,11 +290,14 @@ async def test_a_closed_handle_does_nothing(cluster: Cluster) -> None:
         assert await code_of(call) == "NO_HDL"
 
 
-@pytest.mark.parametrize("kind", ["crc16", "crc32", "crc64", "sha1", "sha256", "sha512", "adler32"])
+@pytest.mark.parametrize(
+    "kind", ["off", "crc16", "crc32", "crc64", "sha1", "sha256", "sha512", "adler32"]
+)
 @on_cluster
 async def test_checksums_are_demanded_compared_and_given(cluster: Cluster, kind: str) -> None:
     container = await (await cluster.pool()).container(props={"cksum": kind})
-    assert container.checksum_type is ChecksumType[kind.upper()]
+    way = "xxh3" if kind == "off" else kind  # values never travel without
+    assert container.checksum_type is ChecksumType[way.upper()]
     before = held(container)
     iods = (single(b"a", len(BIG)), single(b"b", 1))
     good = tuple(compute(container.checksum_type, memoryview(v)) for v in (BIG, b"x"))
@@ -554,7 +561,7 @@ def plant_bug(cluster: Cluster, container: ContainerHandle) -> None:
 async def test_a_bug_stops_its_target_at_once_and_no_other(cluster: Cluster) -> None:
     container = await (await cluster.pool()).container()
     await container.put(OID, b"d", {b"a": b"acknowledged"})
-    other = ContainerHandle(container.pool, container.handle, container.uuid, target=1)
+    other = dataclasses.replace(container, target=1)
     await other.put(OID, b"d", {b"a": b"elsewhere"})
     plant_bug(cluster, container)
     with pytest.raises(DaosError, match="internal error, TypeError") as caught:
