@@ -38,7 +38,7 @@ class Damaging:
         self.damaged = 0
 
     def damage(self, part: str, *, up: bool) -> None:
-        """In the next frame with a payload; `up`: from client to target."""
+        """In the next frame that has such a part; `up`: from client to target."""
         self._part, self._up = part, up
 
     def listen(self, endpoint: Endpoint, acceptor: Acceptor) -> Listener:
@@ -63,14 +63,18 @@ class Damaging:
         at = 0
         while at < len(raw):
             header = Header.parse(raw, at)
-            payload = at + HEADER_SIZE + header.body_size
-            if header.payload_size:
-                place = {"header": at + 60, "body": at + HEADER_SIZE + 9, "payload": payload + 50}
-                raw[place[self._part]] ^= 0x10
+            body, payload = at + HEADER_SIZE, at + HEADER_SIZE + header.body_size
+            places = {
+                "header": at + 60,
+                "body": body + header.body_size // 2 if header.body_size else 0,
+                "payload": payload + header.payload_size // 2 if header.payload_size else 0,
+            }
+            if place := places[self._part]:
+                raw[place] ^= 0x10
                 self._part = ""
                 self.damaged += 1
                 break
-            at = payload
+            at = payload + header.payload_size
         return bytes(raw)
 
 
