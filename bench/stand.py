@@ -41,7 +41,7 @@ from daos.cart.context import Context, Endpoint
 from daos.cart.transport import Transport
 from daos.cart.transport.inproc import InprocNetwork
 from daos.engine.storage import Storage
-from daos.engine.target import Target
+from daos.engine.target import Kept, Target
 from daos.engine.xstream import Xstream
 from daos.object.attempts import Pacing
 from daos.object.client import Call, ContainerLink, ObjectClient
@@ -111,12 +111,16 @@ class Stand:
             _POOL,
             _CONTAINER,
             handle=HANDLE,
-            bound=Epoch(0),
+            kept=Kept((), 0, "disabled"),
             writable=True,
             checksum_type=ChecksumType.OFF,
             checksum_chunk=0,
         )
         self.container = self.target.handle(HANDLE.bytes, write=True).container
+
+    async def aggregate(self) -> None:
+        """Forget all versions but the newest."""
+        await self.target.aggregate(_POOL, _CONTAINER, Epoch(0))
 
     async def close(self) -> None:
         """End of everything; no checkpoint."""

@@ -7,6 +7,7 @@ from typing import Final
 
 from bench.run import Suite
 from bench.suites import (
+    aggregation,
     arrays,
     checkpoint,
     counting,
@@ -31,5 +32,6 @@ SUITES: Final[Mapping[str, Suite]] = {
     "rivals": rivals.run,
     "scale": scale.run,
     "checkpoint": checkpoint.run,
+    "aggregation": aggregation.run,
     "start": start.run,
 }

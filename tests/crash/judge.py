@@ -60,7 +60,7 @@ class Judge:
                     bound = shard.pool.open_container(name).modification_bound
                     assert bound >= epoch, "a snapshot's epoch is open for writes again"
             if rng.random() < 0.02:
-                await self._go_on(shard, length, rng)
+                await self._go_on(cut, shard, length, rng)
         finally:
             await shard.meta.close(checkpoint=False)
             await device.close()
@@ -79,7 +79,7 @@ class Judge:
         differences = []
         for length in lengths:
             try:
-                await self._check_is(shard, self.models(length), rng)
+                await self._check_is(cut, shard, self.models(length), rng)
             except AssertionError as error:
                 differences.append(
                     f"not the first {length} commits: {str(error)[-DIFFERENCE_MAX:]}"
@@ -105,8 +105,17 @@ class Judge:
         self._models[length] = models
         return models
 
+    def _lost(self, cut: int, name: ContainerUuid) -> list[tuple[int, int]]:
+        """Epochs [lo, hi) of a container that may be aggregated, or may not."""
+        lost = [each for each in self.recording.lost if each.position <= cut]
+        return [(each.lo, each.hi) for each in lost if each.container == name]
+
     async def _check_is(
-        self, shard: Shard, models: dict[ContainerUuid, Model], rng: random.Random
+        self,
+        cut: int,
+        shard: Shard,
+        models: dict[ContainerUuid, Model],
+        rng: random.Random,
     ) -> None:
         names = set(shard.pool.containers())
         assert names == set(models), f"containers {names}, expected {set(models)}"
@@ -115,7 +124,8 @@ class Judge:
             assert twin.container.modification_bound >= twin.newest()
             epochs: set[int] = {EPOCH_MAX}  # so that nothing more than the model is there
             if model.history:
-                epochs.add(rng.choice(model.history[-4:]).epoch)
+                at = rng.choice(model.history[-4:]).epoch
+                epochs.add(max([at, *[hi for _, hi in self._lost(cut, name)]]))
             await twin.check_all(epochs, rng)
 
     async def _check_seen(self, cut: int, shard: Shard, rng: random.Random) -> None:
@@ -127,6 +137,10 @@ class Judge:
                 container = shard.pool.open_container(asked.container)
             except NotFoundError:
                 continue  # destroyed since, as the model says too
+            lost = self._lost(cut, asked.container)
+            in_parts = bool(asked.akey) or any(iod.recxs for iod in asked.iods)
+            if any(in_parts or lo <= asked.epoch < hi for lo, hi in lost):
+                continue  # merged, the same bytes are told in other parts
             again = await answer(shard.meta, container, asked)
             assert again == told, f"told at event {position}: {asked}\n{told}\nnow {again}"
 
@@ -142,7 +156,7 @@ class Judge:
             await self.judge(cut, journal.image(again, rng), rng)
         return len(journal) + 1
 
-    async def _go_on(self, shard: Shard, length: int, rng: random.Random) -> None:
+    async def _go_on(self, cut: int, shard: Shard, length: int, rng: random.Random) -> None:
         """The recovered shard takes writes, and nothing that was there suffers."""
         models = self.models(length)
         choices = Choices(rng)
@@ -150,6 +164,8 @@ class Judge:
             container = shard.pool.open_container(name)
             twin = Twin(shard, container, Model(container.modification_bound, ()))
             twin.model.history = [*model.history]
+            for lo, hi in self._lost(cut, name):
+                twin.model.aggregate(lo, hi)
             # Later commits that nobody can see may have fixed types and sizes of akeys.
             twin.tolerated = frozenset(("NO_PERM", "INVAL"))
             if shard.device.size_bytes < DEVICE_BYTES:
@@ -161,7 +177,8 @@ class Judge:
         for name, model in models.items():
             twin = Twin(shard, shard.pool.open_container(name), model)
             if model.history:
-                await twin.check_all({model.history[-1].epoch}, rng)
+                hi = max([hi for _, hi in self._lost(cut, name)], default=0)
+                await twin.check_all({max(hi, model.history[-1].epoch)}, rng)
         await self._empty(shard)
 
     async def _empty(self, shard: Shard) -> None:

@@ -9,6 +9,7 @@ What was promised, each with the number of events at the moment when it was give
     Ack       a commit, and all before it, are durable
     Seen      what a reader was told: values, misses, listings, the state behind a failed condition
     Bound     nothing will be written at or below this epoch (a snapshot stands there)
+    Lost      from here on nobody asks what stood at epochs [lo, hi): they are being aggregated
 """
 
 from __future__ import annotations
@@ -31,10 +32,14 @@ from daos.bio.device import BLOCK
 from daos.bio.meta import MetaConfig, MetaContext
 from daos.testing.devices import MemoryDirectory
 from daos.testing.recording import Journal, RecordingDirectory
+from daos.vos.aggregate import AggregateConfig
 from daos.vos.container import VosContainer
 from daos.vos.iterate import ExtentEntry, Page
+from daos.vos.merge import MergeConfig
 from daos.vos.pool import VosPool
+from daos.vos.statistics import AggregationStatistics
 from daos.vos.update import Update
+from daos.vos.work import StepLimits, Want
 from tests.model.model_workload import KEYS, Choices
 from tests.model.twin import FrozenClock, iod_all, iod_of
 from tests.model.vos_model import Model, Op
@@ -68,6 +73,13 @@ class Bound(NamedTuple):
     epoch: int
 
 
+class Lost(NamedTuple):
+    position: int
+    container: ContainerUuid
+    lo: int
+    hi: int
+
+
 class Question(NamedTuple):
     """By what is given: values (iods), a key query (flags), extents (akey), akeys (dkey), dkeys
     (obj), or else the objects."""
@@ -96,9 +108,11 @@ class Recording:
     acks: list[Ack] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
     bounds: list[Bound] = field(default_factory=list)
+    lost: list[Lost] = field(default_factory=list)
     checkpoints: int = 0
     full: int = 0
     groups: int = 0
+    aggregated: AggregationStatistics = field(default_factory=AggregationStatistics)
 
 
 async def answer(meta: MetaContext, container: VosContainer, asked: Question) -> list[object]:
@@ -173,9 +187,16 @@ class Recorder:
     """Clients of one shard, side by side in one loop, each with its own seed."""
 
     def __init__(
-        self, recording: Recording, meta: MetaContext, rng: random.Random, objects: int
+        self,
+        recording: Recording,
+        meta: MetaContext,
+        rng: random.Random,
+        *,
+        objects: int,
+        aggregates: bool,
     ) -> None:
         self.recording = recording
+        self.aggregates = aggregates
         self.meta = meta
         self.clock = FrozenClock()
         self.hlc = Hlc(self.clock)
@@ -205,7 +226,10 @@ class Recorder:
         for _ in range(calls):
             for _ in range(rng.randint(1, 120)):
                 await asyncio.sleep(0)
-            mix = (self.checkpoint, self.create, self.create, self.destroy, self.replace)
+            mix = (
+                self.checkpoint, self.create, self.create, self.destroy, self.replace,
+                self.aggregate, self.aggregate,
+            )[: 7 if self.aggregates else 5]  # fmt: skip
             call = rng.choice(mix)
             await call(rng)
 
@@ -340,6 +364,32 @@ class Recorder:
         await self.meta.checkpoint()
         self.recording.checkpoints += 1
 
+    async def aggregate(self, rng: random.Random) -> None:
+        """All of a container's past, in steps between what the clients do."""
+        if not self.pool.containers():
+            return
+        container = self.pool.open_container(rng.choice(sorted(self.pool.containers())))
+        hi = int(self.hlc.now())
+        limits = StepLimits(scan=rng.choice((3, 20, 300)), delete=rng.choice((2, 64)))
+        merge = MergeConfig(window_bytes=rng.choice((100, 1 << 20)), pieces_min=2, force=True)
+        config = AggregateConfig(limits=limits, merge=merge)
+        work = container.aggregate(0, hi, config=config)
+        self.recording.lost.append(Lost(len(self.recording.journal), container.uuid, 0, hi))
+        try:
+            while (want := work.step()) is not Want.NOTHING:
+                if want is Want.READ:
+                    read = asyncio.get_running_loop().create_future()
+                    work.read(read.set_result)
+                    await read
+                await self.room()
+                if rng.random() < 0.5:
+                    await asyncio.sleep(0)
+        except StaleHandleError:
+            return  # destroyed meanwhile
+        finally:
+            work.close()
+        self.recording.aggregated.add(work.statistics)
+
     async def create(self, rng: random.Random) -> None:
         if len(self.pool.containers()) < CONTAINERS_MAX:
             await self.room()
@@ -413,6 +463,7 @@ async def record(
     calls: int = 80,
     objects: int = 3,
     device_bytes: int = DEVICE_BYTES,
+    aggregates: bool = True,
 ) -> Recording:
     """Run the clients; the shard is not closed, its power is cut."""
     blank = MemoryDirectory()
@@ -423,7 +474,7 @@ async def record(
     meta = await MetaContext.open(await directory.open(DEVICE), config=CONFIG, live_path=live_path)
     recording = Recording(directory.journal)
     rng = random.Random(seed)
-    recorder = Recorder(recording, meta, rng, objects)
+    recorder = Recorder(recording, meta, rng, objects=objects, aggregates=aggregates)
     async with asyncio.TaskGroup() as group:
         for _ in range(clients):
             group.create_task(recorder.client(random.Random(rng.getrandbits(32)), calls))

@@ -181,6 +181,7 @@ class Workload:
             (self.reopen, 2),
             (self.containers, 1),
             (self.raise_bound, 1),
+            (self.diff, 4),
         ]
         if rng.random() < 0.5:  # with these, few versions are left to be told apart
             calls += [(self.aggregate, 4), (self.discard, 2)]
@@ -319,6 +320,12 @@ class Workload:
         twin.model.aggregate(lo, hi)
         await self._steps(twin, work, rng, [hi, max(lo - 1, 1), EPOCH_MAX])
         assert work.clean, work.statistics
+
+    async def diff(self, rng: random.Random) -> None:
+        twin = self._twin(rng)
+        a, b = sorted((self._read_epoch(twin, rng), self._read_epoch(twin, rng)))
+        if a < b:
+            twin.list_changes(a, b, rng)
 
     async def discard(self, rng: random.Random) -> None:
         """Of epochs that no aggregation has put together."""

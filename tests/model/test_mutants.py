@@ -16,7 +16,7 @@ import asyncio
 import random
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -32,11 +32,13 @@ from daos.testing.devices import MemoryDevice
 from daos.testing.recording import RecordingDevice
 from daos.testing.shard import memory_shard
 from daos.vos import extents, ilog_view, iterate, pool, punch, scan, update, versions
+from daos.vos.aggregate import Aggregation
 from daos.vos.anchor import Position
 from daos.vos.container import VosContainer
 from daos.vos.edit import Edit
 from daos.vos.extent_record import ExtentRecord
 from daos.vos.lsn import LsnTable
+from daos.vos.merge import ArrayMerge
 from daos.vos.nodes import Node, Nodes
 from daos.vos.single import SingleRecord
 from daos.vos.timestamps import Timestamps
@@ -193,7 +195,53 @@ def bound_is_forgotten(patch: Patch) -> None:
     patch.setattr(pool.VosPool, "open_container", careless)
 
 
+def aggregation_drops_what_a_snapshot_shows(patch: Patch) -> None:
+    """The range of epochs begins at the first one, whatever has to be kept below."""
+    aggregate = VosContainer.aggregate
+
+    def greedy(container: Passed, lo: int, hi: int, **kwargs: Passed) -> Passed:
+        return aggregate(container, 0, hi, **kwargs)
+
+    patch.setattr(VosContainer, "aggregate", greedy)
+
+
+def aggregation_forgets_holes(patch: Patch) -> None:
+    """A hole is taken for nothing, also above records that are older than the range."""
+    is_hidden = ArrayMerge._is_hidden
+
+    def careless(merge: Passed, found: Passed, floor: Passed) -> Passed:
+        return found.record.is_hole or is_hidden(merge, found, floor)
+
+    patch.setattr(ArrayMerge, "_is_hidden", careless)
+
+
+def aggregation_frees_blocks_twice(patch: Patch) -> None:
+    """Those of extents that are hidden."""
+    delete = ArrayMerge._delete
+
+    def again(merge: Passed, edit: Passed, found: Passed) -> None:
+        delete(merge, edit, found)
+        if found.record.run is not None:
+            edit.tx.free(found.record.run)
+
+    patch.setattr(ArrayMerge, "_delete", again)
+
+
+def punches_are_forgotten_before_what_they_hide(patch: Patch) -> None:
+    """The values of an akey stay when its log is aggregated."""
+
+    def lazy(*_: object) -> Generator[Passed, None, bool]:
+        yield from ()
+        return True
+
+    patch.setattr(Aggregation, "_values", lazy)
+
+
 ANSWERS: Final[Sequence[Mutant]] = (
+    aggregation_drops_what_a_snapshot_shows,
+    aggregation_forgets_holes,
+    aggregation_frees_blocks_twice,
+    punches_are_forgotten_before_what_they_hide,
     punches_of_parents_are_ignored,
     extents_ignore_punches,
     extents_ignore_epochs,

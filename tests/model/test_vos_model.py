@@ -110,6 +110,10 @@ class VosMachine(RuleBasedStateMachine):
         self.call(self.workload.aggregate, seed)
 
     @rule(seed=SEEDS)
+    def diff(self, seed: int) -> None:
+        self.call(self.workload.diff, seed)
+
+    @rule(seed=SEEDS)
     def discard(self, seed: int) -> None:
         self.call(self.workload.discard, seed)
 

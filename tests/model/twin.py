@@ -354,6 +354,33 @@ class Twin:
         answers = list(view.outermost(dkeys, akeys, end))
         assert got in answers, f"{where}: {got}, not one of {answers}"
 
+    def list_changes(self, a: int, b: int, rng: random.Random) -> None:
+        """What changed between two epochs of which somebody can tell."""
+        found: dict[UnitOid, dict[tuple[bytes, bytes], tuple[str, set[Any], set[Any]]]] = {}
+        anchor, eof = b"", False
+        while not eof:
+            page = self.container.list_changes(
+                Epoch(a), Epoch(b), anchor=anchor, limit=rng.choice((1, 2, 9, 300))
+            )
+            for unit, dkey, akey, kind, _, ranges in page.entries:
+                keys = found.setdefault(unit, {})
+                _, written, gone = keys.setdefault((dkey, akey), (kind.name.lower(), set(), set()))
+                for lo, hi, is_written in ranges:
+                    (written if is_written else gone).add((lo, hi))
+            anchor, eof = page.anchor, page.eof
+        for obj in {op.obj for op in self.model.history}:
+            assert isinstance(obj, UnitOid)
+            want = {
+                key: (kind, _whole(written), _whole(gone))
+                for key, (kind, written, gone) in self.model.changes(obj, a, b).items()
+            }
+            got = {
+                key: (kind, _whole(written), _whole(gone))
+                for key, (kind, written, gone) in found.pop(obj, {}).items()
+            }
+            assert got == want, f"changes of {obj} in ({a}, {b}]: {got} != {want}"
+        assert not found, "changes of objects that never were"
+
     async def check_all(self, epochs: Collection[int], rng: random.Random) -> None:
         """Everything there is, as of each of the epochs."""
         known: dict[UnitOid, dict[bytes, dict[bytes, int]]] = {}
@@ -449,6 +476,17 @@ def _merged(ranges: Iterable[tuple[int, int, int]]) -> list[tuple[int, int, int]
         else:
             merged.append((lo, hi, epoch))
     return merged
+
+
+def _whole(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ranges that touch, as one."""
+    whole: list[tuple[int, int]] = []
+    for lo, hi in sorted(ranges):
+        if whole and whole[-1][1] == lo:
+            whole[-1] = (whole[-1][0], hi)
+        else:
+            whole.append((lo, hi))
+    return whole
 
 
 def _number(key: bytes) -> int:

@@ -14,6 +14,7 @@ on, the reference lets it be enumerated or not. Such a dkey stands in a view wit
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 SINGLE, ARRAY = 1, 2
@@ -46,13 +47,14 @@ class Value:
     kind: int
     size: int = 0
     single: bytes = b""
+    at: int = 0  # the epoch of the single value
     segments: list[Segment] = field(default_factory=list)
 
     def apply(self, write: Write, epoch: int) -> None:
         self.size = self.size or write.size
         for lo, hi, data in write.parts:
             if self.kind == SINGLE:
-                self.single = data or b""
+                self.single, self.at = data or b"", epoch
                 continue
             kept = list(self.cut(0, lo)) + list(self.cut(hi, 1 << 64))
             self.segments = sorted(kept if data is None else [*kept, (lo, hi, epoch, data)])
@@ -76,6 +78,11 @@ class View:
         value = self.dkeys.get(dkey, {}).get(akey, Value(kind))
         return value if value.kind == kind else Value(kind)
 
+    def akeys(self) -> Iterator[tuple[bytes, bytes, Value]]:
+        for dkey, akeys in self.dkeys.items():
+            for akey, value in akeys.items():
+                yield dkey, akey, value
+
     def outermost(self, dkeys: list[bytes], akeys: list[bytes], end: int) -> Iterator[Answer]:
         """The answer of a key query (dkey, akey, first or last record), and before it those that
         the reference leaves open. Keys in the order of the search, no akeys: only a dkey is asked
@@ -91,6 +98,21 @@ class View:
                     yield dkey, akey, segments[-1][1] - 1 if end < 0 else end and segments[0][0]
                     return
         yield None
+
+
+class Change(NamedTuple):
+    """What became of an akey; ranges as the elementary pieces they consist of."""
+
+    kind: str
+    written: frozenset[tuple[int, int]]
+    gone: frozenset[tuple[int, int]]
+
+
+def _marks(lo: int, hi: int, *values: Value) -> Iterator[tuple[int, int]]:
+    """[lo, hi) cut wherever a segment of one of the values begins or ends."""
+    cuts = {edge for value in values for segment in value.segments for edge in segment[:2]}
+    inside = sorted({lo, hi, *(cut for cut in cuts if lo < cut < hi)})
+    yield from pairwise(inside)
 
 
 class Verdict(NamedTuple):
@@ -209,6 +231,25 @@ class Model:
             if op.dkey == dkey and op.empties:
                 answer = None
         return answer
+
+    def changes(self, obj: Hashable, a: int, b: int) -> dict[tuple[bytes, bytes], Change]:
+        """By dkey and akey: what became of it between two epochs."""
+        old = {(d, k): value for d, k, value in self.view(obj, a).akeys()}
+        new = {(d, k): value for d, k, value in self.view(obj, b).akeys()}
+        found: dict[tuple[bytes, bytes], Change] = {}
+        for key in old.keys() | new.keys():
+            was, now = old.get(key, Value(0)), new.get(key, Value(0))
+            written = {
+                r for lo, hi, at, _ in now.segments if at > a for r in _marks(lo, hi, was, now)
+            }
+            before = {r for lo, hi, _, _ in was.segments for r in _marks(lo, hi, was, now)}
+            after = {r for lo, hi, _, _ in now.segments for r in _marks(lo, hi, was, now)}
+            gone = before - after
+            single = bool(now.single and now.at > a) or bool(was.single and not now.single)
+            kind = "punched" if key not in new else "created" if key not in old else "changed"
+            if kind != "changed" or single or written or gone:
+                found[key] = Change(kind, frozenset(written), frozenset(gone))
+        return found
 
     def objects(self, epoch: int) -> set[Hashable]:
         return {obj for obj in {op.obj for op in self.history} if self.view(obj, epoch).exists}

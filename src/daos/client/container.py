@@ -25,6 +25,8 @@ from daos.base.names import check_snapshot_name
 from daos.cart.context import Endpoint
 from daos.client.array import CHUNK_DEFAULT, Array, open_array
 from daos.client.attributes import ServiceHandle
+from daos.client.diff import ANCHOR as DIFF_ANCHOR
+from daos.client.diff import Change, change_of, changes_of
 from daos.client.kv import KeyValue
 from daos.client.listing import PAGE_ENTRIES, Fetch, Listing, Page
 from daos.client.object import Object
@@ -36,12 +38,15 @@ from daos.object.attempts import Pacing
 from daos.object.client import ContainerLink
 from daos.object.core import check_type
 from daos.object.wire import OBJECT_LIST, ObjectListRequest, ShardAddress
+from daos.object.wire import Change as WireChange
 from daos.placement.jump import JumpMap
 from daos.placement.oclass import OC_UNKNOWN, name_to_id
 from daos.placement.oid import Hint, generate
 from daos.placement.pool_map import Level, PoolMap, Target
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from daos.container import wire
 
 _OIDS_FIRST: Final = 16
@@ -227,6 +232,19 @@ class Container(ServiceHandle[ContainerClient]):
         with self._operation(timeout, write=True) as call:
             await self._service.snapshot_destroy(epoch, name, call)
 
+    async def aggregate(self, epoch: int | None = None, *, timeout: float | None = None) -> None:
+        """Give back the space of versions that no snapshot shows, up to `epoch`; None: up to now.
+
+        Returns when it is done. What is newer than some 20 s is otherwise left alone, in case that
+        somebody still reads at that time. A deadline that passes does not stop it.
+
+        Raises: InvalidError, AccessError
+        """
+        if epoch is not None and not 0 < epoch <= U64_MAX:
+            raise InvalidError(f"an epoch is a number from 1 to 2**64 - 1, not {epoch!r}")
+        with self._operation(timeout, write=True) as call:
+            await self._service.aggregate(epoch or 0, call)
+
     def at(self, epoch_or_name: int | str, *, timeout: float | None = None) -> Opening[Container]:
         """A read-only view as of a snapshot. Open while this handle is.
 
@@ -245,6 +263,41 @@ class Container(ServiceHandle[ContainerClient]):
             decoder=_OID_ANCHOR,
             ordered=True,
             reverse=reverse,
+            anchor=anchor,
+            timeout=timeout,
+        )
+
+    def diff(
+        self,
+        a: int | str,
+        b: int | str | None = None,
+        *,
+        anchor: bytes = b"",
+        timeout: float | None = None,
+    ) -> Listing[WireChange, Change]:
+        """What changed between two snapshots, by epoch or name; None: between one and now.
+
+        Each akey that was created or punched, or of whose value something visible at `b` was
+        written after `a`, or is gone; of arrays with the records. What was written again with the
+        same bytes counts. "Now" is when each page is read. On iteration:
+
+        Raises: NotFoundError (no such snapshot), InvalidError (`a` is not the older one)
+        """
+        known: list[tuple[Epoch, Epoch]] = []
+
+        async def between(call: Call) -> tuple[Epoch, Epoch]:
+            if not known:
+                snapshots = await self._service.snapshot_list(call)
+                first = self._find_snapshot(snapshots, a)
+                known.append((first, Epoch(0) if b is None else self._find_snapshot(snapshots, b)))
+            return known[0]
+
+        return Listing(
+            self,
+            [changes_of(self._link, target, between) for target in self._pool_map.targets],
+            change_of,
+            decoder=DIFF_ANCHOR,
+            ordered=False,
             anchor=anchor,
             timeout=timeout,
         )
@@ -288,10 +341,18 @@ class Container(ServiceHandle[ContainerClient]):
         return self._oids_next - 1
 
     async def _view(self, epoch_or_name: int | str, timeout: float | None) -> Container:
+        with self._operation(timeout) as call:
+            snapshots = await self._service.snapshot_list(call)
+        return _View(self, self._find_snapshot(snapshots, epoch_or_name))
+
+    def _find_snapshot(
+        self, snapshots: Sequence[wire.SnapshotRecord], epoch_or_name: int | str
+    ) -> Epoch:
+        """Raises: NotFoundError, InvalidError."""
         epoch, name = _snapshot(epoch_or_name)
-        for snapshot in await self.snapshots(timeout=timeout):
+        for snapshot in snapshots:
             if snapshot.epoch == epoch or (name and snapshot.name == name):
-                return _View(self, snapshot.epoch)
+                return Epoch(snapshot.epoch)
         raise NotFoundError(f"{self} has no snapshot {epoch_or_name!r}")
 
     def _objects_of(self, target: Target, *, reverse: bool) -> Fetch[ObjectId]:

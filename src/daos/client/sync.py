@@ -70,6 +70,8 @@ class Container(ServiceFace[container.Container]):
     snapshot = blocking(container.Container.snapshot)
     snapshots = blocking(container.Container.snapshots)
     destroy_snapshot = blocking(container.Container.destroy_snapshot)
+    aggregate = blocking(container.Container.aggregate)
+    diff = listing(container.Container.diff)
     objects = listing(container.Container.objects)
 
     def object(self, oid: ObjectId, mode: str = "rw") -> Object:

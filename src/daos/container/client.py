@@ -74,6 +74,11 @@ class ContainerClient(HandleClient):
         request = wire.AllocOidsRequest(self.pool, self.handle, count)
         return (await self._call(wire.ALLOC_OIDS, request, call)).first
 
+    async def aggregate(self, epoch: int, call: Call) -> None:
+        """Forget the versions that no snapshot needs, up to `epoch`, 0 for now; done on return."""
+        request = wire.AggregateRequest(self.pool, self.handle, epoch)
+        await self._call(wire.AGGREGATE, request, call)
+
     async def snapshot_create(self, name: str, call: Call) -> wire.SnapshotRecord:
         """Freeze now under an epoch. Raises: ExistsError, InvalidError."""
         request = wire.SnapshotCreateRequest(self.pool, self.handle, name)

@@ -19,7 +19,7 @@ from daos.cart.protocol import Procedure
 from daos.container import wire
 from daos.container.service import ContainerService
 from daos.engine.service import answering, engines_only, parse_id, parse_pool_id
-from daos.engine.target import Target
+from daos.engine.target import Kept, Target
 from daos.engine.xstream import Xstream
 from daos.pool.server import PoolModule
 from daos.pool.wire import Empty
@@ -43,6 +43,7 @@ class ContainerModule:
     def __init__(self, xstream: Xstream, pools: PoolModule) -> None:
         self._xstream = xstream
         self._pools = pools
+        self._making: dict[bytes, set[int]] = {}  # service.py
 
     async def open(self, pool: PoolUuid, *, evict: bool) -> None:
         """Finish half-done work of a pool whose service has just opened. `evict`: as `Services`."""
@@ -75,6 +76,7 @@ class ContainerModule:
         self._serve(wire.SNAP_LIST, ContainerService.snapshots)
         self._serve(wire.SNAP_DESTROY, ContainerService.destroy_snapshot)
         self._serve(wire.ALLOC_OIDS, ContainerService.alloc_oids)
+        self._serve(wire.AGGREGATE, ContainerService.aggregate)
 
     async def close_opened(
         self, pool: PoolUuid, pool_handles: Collection[bytes], *, deadline_ns: int, trace_id: int
@@ -95,7 +97,7 @@ class ContainerModule:
                 parse_pool_id(request.pool),
                 _container_id(request.container),
                 handle=_handle_id(request.handle),
-                bound=Epoch(request.newest_snapshot),
+                kept=_kept(request.kept),
                 writable=request.writable,
                 checksum_type=_checksum_type(request.checksum_type),
                 checksum_chunk=request.checksum_chunk,
@@ -120,10 +122,27 @@ class ContainerModule:
             )
             return Empty()
 
+        async def keep(rpc: Rpc[wire.TargetKeepRequest]) -> Empty:
+            request = rpc.request
+            container = _container_id(request.container)
+            target.protect(
+                parse_pool_id(request.pool), container, _kept(request.kept), Epoch(request.settled)
+            )
+            return Empty()
+
+        async def aggregate(rpc: Rpc[wire.TargetAggregateRequest]) -> Empty:
+            request = rpc.request
+            await target.aggregate(
+                parse_pool_id(request.pool), _container_id(request.container), Epoch(request.epoch)
+            )
+            return Empty()
+
         serve(wire.TGT_OPEN, engines_only(open_))
         serve(wire.TGT_CLOSE, engines_only(close))
         serve(wire.TGT_DESTROY, engines_only(destroy))
         serve(wire.TGT_SNAPSHOT, engines_only(snapshot))
+        serve(wire.TGT_KEEP, engines_only(keep))
+        serve(wire.TGT_AGGREGATE, engines_only(aggregate))
 
     def _serve(
         self,
@@ -138,7 +157,11 @@ class ContainerModule:
         self._xstream.context.serve(procedure, answering(handle))
 
     def _service(self, pool: bytes) -> ContainerService:
-        return ContainerService(self._xstream, self._pools.service(pool))
+        return ContainerService(self._xstream, self._pools.service(pool), self._making)
+
+
+def _kept(kept: wire.Kept) -> Kept:
+    return Kept(kept.snapshots, kept.revision, kept.reclaim, kept.making)
 
 
 def _container_id(raw: bytes) -> ContainerUuid:

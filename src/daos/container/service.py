@@ -5,8 +5,9 @@ Its records share the pool's rdb; `records.py` lists them.
 Orders that matter:
     open      handle recorded -> every target told -> answered
     snapshot  every target's clock heard -> epoch drawn -> every target told that the past ends
-              there -> recorded -> answered, so what a snapshot shows is all that was acknowledged
-              before, and never changes once anyone can name it
+              there, and is kept (one that aggregates across it refuses: another is drawn) ->
+              recorded -> targets told that it is -> answered, so what a snapshot shows is all that
+              was acknowledged before, and never changes once anyone can name it
     destroy   marked, its label and handles gone -> every target has unlinked its part -> records
               gone; a service that dies in between goes on when it opens again
 
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -34,30 +35,25 @@ from daos.base.errors import (
     DaosError,
     ExistsError,
     InvalidError,
-    NotFoundError,
     StaleHandleError,
 )
 from daos.base.ids import U64_MAX
-from daos.base.names import LABEL_SIZE_MAX, check_label, check_snapshot_name
+from daos.base.names import check_label
 from daos.cart.context import Endpoint, Rpc
-from daos.cart.protocol import Procedure
 from daos.container import core, records, wire
 from daos.container.records import ContainerMeta, HandleRecord
-from daos.engine.service import NOT_THERE, ask_targets, parse_id
-from daos.engine.xstream import Xstream
+from daos.container.snapshots import SnapshotService
+from daos.container.store import Found
+from daos.engine.service import NOT_THERE, parse_id
 from daos.pool.core import check_flags, check_share, check_writable
 from daos.pool.records import (
     AttributeChange,
     delete_all,
-    find_uuid,
     parse_record,
-    parse_text,
     property_puts,
     read_attributes,
-    read_properties,
-    read_records,
 )
-from daos.pool.server import HANDLE_PREFIX, PoolService
+from daos.pool.server import HANDLE_PREFIX
 from daos.pool.wire import (
     AttrsReply,
     AttrsRequest,
@@ -82,23 +78,9 @@ log = logging.getLogger(__name__)
 
 OIDS_MAX: Final = 1 << 32  # of one allocation
 
-# Bounds work that no client's deadline does: removing a marked container, closing handles.
-_OWN_WORK_NS: Final = 60 * 1_000_000_000
 
-
-class _Found(NamedTuple):
-    uuid: bytes
-    meta: ContainerMeta
-    pair: KeyValuePair
-
-
-class ContainerService:
+class ContainerService(SnapshotService):
     """The containers of one pool. A method that takes an RPC answers requests of one procedure."""
-
-    def __init__(self, xstream: Xstream, pool: PoolService) -> None:
-        self._xstream = xstream
-        self._pool = pool
-        self._rdb = pool.rdb
 
     async def resume(self) -> None:
         """Finish what a service that died had begun to destroy."""
@@ -332,51 +314,6 @@ class ContainerService:
                 return Empty()
             await change.check(self._rdb)
 
-    async def snapshot(self, rpc: Rpc[wire.SnapshotCreateRequest]) -> wire.SnapshotRecord:
-        """End the past at a new epoch, everywhere, then record it. Raises: ExistsError."""
-        request = rpc.request
-        found = await self._by_handle(request.handle, write=True)
-        name_key = records.snap_name(found.uuid, request.name)
-        if request.name:
-            check_snapshot_name(request.name)
-            await self._check_new_snapshot(name_key, request.name)
-        # The first answers bring our clock past all that targets have acknowledged: theirs may be
-        # ahead of ours. The second ones say that nothing is written up to the epoch any more.
-        for _ in range(2):
-            epoch = self._xstream.hlc.now()
-            end_past = wire.TargetSnapshotRequest(self._pool.uuid.bytes, found.uuid, epoch)
-            await self._ask(
-                wire.TGT_SNAPSHOT, end_past, deadline_ns=rpc.deadline_ns, trace_id=rpc.trace_id
-            )
-        compares = list[Compare]()
-        puts = [Put(records.snap_key(found.uuid, epoch), request.name.encode())]
-        if request.name:
-            compares.append(absent(name_key))
-            puts.append(Put(name_key, records.emit_u64(epoch)))
-        while True:
-            found = await self._by_handle(request.handle, write=True)
-            if await self._change(found, compares, puts):
-                return wire.SnapshotRecord(epoch, request.name)
-            if request.name:
-                await self._check_new_snapshot(name_key, request.name)
-
-    async def snapshots(self, rpc: Rpc[HandleRequest]) -> wire.SnapshotListReply:
-        """All snapshots, oldest first."""
-        found = await self._by_handle(rpc.request.handle, write=False)
-        return wire.SnapshotListReply(tuple(await self._snapshots(found.uuid)))
-
-    async def destroy_snapshot(self, rpc: Rpc[wire.SnapshotDestroyRequest]) -> Empty:
-        """Forget a snapshot, by epoch or name. Raises: NotFoundError."""
-        request = rpc.request
-        while True:
-            found = await self._by_handle(request.handle, write=True)
-            snapshot = _choose(await self._snapshots(found.uuid), request)
-            operations = [Delete(records.snap_key(found.uuid, snapshot.epoch))]
-            if snapshot.name:
-                operations.append(Delete(records.snap_name(found.uuid, snapshot.name)))
-            if await self._change(found, [], operations):
-                return Empty()
-
     async def alloc_oids(self, rpc: Rpc[wire.AllocOidsRequest]) -> wire.AllocOidsReply:
         """A range of object ids nobody else gets, also not after a restart."""
         request = rpc.request
@@ -392,7 +329,7 @@ class ContainerService:
             if (await self._rdb.txn([unchanged(pair)], [counter])).succeeded:
                 return wire.AllocOidsReply(first)
 
-    async def _mark(self, found: _Found, *, force: bool) -> bool:
+    async def _mark(self, found: Found, *, force: bool) -> bool:
         """Record that the container goes, with its label and handles; False if it just changed.
 
         Raises: BusyError  it is open, and not `force`
@@ -434,7 +371,7 @@ class ContainerService:
             await delete_all(self._rdb, prefix)
         await self._rdb.txn([], [Delete(records.OID + uuid), Delete(records.CONTAINER + uuid)])
 
-    async def _tell_open(self, rpc: Rpc[wire.OpenRequest], found: _Found) -> wire.OpenReply:
+    async def _tell_open(self, rpc: Rpc[wire.OpenRequest], found: Found) -> wire.OpenReply:
         handle = rpc.request.handle
         props = await self._props(found.uuid)
         request = await self._opening(found.uuid, handle, rpc.request.flags)
@@ -453,7 +390,6 @@ class ContainerService:
     async def _opening(self, uuid: bytes, handle: bytes, flags: str) -> wire.TargetOpenRequest:
         """What a target has to know of a handle."""
         props = await self._props(uuid)
-        snapshots = await self._snapshots(uuid)
         return wire.TargetOpenRequest(
             self._pool.uuid.bytes,
             uuid,
@@ -461,7 +397,7 @@ class ContainerService:
             flags != "r",
             checksum_type(props["cksum"]),
             int(props["cksum_size"]),
-            snapshots[-1].epoch if snapshots else 0,
+            await self._kept(uuid),
             props["dedup"],
             int(props["dedup_threshold"]),
         )
@@ -481,95 +417,6 @@ class ContainerService:
     async def _forget(self, key: bytes, handle: bytes) -> None:
         await self._rdb.txn([], [Delete(key), Delete(records.HANDLE_OF + handle)])
 
-    async def _change(
-        self,
-        found: _Found,
-        compares: Sequence[Compare],
-        operations: Sequence[Put | Delete],
-    ) -> bool:
-        """Change the container, now modified; False if a compare failed or it just changed (S1)."""
-        meta = msgspec.structs.replace(found.meta, modified=self._xstream.hlc.now())
-        done = await self._rdb.txn(
-            [unchanged(found.pair), *compares],
-            [Put(found.pair.key, msgspec.msgpack.encode(meta)), *operations],
-        )
-        return done.succeeded
-
-    async def _ask(
-        self,
-        procedure: Procedure,
-        request: msgspec.Struct,
-        *,
-        deadline_ns: int,
-        trace_id: int,
-        to: Sequence[Endpoint] = (),
-    ) -> None:
-        """Ask all targets of the pool, or those named."""
-        await ask_targets(
-            self._xstream,
-            to or self._pool.endpoints,
-            procedure,
-            request,
-            deadline_ns=deadline_ns,
-            trace_id=trace_id,
-        )
-
-    def _own_deadline_ns(self) -> int:
-        return self._xstream.clock.now_ns() + _OWN_WORK_NS
-
-    async def _find(self, name: str) -> _Found:
-        """The container of this label or UUID, also one that is being destroyed."""
-        uuid = await find_uuid(self._rdb, records.LABEL, name)
-        record = await self._record(uuid) if uuid else None
-        if record is None:
-            raise NotFoundError(f"container {name[:LABEL_SIZE_MAX]!r} not found in this pool")
-        return record
-
-    async def _by_handle(self, handle: bytes, *, write: bool) -> _Found:
-        """The container that a handle has open. Raises: StaleHandleError, AccessError."""
-        pairs = (await self._rdb.range(records.HANDLE_OF + handle)).pairs
-        if pairs:
-            uuid = pairs[0].value
-            held = (await self._rdb.range(records.handle_prefix(uuid) + handle)).pairs
-            record = await self._record(uuid)
-            if held and record is not None and not record.meta.destroying:
-                flags = parse_record(HandleRecord, held[0].value, "container handle").flags
-                check_writable(flags, write=write)
-                return record
-        raise StaleHandleError("the container handle is closed or was evicted")
-
-    async def _record(self, uuid: bytes) -> _Found | None:
-        pairs = (await self._rdb.range(records.CONTAINER + uuid)).pairs
-        if not pairs:
-            return None
-        meta = parse_record(ContainerMeta, pairs[0].value, "container")
-        return _Found(uuid, meta, pairs[0])
-
-    async def _containers(self) -> dict[bytes, ContainerMeta]:
-        return await read_records(self._rdb, records.CONTAINER, ContainerMeta, "container")
-
-    async def _handles(self, uuid: bytes) -> dict[bytes, HandleRecord]:
-        prefix = records.handle_prefix(uuid)
-        return await read_records(self._rdb, prefix, HandleRecord, "container handle")
-
-    async def _snapshots(self, uuid: bytes) -> list[wire.SnapshotRecord]:
-        prefix = records.snap_prefix(uuid)
-        found = await self._rdb.range(prefix, prefix_end(prefix))
-        return [
-            wire.SnapshotRecord(
-                records.parse_u64(pair.key[len(prefix) :], "snapshot"),
-                parse_text(pair.value, "snapshot name"),
-            )
-            for pair in found.pairs
-        ]
-
-    async def _check_new_snapshot(self, name_key: bytes, name: str) -> None:
-        if (await self._rdb.range(name_key)).pairs:
-            raise ExistsError(f"a snapshot named {name!r} exists")
-
-    async def _props(self, uuid: bytes) -> dict[str, str]:
-        return await read_properties(self._rdb, records.prop_prefix(uuid), core.PROPERTIES)
-
     async def _oid_pair(self, uuid: bytes) -> KeyValuePair:
         pairs = (await self._rdb.range(records.OID + uuid)).pairs
         if not pairs:
@@ -579,20 +426,6 @@ class ContainerService:
         return pairs[0]
 
 
-def _check_staying(found: _Found, name: str) -> None:
+def _check_staying(found: Found, name: str) -> None:
     if found.meta.destroying:
         raise DaosError(f"container {name!r} is being destroyed", code=DER.CONT_DESTROYING)
-
-
-def _choose(
-    snapshots: Sequence[wire.SnapshotRecord], request: wire.SnapshotDestroyRequest
-) -> wire.SnapshotRecord:
-    """The snapshot of that epoch, or where it is 0 of that name. Raises: NotFoundError."""
-    for snapshot in snapshots:
-        if request.epoch:
-            if snapshot.epoch == request.epoch:
-                return snapshot
-        elif request.name and snapshot.name == request.name:
-            return snapshot
-    what = f"epoch {request.epoch:#x}" if request.epoch else f"name {request.name[:128]!r}"
-    raise NotFoundError(f"the container has no snapshot with {what}")

@@ -140,6 +140,23 @@ class AllocOidsReply(msgspec.Struct, array_like=True, frozen=True):
     first: int
 
 
+class AggregateRequest(msgspec.Struct, array_like=True, frozen=True):
+    """Forget the versions that no snapshot needs, up to `epoch`, 0 for now; answered when done."""
+
+    pool: bytes
+    handle: bytes
+    epoch: int
+
+
+class Kept(msgspec.Struct, array_like=True, frozen=True):
+    """What of a container targets must keep."""
+
+    snapshots: tuple[int, ...]  # epochs, ascending
+    revision: int  # of the service's store when they were read: a higher one is newer
+    reclaim: str  # the pool's property
+    making: tuple[int, ...] = ()  # epochs that may become snapshots
+
+
 class TargetOpenRequest(msgspec.Struct, array_like=True, frozen=True):
     """Create the container's part at first use, and accept requests by this handle."""
 
@@ -149,7 +166,7 @@ class TargetOpenRequest(msgspec.Struct, array_like=True, frozen=True):
     writable: bool
     checksum_type: int
     checksum_chunk: int
-    newest_snapshot: int
+    kept: Kept
     dedup: str = "off"
     dedup_threshold: int = 0
 
@@ -164,7 +181,27 @@ class TargetDestroyRequest(msgspec.Struct, array_like=True, frozen=True):
 
 
 class TargetSnapshotRequest(msgspec.Struct, array_like=True, frozen=True):
-    """Everything this target writes from now on is newer than `epoch`."""
+    """Everything this target writes from now on is newer than `epoch`, and what stands there stays.
+
+    EP_OLD if versions up to there are being aggregated already.
+    """
+
+    pool: bytes
+    container: bytes
+    epoch: int
+
+
+class TargetKeepRequest(msgspec.Struct, array_like=True, frozen=True):
+    """The snapshots that there are now. `settled`: what became of this one is among them; or 0."""
+
+    pool: bytes
+    container: bytes
+    kept: Kept
+    settled: int
+
+
+class TargetAggregateRequest(msgspec.Struct, array_like=True, frozen=True):
+    """As AggregateRequest, of one target."""
 
     pool: bytes
     container: bytes
@@ -179,6 +216,7 @@ QUERY: Final = Procedure("cont_query", _opcode(4), HandleRequest, QueryReply)
 ALLOC_OIDS: Final = Procedure("cont_alloc_oids", _opcode(5), AllocOidsRequest, AllocOidsReply)
 ATTRS: Final = Procedure("cont_attrs", _opcode(6), AttrsRequest, AttrsReply)
 SET_ATTRS: Final = Procedure("cont_set_attrs", _opcode(8), SetAttrsRequest, Empty)
+AGGREGATE: Final = Procedure("cont_aggregate", _opcode(10), AggregateRequest, Empty)
 SNAP_LIST: Final = Procedure("cont_snap_list", _opcode(11), HandleRequest, SnapshotListReply)
 SNAP_CREATE: Final = Procedure(
     "cont_snap_create", _opcode(12), SnapshotCreateRequest, SnapshotRecord
@@ -191,6 +229,8 @@ TGT_OPEN: Final = Procedure("cont_tgt_open", _opcode(32), TargetOpenRequest, Emp
 TGT_CLOSE: Final = Procedure("cont_tgt_close", _opcode(33), TargetCloseRequest, Empty)
 TGT_DESTROY: Final = Procedure("cont_tgt_destroy", _opcode(34), TargetDestroyRequest, Empty)
 TGT_SNAPSHOT: Final = Procedure("cont_tgt_snapshot", _opcode(35), TargetSnapshotRequest, Empty)
+TGT_KEEP: Final = Procedure("cont_tgt_keep", _opcode(36), TargetKeepRequest, Empty)
+TGT_AGGREGATE: Final = Procedure("cont_tgt_aggregate", _opcode(37), TargetAggregateRequest, Empty)
 
 PROTOCOL: Final = Protocol(
     "container",
@@ -215,5 +255,8 @@ PROTOCOL: Final = Protocol(
         TGT_CLOSE,
         TGT_DESTROY,
         TGT_SNAPSHOT,
+        TGT_KEEP,
+        TGT_AGGREGATE,
+        AGGREGATE,
     ),
 )

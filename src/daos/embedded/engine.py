@@ -32,6 +32,7 @@ from daos.bio.meta import MetaConfig
 from daos.cart.context import Context, Endpoint
 from daos.cart.transport import Transport
 from daos.container.server import ContainerModule
+from daos.engine.core import AggregationConfig
 from daos.engine.module import TargetModule
 from daos.engine.storage import Storage
 from daos.engine.target import Target
@@ -65,6 +66,7 @@ class Engine:
         directory: DeviceDirectory,
         live_path: Path,
         meta: MetaConfig,
+        aggregation: AggregationConfig | None = None,
         clock: Clock,
         rng: Rng,
     ) -> None:
@@ -78,6 +80,7 @@ class Engine:
         self.hlc = Hlc(clock)
         self._live_path = live_path
         self._meta = meta
+        self._aggregation = aggregation
         self._contexts: list[Context] = []
         self._closers: list[Callable[[], None]] = []
         self._joining: asyncio.Task[None] | None = None
@@ -100,7 +103,8 @@ class Engine:
     def _add_target(self, index: TargetIndex, modules: list[TargetModule]) -> None:
         tag = tag_of(index)
         context = self._serving_context(tag, on_bug=lambda bug: target.fail(bug))
-        target = Target(index, self._new_xstream(tag, context), self._new_storage())
+        xstream = self._new_xstream(tag, context)
+        target = Target(index, xstream, self._new_storage(), self._aggregation)
         self.targets.append(target)
         for module in modules:
             module.setup_target(target)

@@ -32,6 +32,7 @@ from daos.client.admin import Admin
 from daos.client.client import Client
 from daos.embedded.engine import Engine
 from daos.embedded.services import Member, Services, Store
+from daos.engine.core import AggregationConfig
 
 TARGETS_DEFAULT: Final = 4
 TARGETS_MAX: Final = 64
@@ -52,6 +53,7 @@ class SystemConfig:
     # Seconds a call may take unless it says otherwise.
     timeout: float = 60.0
     meta: MetaConfig = field(default_factory=MetaConfig)
+    aggregation: AggregationConfig = field(default_factory=AggregationConfig)
 
     def __post_init__(self) -> None:
         if self.targets is not None and not 0 < self.targets <= TARGETS_MAX:
@@ -95,6 +97,7 @@ class System:
             directory=directory,
             live_path=live_path,
             meta=config.meta,
+            aggregation=config.aggregation,
             clock=clock,
             rng=rng,
         )

@@ -19,6 +19,7 @@ Invariants:
     G1  a handle names a container of an open shard; closing either forgets the handle
     G2  a destroyed container's space comes back in bounded steps, also after a restart
     G3  what a target answers to a service is durable, whoever wrote it
+    G4  versions that a snapshot shows are kept, from before it was handed out (aggregation.py)
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from daos.base.checksum import ChecksumType, on_the_way
 from daos.base.errors import (
+    DER,
     AccessError,
     AgainError,
     DaosError,
@@ -39,6 +41,8 @@ from daos.base.errors import (
 )
 from daos.base.ids import ContainerUuid, Epoch, HandleUuid, PoolUuid, TargetIndex
 from daos.bio.meta import MetaContext
+from daos.engine.aggregation import ShardAggregation
+from daos.engine.core import AggregationConfig
 from daos.engine.storage import Storage
 from daos.engine.xstream import Xstream
 from daos.vos.container import VosContainer
@@ -59,7 +63,17 @@ class Shard:
     pool: PoolUuid
     meta: MetaContext
     vos: VosPool
+    aggregation: ShardAggregation
     collecting: bool = False  # a step of garbage collection is scheduled, or waits for the log
+
+
+class Kept(NamedTuple):
+    """What of a container must be kept, as its service knows it."""
+
+    snapshots: tuple[int, ...]  # epochs, ascending
+    revision: int  # of the service's store when they were read
+    reclaim: str  # the pool's property
+    making: tuple[int, ...] = ()  # epochs that may become snapshots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,9 +100,16 @@ class _Opening:
 class Target:
     """Owner of the storage of one target; modules reach it through their handlers."""
 
-    def __init__(self, index: TargetIndex, xstream: Xstream, storage: Storage) -> None:
+    def __init__(
+        self,
+        index: TargetIndex,
+        xstream: Xstream,
+        storage: Storage,
+        aggregation: AggregationConfig | None = None,
+    ) -> None:
         self.index = index
         self.xstream = xstream
+        self._aggregation = aggregation or AggregationConfig()
         self._storage = storage
         self._shards: dict[PoolUuid, Shard] = {}
         self._handles: dict[bytes, ContainerHandle] = {}
@@ -104,6 +125,8 @@ class Target:
                 f"({type(bug).__name__}); start the system again"
             )
             self._handles.clear()
+            for shard in self._shards.values():
+                shard.aggregation.close()
             log.error("target stopped target=%d bug=%s", self.index, type(bug).__name__)
 
     def joined(self) -> None:
@@ -165,7 +188,7 @@ class Target:
         container: ContainerUuid,
         *,
         handle: HandleUuid,
-        bound: Epoch,
+        kept: Kept,
         writable: bool,
         checksum_type: ChecksumType,
         checksum_chunk: int,
@@ -173,7 +196,8 @@ class Target:
     ) -> None:
         """Let requests name `handle`; the container's part here is created at first use.
 
-        Units:   bound is the newest snapshot's epoch: nothing at or below it may be written
+        Nothing is written at or below the newest of the snapshots that are kept.
+
         Raises:  StaleHandleError  closed, or the container destroyed, while it was being opened
         """
         opening = _Opening(handle)
@@ -184,7 +208,11 @@ class Target:
                 shard.vos.create_container(container)
             opened = shard.vos.open_container(container)
             opened.deduplicate(dedup)
-            await self._raise_bound(shard, opened, bound)
+            shard.aggregation.set_reclaim(kept.reclaim)
+            shard.aggregation.protect(
+                opened, kept.snapshots, revision=kept.revision, making=kept.making
+            )
+            await self._raise_bound(shard, opened, Epoch(max(kept.snapshots, default=0)))
         finally:
             self._opening.remove(opening)
         if opening.closed or opened.destroyed or self.shard(pool) is not shard:
@@ -217,17 +245,65 @@ class Target:
             self._check_serving()
             self._check_joined()
             raise StaleHandleError("the container handle is closed or unknown to this target")
-        if write and not handle.writable:
-            raise AccessError("the container is open read-only")
+        if write:
+            if not handle.writable:
+                raise AccessError("the container is open read-only")
+            if handle.shard.aggregation.asleep:
+                handle.shard.aggregation.wake()
         return handle
 
     async def end_past(self, pool: PoolUuid, container: ContainerUuid, epoch: Epoch) -> None:
         """Make `epoch` the past: whatever this target writes from now on is newer. Durable.
 
+        What it shows is kept until `protect` tells what became of it.
+
+        Raises: NotFoundError     the container has no part here
+                DaosError EP_OLD  versions up to there are being aggregated: draw a newer epoch
+        """
+        shard = self.shard(pool)
+        opened = shard.vos.open_container(container)
+        shard.aggregation.begin_snapshot(opened, epoch)
+        await self._raise_bound(shard, opened, epoch)
+
+    def protect(self, pool: PoolUuid, container: ContainerUuid, kept: Kept, settled: Epoch) -> None:
+        """These are the snapshots there are; the one at `settled` is among them, or never will be.
+
         Raises: NotFoundError  the container has no part here
         """
         shard = self.shard(pool)
-        await self._raise_bound(shard, shard.vos.open_container(container), epoch)
+        opened = shard.vos.open_container(container)
+        shard.aggregation.protect(
+            opened,
+            kept.snapshots,
+            revision=kept.revision,
+            making=kept.making,
+            settled=settled,
+        )
+
+    def set_reclaim(self, pool: PoolUuid, reclaim: str) -> None:
+        """When to aggregate. Raises: NotFoundError, InvalidError."""
+        self.shard(pool).aggregation.set_reclaim(reclaim)
+
+    async def aggregate(self, pool: PoolUuid, container: ContainerUuid, epoch: Epoch) -> None:
+        """Forget the versions that no snapshot needs, up to `epoch`, 0 for now; then return.
+
+        Raises: NotFoundError  the container has no part here
+        """
+        shard = self.shard(pool)
+        await shard.aggregation.aggregate(shard.vos.open_container(container), epoch)
+        await shard.meta.durable(shard.meta.lsn_last)
+
+    def relieve(self, handle: ContainerHandle) -> bool:
+        """The history of a key is full; whether it will be shorter in a moment."""
+        return handle.shard.aggregation.relieve(handle.container)
+
+    def relieved(self, handle: ContainerHandle, failure: DaosError) -> DaosError:
+        """What to answer to a write that failed: a history that is full is shortened first."""
+        if failure.code != DER.OVERFLOW or not self.relieve(handle):
+            return failure
+        again = AgainError(f"versions are being aggregated, because {failure.message}")
+        again.lsn = failure.lsn
+        return again
 
     async def destroy_container(self, pool: PoolUuid, container: ContainerUuid) -> None:
         """Unlink the container, durably; its space comes back in steps. Absent: no error."""
@@ -235,6 +311,7 @@ class Target:
         self._forget(lambda handle: handle.container.uuid == container)
         if container in shard.vos.containers():
             shard.vos.destroy_container(container)
+            shard.aggregation.forget(container)
             self._start_collecting(shard)
         await shard.meta.durable(shard.meta.lsn_last)
 
@@ -245,16 +322,18 @@ class Target:
 
     async def _add_shard(self, pool: PoolUuid, meta: MetaContext) -> None:
         try:
-            shard = Shard(pool, meta, VosPool(meta, hlc=self.xstream.hlc))
+            vos = VosPool(meta, hlc=self.xstream.hlc)
         except DaosError:
             await self._storage.close(self.device_name(pool), checkpoint=False)
             raise
-        self._shards[pool] = shard
+        aggregation = ShardAggregation(meta, vos, self.xstream, self._aggregation)
+        self._shards[pool] = shard = Shard(pool, meta, vos, aggregation)
         self._start_collecting(shard)
 
     def _forget_shard(self, pool: PoolUuid) -> None:
         shard = self._shards.pop(pool, None)
         if shard is not None:
+            shard.aggregation.close()
             self._forget(lambda handle: handle.shard is shard)
 
     def _forget(self, which: Callable[[ContainerHandle], bool]) -> None:

@@ -42,7 +42,7 @@ from daos.base.ids import EPOCH_MAX, Epoch, Lsn, ObjectId, ShardIndex, UnitOid
 from daos.base.iod import Recx
 from daos.cart.context import Rpc
 from daos.engine.target import ContainerHandle, Target
-from daos.object import core, wire
+from daos.object import changes, core, wire
 from daos.object.comparison import Comparison
 from daos.object.large import FEW_PIECES, answer, answered_otherwise
 from daos.vos.fetch import Fetch
@@ -71,6 +71,7 @@ class ObjectModule:
         serve(wire.OBJECT_LIST, service.list_objects)
         serve(wire.VERSION_LIST, service.list_versions)
         serve(wire.QUERY_KEY, service.query_key)
+        serve(wire.CHANGE_LIST, service.list_changes)
 
 
 class _ObjectService:
@@ -189,7 +190,7 @@ class _ObjectService:
                 epoch, lsn = self._restart(late, request.cond, again)
         except DaosError as failure:
             container.update_cancel(update)
-            _refuse_change(rpc, handle, failure)
+            _refuse_change(rpc, handle, self._target.relieved(handle, failure))
             return
         self._executed(rpc, handle, epoch, lsn)
 
@@ -229,7 +230,7 @@ class _ObjectService:
             except TxRestartError as late:
                 epoch, lsn = self._restart(late, request.cond, punch)
         except DaosError as failure:
-            _refuse_change(rpc, handle, failure)
+            _refuse_change(rpc, handle, self._target.relieved(handle, failure))
             return
         self._executed(rpc, handle, epoch, lsn)
 
@@ -249,6 +250,8 @@ class _ObjectService:
 
     def _executed(self, rpc: Rpc, handle: ContainerHandle, epoch: Epoch, lsn: Lsn) -> None:
         """Answer a modification once it is durable."""
+        if handle.container.crowded:
+            self._target.relieve(handle)
         handle.shard.meta.when_durable(lsn, _Executed(rpc, epoch).durable)
         if handle.container.dtxs.due(epoch):
             self._target.xstream.loop.call_soon(self._trim, handle)
@@ -414,6 +417,14 @@ class _ObjectService:
         objects = tuple((unit.oid.hi, unit.oid.lo, unit.shard) for unit in page.entries)
         reply = wire.ObjectListReply(objects, page.anchor, page.eof, epoch)
         answer(rpc, handle, page.lsn, lambda: rpc.reply(reply))
+
+    def list_changes(self, rpc: Rpc) -> None:
+        """A page of what differs between two epochs, of this target's part of a container."""
+        request: wire.ChangeListRequest = rpc.request
+        handle = self._target.handle(request.address.handle, write=False)
+        epoch = self._read_epoch(request.address)
+        reply, lsn = changes.listed(handle.container, request, epoch)
+        answer(rpc, handle, lsn, lambda: rpc.reply(reply))
 
     def query_key(self, rpc: Rpc) -> None:
         """The largest or smallest key or record of this shard."""

@@ -228,6 +228,47 @@ class VersionListReply(msgspec.Struct, array_like=True, frozen=True):
     epoch: int
 
 
+class ChangeListRequest(msgspec.Struct, array_like=True, frozen=True):
+    """A page of what one target holds of a container that differs between two epochs.
+
+    The newer one is that of the address.
+    """
+
+    address: ShardAddress  # oid and shard are not looked at
+    since: int
+    anchor: bytes
+    limit: int
+
+
+class ChangedRange(msgspec.Struct, array_like=True, frozen=True):
+    """Records [lo, hi) of an array: written since, or else gone."""
+
+    lo: int
+    hi: int
+    written: bool
+
+
+class Change(msgspec.Struct, array_like=True, frozen=True):
+    """One akey; `kind`: 1 created, 2 changed, 3 punched. `size`: of the value, or of a record."""
+
+    oid_hi: int
+    oid_lo: int
+    dkey: bytes
+    akey: bytes
+    kind: int
+    size: int
+    ranges: tuple[ChangedRange, ...]
+
+
+class ChangeListReply(msgspec.Struct, array_like=True, frozen=True):
+    """In order of the target's tree; a long array goes on in a further entry."""
+
+    changes: tuple[Change, ...]
+    anchor: bytes
+    eof: bool
+    epoch: int
+
+
 class QueryKeyRequest(msgspec.Struct, array_like=True, frozen=True):
     """The largest or smallest key or record, by `QueryFlag`."""
 
@@ -259,11 +300,23 @@ PUNCH: Final = Procedure("obj_punch", _opcode(6), PunchRequest, UpdateReply)
 VERSION_LIST: Final = Procedure(
     "obj_version_list", _opcode(7), VersionListRequest, VersionListReply
 )
+CHANGE_LIST: Final = Procedure("obj_change_list", _opcode(11), ChangeListRequest, ChangeListReply)
 QUERY_KEY: Final = Procedure("obj_query_key", _opcode(9), QueryKeyRequest, QueryKeyReply)
 
 PROTOCOL: Final = Protocol(
     "object",
     MODULE_ID,
     VERSION,
-    (UPDATE, FETCH, DKEY_LIST, AKEY_LIST, RECX_LIST, OBJECT_LIST, PUNCH, VERSION_LIST, QUERY_KEY),
+    (
+        UPDATE,
+        FETCH,
+        DKEY_LIST,
+        AKEY_LIST,
+        RECX_LIST,
+        OBJECT_LIST,
+        PUNCH,
+        VERSION_LIST,
+        QUERY_KEY,
+        CHANGE_LIST,
+    ),
 )

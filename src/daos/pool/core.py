@@ -123,7 +123,9 @@ PROPERTIES: Final = Table(
             parse=_parse_self_heal,
             built=False,
         ),
-        _choice("reclaim", "Reclaim strategy", "lazy", "disabled", "lazy", "time"),
+        replace(
+            _choice("reclaim", "Reclaim strategy", "lazy", "disabled", "lazy", "time"), built=True
+        ),
         fixed("owner", "Owner", ""),
         fixed("owner_group", "Owner group", ""),
         fixed("svc_list", "Pool service replica list", "[0]"),

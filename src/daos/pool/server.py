@@ -195,10 +195,24 @@ class PoolService:
         """All properties, in the order of the table."""
         return await read_properties(self.rdb, _PROP, core.PROPERTIES)
 
-    async def set_props(self, given: dict[str, str]) -> None:
-        """Change properties, all or nothing. Raises: InvalidError, AccessError."""
+    async def set_props(self, given: dict[str, str], rpc: Rpc) -> None:
+        """Change properties, all or nothing; targets hear of those that they act on.
+
+        A target that can't be told hears of it at the next open of a container.
+
+        Raises: InvalidError, AccessError
+        """
         changes = core.PROPERTIES.changes(given)
         await self.rdb.txn([], property_puts(changes, _PROP))
+        if "reclaim" in changes:
+            await ask_targets(
+                self.xstream,
+                self.endpoints,
+                wire.TGT_RECLAIM,
+                wire.TargetReclaimRequest(self.uuid.bytes, changes["reclaim"]),
+                deadline_ns=rpc.deadline_ns,
+                trace_id=rpc.trace_id,
+            )
 
     async def attrs(self, names: tuple[str, ...]) -> dict[str, bytes]:
         """User attributes. Raises: NotFoundError for a name that is not set."""
@@ -253,7 +267,12 @@ class PoolModule:
                 ((space.scm.total, space.scm.free), (space.nvme.total, space.nvme.free))
             )
 
+        async def reclaim(rpc: Rpc[wire.TargetReclaimRequest]) -> wire.Empty:
+            target.set_reclaim(parse_pool_id(rpc.request.pool), rpc.request.reclaim)
+            return wire.Empty()
+
         target.xstream.context.serve(wire.TGT_QUERY, engines_only(query))
+        target.xstream.context.serve(wire.TGT_RECLAIM, engines_only(reclaim))
 
     def started(self) -> None:
         """From now on a pool without a service here does not exist: all have been opened."""
@@ -368,7 +387,7 @@ class PoolModule:
     async def _set_props(self, rpc: Rpc[wire.SetPropsRequest]) -> wire.Empty:
         service = self.service(rpc.request.pool)
         await service.check_handle(rpc.request.handle, write=True)
-        await service.set_props(rpc.request.props)
+        await service.set_props(rpc.request.props, rpc)
         return wire.Empty()
 
     async def _attrs(self, rpc: Rpc[wire.AttrsRequest]) -> wire.AttrsReply:

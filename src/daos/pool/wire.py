@@ -1,7 +1,7 @@
 """Pool RPCs. Protocol `pool`, module 2, version 1; bodies are MessagePack arrays.
 
-SVC_* and EVICT come from the management service to the rank that keeps a pool's metadata; TGT_QUERY
-goes from the pool service to every target; the rest come from clients to the pool service. UUIDs
+SVC_* and EVICT come from the management service to the rank that keeps a pool's metadata; TGT_*
+go from the pool service to every target; the rest come from clients to the pool service. UUIDs
 travel as 16 bytes. The messages of properties and attributes serve containers too: `handle` is then
 a container's.
 Source: DAOS src/pool/rpc.h (operations).
@@ -108,6 +108,13 @@ class QueryReply(msgspec.Struct, array_like=True, frozen=True):
     tiers: tuple[TierSpace, ...]  # 0: metadata (SCM), 1: data
 
 
+class TargetReclaimRequest(msgspec.Struct, array_like=True, frozen=True):
+    """The pool's property `reclaim` from now on."""
+
+    pool: bytes
+    reclaim: str
+
+
 class TargetQueryRequest(msgspec.Struct, array_like=True, frozen=True):
     pool: bytes
 
@@ -160,6 +167,7 @@ EVICT: Final = Procedure("pool_evict", _opcode(8), EvictRequest, EvictReply)
 ATTRS: Final = Procedure("pool_attrs", _opcode(13), AttrsRequest, AttrsReply)
 SET_ATTRS: Final = Procedure("pool_set_attrs", _opcode(15), SetAttrsRequest, Empty)
 TGT_QUERY: Final = Procedure("pool_tgt_query", _opcode(24), TargetQueryRequest, TargetQueryReply)
+TGT_RECLAIM: Final = Procedure("pool_tgt_reclaim", _opcode(33), TargetReclaimRequest, Empty)
 PROPS: Final = Procedure("pool_props", _opcode(25), HandleRequest, PropsReply)
 SET_PROPS: Final = Procedure("pool_set_props", _opcode(27), SetPropsRequest, Empty)
 SVC_CREATE: Final = Procedure("pool_svc_create", _opcode(40), SvcCreateRequest, Empty)
@@ -178,6 +186,7 @@ PROTOCOL: Final = Protocol(
         ATTRS,
         SET_ATTRS,
         TGT_QUERY,
+        TGT_RECLAIM,
         PROPS,
         SET_PROPS,
         SVC_CREATE,

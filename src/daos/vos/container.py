@@ -28,6 +28,7 @@ from daos.base.ids import Epoch, Lsn, UnitOid
 from daos.base.iod import Iod
 from daos.bio.device import Done
 from daos.vos import conflicts as _conflicts
+from daos.vos import diff as _diff
 from daos.vos import fetch as _fetch
 from daos.vos import fetch_steps as _steps
 from daos.vos import iterate as _iterate
@@ -39,6 +40,7 @@ from daos.vos import update as _update
 from daos.vos.aggregate import AggregateConfig, Aggregation
 from daos.vos.dedup import DEDUP_BYTES, Match, array_spans, matches
 from daos.vos.dedup_record import DedupSetting, setting_key
+from daos.vos.diff import ChangeEntry
 from daos.vos.discard import Discard
 from daos.vos.edit import Edit
 from daos.vos.fetch import Fetch
@@ -377,6 +379,18 @@ class VosContainer(ContainerState):
         edit = Edit(self.meta, self.root)
         edit.tx.put(keys.ROOT_KEY, self.root.record.emit())  # a transaction puts something
         return edit.commit(epoch)
+
+    def list_changes(
+        self, a: Epoch, b: Epoch, *, anchor: bytes = b"", limit: int
+    ) -> Page[ChangeEntry]:
+        """A page of the akeys that differ between the epochs a < b; see diff.py.
+
+        Exact where both are snapshots, whatever was aggregated.
+
+        Raises:     InvalidError
+        """
+        self.check_alive()
+        return _diff.changes(self, a, b, anchor, limit)
 
     def aggregate(
         self,

@@ -143,15 +143,26 @@ class ArrayMerge:
         return (yield from self._clean(floor)) and clean
 
     def read(self, done: Done) -> None:
-        """Read the pieces of a run into memory."""
+        """Read the pieces of a run into memory, once all of them are on the device."""
         descriptor = self._descriptor
         assert descriptor is not None
+
+        def durable(error: DaosError | None) -> None:
+            if self._descriptor is not descriptor:
+                return  # the work was closed
+            if error is not None:
+                landed(error)
+                return
+            try:
+                descriptor.read(landed)
+            except DaosError as failure:  # no memory
+                landed(failure)
 
         def landed(error: DaosError | None) -> None:
             self._read_error = error
             done(None)
 
-        descriptor.read(landed)
+        self.meta.when_durable(self.meta.lsn_last, durable)
 
     def _look(self, floor: tuple[int, int]) -> Look:
         return look_at(self.record.node_id, self.record.class_mask, self.hi, floor)

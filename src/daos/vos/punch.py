@@ -42,6 +42,8 @@ from daos.vos.state import ContainerState
 from daos.vos.timestamps import Operation, Path, Who
 
 AKEYS_MAX: Final = 1024
+# Entries of a log from which on it pays to aggregate at once: each change rewrites all of it.
+_CROWDED: Final = 128
 # Known akeys are hints: beyond this many they are forgotten and found again.
 _KNOWN_MAX: Final = 1 << 14
 
@@ -227,6 +229,8 @@ class _Punch:
 
     def _put(self, place: Place, node: Node | None, log: Ilog, node_id: int = 0) -> bytes:
         """Store the log; the tree key of the node."""
+        if len(log.entries) >= _CROWDED:
+            self.state.crowded = True
         if node is not None:
             if log is not node.ilog:
                 self.edit.put(place.cache_key, node.key, changed(node.record, ilog=log.emit()))

@@ -80,6 +80,8 @@ class ContainerState:
         self.exclusions: list[Exclusion] = []
         # Nothing at or below this is as it was written: no snapshot may be made there any more.
         self.aggregated = 0
+        # The log of some key has become long: it was made and punched over and over.
+        self.crowded = False
 
     def check_alive(self) -> None:
         if self.destroyed:

@@ -488,7 +488,8 @@ async def test_a_close_that_overtakes_its_open_has_the_last_word(cluster: Cluste
     record = await pool.create("c1")
     engine = cluster.client_context(endpoint(99))
     to = endpoint(1)
-    opening = wire.TargetOpenRequest(pool.pool, record.uuid, new_id(80), True, 0, 32768, 0)
+    kept = wire.Kept((), 1, "lazy")
+    opening = wire.TargetOpenRequest(pool.pool, record.uuid, new_id(80), True, 0, 32768, kept)
     opened, closed = await asyncio.gather(
         code_of(cluster.call(wire.TGT_OPEN, opening, to=to, context=engine)),
         code_of(

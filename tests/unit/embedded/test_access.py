@@ -39,6 +39,7 @@ ACCESS: Final = {
     "pool_attrs": "pool r",
     "pool_set_attrs": "pool w",
     "pool_tgt_query": "engine",
+    "pool_tgt_reclaim": "engine",
     "pool_props": "pool r",
     "pool_set_props": "pool w",
     "pool_svc_create": "engine",
@@ -62,6 +63,9 @@ ACCESS: Final = {
     "cont_tgt_close": "engine",
     "cont_tgt_destroy": "engine",
     "cont_tgt_snapshot": "engine",
+    "cont_tgt_keep": "engine",
+    "cont_tgt_aggregate": "engine",
+    "cont_aggregate": "cont w",
     "obj_update": "cont w",
     "obj_fetch": "cont r",
     "obj_dkey_list": "cont r",
@@ -71,12 +75,16 @@ ACCESS: Final = {
     "obj_punch": "cont w",
     "obj_version_list": "cont r",
     "obj_query_key": "cont r",
+    "obj_change_list": "cont r",
 }
 
 REGISTRY: Final = Registry([mgmt.PROTOCOL, pool.PROTOCOL, cont.PROTOCOL, obj.PROTOCOL])
 PROCEDURES: Final = {procedure.name: procedure for procedure in REGISTRY.procedures()}
 OID: Final = oid_of()
 PUT: Final = (single(b"a", 0),)
+
+
+KEPT = cont.Kept((), 1, "lazy")
 
 
 def requests(at: bytes, pool_handle: bytes, handle: bytes) -> dict[str, object]:
@@ -93,6 +101,7 @@ def requests(at: bytes, pool_handle: bytes, handle: bytes) -> dict[str, object]:
         "pool_attrs": pool.AttrsRequest(at, pool_handle),
         "pool_set_attrs": pool.SetAttrsRequest(at, pool_handle, {"x": b""}),
         "pool_tgt_query": pool.TargetQueryRequest(at),
+        "pool_tgt_reclaim": pool.TargetReclaimRequest(at, "lazy"),
         "pool_props": pool.HandleRequest(at, pool_handle),
         "pool_set_props": pool.SetPropsRequest(at, pool_handle, {"reclaim": "lazy"}),
         "pool_svc_create": pool.SvcCreateRequest(uuid, "x", b"", 1, {}, "", ""),
@@ -111,10 +120,13 @@ def requests(at: bytes, pool_handle: bytes, handle: bytes) -> dict[str, object]:
         "cont_props": cont.HandleRequest(at, handle),
         "cont_set_props": cont.SetPropsRequest(at, handle, {"status": "healthy"}),
         "cont_list": cont.ListRequest(at, pool_handle),
-        "cont_tgt_open": cont.TargetOpenRequest(at, uuid, uuid, True, 0, 1 << 15, 0),
+        "cont_tgt_open": cont.TargetOpenRequest(at, uuid, uuid, True, 0, 1 << 15, KEPT),
         "cont_tgt_close": cont.TargetCloseRequest(handle),
         "cont_tgt_destroy": cont.TargetDestroyRequest(at, uuid),
         "cont_tgt_snapshot": cont.TargetSnapshotRequest(at, uuid, 5),
+        "cont_tgt_keep": cont.TargetKeepRequest(at, uuid, KEPT, 0),
+        "cont_tgt_aggregate": cont.TargetAggregateRequest(at, uuid, 0),
+        "cont_aggregate": cont.AggregateRequest(at, handle, 0),
         "obj_update": obj.UpdateRequest(shard, b"d", PUT),
         "obj_fetch": obj.FetchRequest(shard, b"d", (single(b"a"),), 0, True),
         "obj_dkey_list": obj.KeyListRequest(shard, b"", 5),
@@ -123,6 +135,7 @@ def requests(at: bytes, pool_handle: bytes, handle: bytes) -> dict[str, object]:
         "obj_object_list": obj.ObjectListRequest(shard, b"", 5),
         "obj_version_list": obj.VersionListRequest(shard, b"d", b"a", b"", 5),
         "obj_punch": obj.PunchRequest(shard, b"d"),
+        "obj_change_list": obj.ChangeListRequest(shard, 1, b"", 5),
         "obj_query_key": obj.QueryKeyRequest(shard, QueryFlag.MAX | QueryFlag.RECX, b"d", b"a"),
     }
 

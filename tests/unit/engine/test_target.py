@@ -16,7 +16,7 @@ from daos.base.errors import (
     StaleHandleError,
 )
 from daos.base.ids import ContainerUuid, Epoch, HandleUuid, PoolUuid
-from daos.engine.target import Target
+from daos.engine.target import Kept, Target
 from tests.unit.embedded.cluster import MIB, Cluster, FullLog, oid_of, on_cluster
 
 POOL = PoolUuid(UUID(int=1))
@@ -29,7 +29,7 @@ async def open_handle(target: Target, *, writable: bool = True, bound: int = 0) 
         POOL,
         CONTAINER,
         handle=HANDLE,
-        bound=Epoch(bound),
+        kept=Kept((bound,) if bound else (), 1, "lazy"),
         writable=writable,
         checksum_type=ChecksumType.OFF,
         checksum_chunk=32 << 10,

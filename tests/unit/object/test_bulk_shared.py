@@ -12,11 +12,12 @@ import pytest
 from bench.stand import HANDLE, Stand, open_stand
 from daos.base.checksum import ChecksumType
 from daos.base.errors import DER, ChecksumError, DaosError
-from daos.base.ids import ContainerUuid, Epoch, HandleUuid, PoolUuid
+from daos.base.ids import ContainerUuid, HandleUuid, PoolUuid
 from daos.base.iod import Iod, IodType, Recx
 from daos.cart.transport.sm import SmTransport
 from daos.client.landing import RecordsLanding
 from daos.client.memory import Buffer
+from daos.engine.target import Kept
 from daos.object import client as object_client
 from daos.object.client import Call, ObjectClient
 from daos.testing.devices import MemoryDirectory
@@ -106,7 +107,7 @@ def on_sm(body: Callable[[Bench], Awaitable[None]]) -> Callable[[Path], None]:
                     PoolUuid(handle.shard.pool),
                     ContainerUuid(handle.container.uuid),
                     handle=CHECKED,
-                    bound=Epoch(0),
+                    kept=Kept((), 0, "disabled"),
                     writable=True,
                     checksum_type=ChecksumType.CRC32,
                     checksum_chunk=0,

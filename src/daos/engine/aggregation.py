@@ -1,0 +1,430 @@
+"""The aggregation of one shard: which container is next, how far, and its steps between requests.
+
+    tick (every 2 s, every 200 ms while space is short)
+      -> a container that has something to forget -> its segments (core.py), one after the other
+           -> steps, one a turn of the loop, between the requests that come
+      -> all done: its aggregation record says so
+
+A container is left alone until its service has told which snapshots there are (`protect`), and no
+snapshot is accepted at or below an epoch at which an aggregation was ever begun (`begin_snapshot`):
+the service draws another one. So what a snapshot shows stays from before it was handed out, whoever
+was slower. While one is being made, nothing is aggregated beyond it.
+
+Where nothing is left to do there is no tick: who writes next wakes it (`asleep`).
+
+One pass at a time; no task, no clock but the xstream's, so that it runs the same in a simulation.
+
+Invariants:
+    D1  nothing is aggregated across a snapshot that the service has acknowledged
+    D2  what the record says is done was done with the snapshots of its sum
+    D3  a pass that fails leaves the record as it was, and is begun again at a later tick
+Source: DAOS src/container/srv_target.c cont_aggregate_ult, ds_cont_tgt_snapshots_update.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from daos.base.errors import (
+    DER,
+    AgainError,
+    BusyError,
+    CanceledError,
+    DaosError,
+    InvalidError,
+    NotSupportedError,
+    StaleHandleError,
+)
+from daos.base.hlc import UNITS_PER_NS
+from daos.base.ids import ContainerUuid, Epoch
+from daos.bio.meta import MetaContext
+from daos.engine.core import AggregationConfig, Reclaim, segments, still_done, sum_of
+from daos.engine.xstream import Xstream
+from daos.vos.aggregate import Aggregation
+from daos.vos.container import VosContainer
+from daos.vos.pool import VosPool
+from daos.vos.records import AggregationRecord
+from daos.vos.statistics import AggregationStatistics
+from daos.vos.work import EpochRange, Want
+
+log = logging.getLogger(__name__)
+
+_EVERYTHING: Final = -1  # log position: nothing is passed over
+# Ticks that are remembered: more than a gap of them.
+_TICKS_MAX: Final = 256
+# After so many failed passes in a row the pause has doubled for the last time: 17 minutes.
+_FAILURES_MAX: Final = 9
+
+
+class _Tick(NamedTuple):
+    """Whatever was committed up to a log position has an epoch up to this one."""
+
+    epoch: int
+    lsn: int
+
+
+@dataclass(slots=True, eq=False)
+class _Member:
+    """One container, as far as it concerns aggregation."""
+
+    container: VosContainer
+    snapshots: tuple[int, ...] = ()
+    revision: int = -1  # of the snapshots, in the service's store
+    pending: set[int] = field(default_factory=set)  # epochs that may become snapshots
+    done: int = 0
+    # The epoch up to which the last pass of this run came; 0: there was none.
+    passed: int = 0
+    ticks: deque[_Tick] = field(default_factory=lambda: deque(maxlen=_TICKS_MAX))
+    waiters: list[tuple[int, asyncio.Future[None]]] = field(default_factory=list)
+
+    def changed_since(self) -> int:
+        """The log position from which on changes matter."""
+        older = [tick.lsn for tick in self.ticks if tick.epoch <= self.passed]
+        return older[-1] if older else _EVERYTHING
+
+
+class _Pass(NamedTuple):
+    """One member being aggregated up to `top`."""
+
+    member: _Member
+    top: int
+    snapshots: tuple[int, ...]
+    rest: deque[EpochRange]
+    changed_since: int
+
+
+class ShardAggregation:
+    """Made with its shard; `close` it before the shard."""
+
+    def __init__(
+        self, meta: MetaContext, vos: VosPool, xstream: Xstream, config: AggregationConfig
+    ) -> None:
+        self._meta = meta
+        self._vos = vos
+        self._xstream = xstream
+        self._config = config
+        self._members: dict[ContainerUuid, _Member] = {}
+        self._reclaim: Reclaim | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._pass: _Pass | None = None
+        self._work: Aggregation | None = None
+        self._clean = True
+        self._lsn_before = 0
+        self._closed = False
+        self.statistics = AggregationStatistics()
+        self.passes = 0
+        self._failures = 0  # in a row
+        # No tick is due: nothing was written since everything was aggregated.
+        self.asleep = True
+
+    # What the services tell
+
+    def set_reclaim(self, reclaim: str) -> None:
+        """The pool's property says when to aggregate. Raises: InvalidError."""
+        if reclaim not in set(Reclaim):
+            raise InvalidError(f"reclaim is one of {', '.join(Reclaim)}, not {reclaim!r}")
+        self._reclaim = Reclaim(reclaim)
+        self._set_timer()
+
+    def protect(
+        self,
+        container: VosContainer,
+        snapshots: Sequence[int],
+        *,
+        revision: int,
+        making: Sequence[int] = (),
+        settled: int = 0,
+    ) -> None:
+        """These are the snapshots there are, ascending, as of a revision of the service's store.
+
+        `making`: epochs that may become snapshots. `settled`: one that did, or never will.
+        """
+        member = self._member(container)
+        if revision > member.revision:
+            new = tuple(snapshots)
+            if member.revision < 0:
+                record = container.aggregation
+                same = record.snapshots == sum_of(new, record.epoch)
+                member.done = record.epoch if same else 0
+            else:
+                member.done = still_done(member.done, member.snapshots, new)
+            if member.done < member.passed:
+                member.passed = 0
+            member.snapshots, member.revision = new, revision
+        member.pending.update(making)
+        member.pending.discard(settled)
+        self._set_timer()
+
+    def begin_snapshot(self, container: VosContainer, epoch: Epoch) -> None:
+        """From now on nothing is aggregated across `epoch`, until `protect` has settled it.
+
+        Raises:     DaosError EP_OLD   that has begun already: draw a newer one
+        """
+        if epoch <= container.aggregated:
+            raise DaosError(
+                f"versions up to epoch {container.aggregated} are being aggregated; "
+                f"no snapshot can be made at {epoch}",
+                code=DER.EP_OLD,
+            )
+        self._member(container).pending.add(epoch)
+
+    def forget(self, uuid: ContainerUuid) -> None:
+        """The container is gone."""
+        member = self._members.pop(uuid, None)
+        if member is not None:
+            self._end_waiting(member, StaleHandleError(f"container {uuid} was destroyed"))
+            if self._pass is not None and self._pass.member is member:
+                self._drop_pass()
+
+    def relieve(self, container: VosContainer) -> bool:
+        """A key was made and removed until its history was full; whether it helps to wait."""
+        member = self._members.get(container.uuid)
+        if member is None or member.revision < 0 or self._reclaim in (None, Reclaim.DISABLED):
+            return False
+        if not container.may_aggregate:
+            return False
+        container.crowded = True
+        left_s = 0.0 if self._timer is None else self._timer.when() - self._xstream.loop.time()
+        if left_s > self._config.period_pressed_ns / 1e9:
+            self._tick_soon(self._config.period_pressed_ns)
+        return True
+
+    async def aggregate(self, container: VosContainer, epoch: int) -> None:
+        """Forget what no snapshot needs, up to `epoch` (0: now), whatever the pool's property says.
+
+        Raises:     StaleHandleError   the container was destroyed; CanceledError: the shard closed
+                    NotSupportedError  the container deduplicates
+                    DaosError          what ended the pass
+        """
+        if not container.may_aggregate:
+            raise NotSupportedError("a container that deduplicates is not aggregated")
+        member = self._member(container)
+        now = self._xstream.hlc.now()
+        top = min(epoch, now) if epoch else now
+        future: asyncio.Future[None] = self._xstream.loop.create_future()
+        member.waiters.append((top, future))
+        self._tick_soon()
+        await future
+
+    def close(self) -> None:
+        """Stop in the middle of whatever it is; nothing is lost by that."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._drop_pass()
+        for member in self._members.values():
+            self._end_waiting(member, CanceledError("the shard was closed"))
+
+    def _member(self, container: VosContainer) -> _Member:
+        member = self._members.get(container.uuid)
+        if member is None or member.container is not container:
+            member = self._members[container.uuid] = _Member(container)
+        return member
+
+    def _end_waiting(
+        self, member: _Member, error: DaosError | None, top: int | None = None
+    ) -> None:
+        """Tell those who wait for up to `top`, or all."""
+        rest = []
+        for wanted, future in member.waiters:
+            if top is not None and wanted > top:
+                rest.append((wanted, future))
+            elif not future.done():
+                if error is None:
+                    future.set_result(None)
+                else:
+                    future.set_exception(error)
+        member.waiters = rest
+
+    # Ticks
+
+    def wake(self) -> None:
+        """Somebody is about to write."""
+        now, lsn = self._xstream.hlc.now(), self._meta.lsn_last
+        for member in self._members.values():
+            member.ticks.append(_Tick(now, lsn - 1))
+        self._set_timer()
+
+    def _set_timer(self, delay_ns: int | None = None) -> None:
+        if self._closed or self._timer is not None:
+            return
+        self.asleep = False
+        if delay_ns is None:
+            pressed = self._is_pressed()
+            delay_ns = self._config.period_pressed_ns if pressed else self._config.period_ns
+            delay_ns <<= min(self._failures, _FAILURES_MAX)
+        self._timer = self._xstream.loop.call_later(delay_ns / 1e9, self._tick)
+
+    def _tick_soon(self, delay_ns: int = 0) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._set_timer(delay_ns)
+
+    def _tick(self) -> None:
+        self._timer = None
+        now, lsn = self._xstream.hlc.now(), self._meta.lsn_last
+        for member in self._members.values():
+            # Commits to come may share the group of the last one.
+            if not member.ticks or now - member.ticks[-1].epoch >= self._min_tick():
+                member.ticks.append(_Tick(now, lsn - 1))
+        if self._pass is None:
+            groups, self._lsn_before = lsn - self._lsn_before, lsn
+            self._begin(now, busy=groups >= self._config.busy_groups)
+        if self._pass is None and all(self._is_quiet(each) for each in self._members.values()):
+            self.asleep = True
+        else:
+            self._set_timer()
+
+    def _is_quiet(self, member: _Member) -> bool:
+        """Whether nothing is left to do until somebody writes, or the service has news."""
+        if member.waiters:
+            return False
+        if member.revision < 0 or self._reclaim in (None, Reclaim.DISABLED):
+            return True
+        if not member.container.may_aggregate:
+            return True
+        since = member.changed_since() if member.passed else _EVERYTHING
+        return member.container.lsns.container <= since
+
+    def _min_tick(self) -> int:
+        """So many ticks are kept that they reach over a gap."""
+        return self._config.gap_ns * UNITS_PER_NS * 2 // _TICKS_MAX
+
+    def _is_pressed(self) -> bool:
+        statistics = self._meta.statistics()
+        left = statistics.blocks_left * 100
+        return left < statistics.space.blocks_total * self._config.pressed_percent
+
+    def _begin(self, now: int, *, busy: bool) -> None:
+        """Begin a pass over the first container that has something to do, and let it wait then."""
+        pressed = self._is_pressed()
+        for uuid, member in list(self._members.items()):
+            if member.container.destroyed:
+                self.forget(uuid)
+                continue
+            top = self._top_of(member, now, pressed=pressed, busy=busy)
+            parts = segments(member.done, member.snapshots, top)
+            if not parts:
+                self._end_waiting(member, None, member.done)
+                continue
+            self._members[uuid] = self._members.pop(uuid)
+            since = member.changed_since() if member.passed else _EVERYTHING
+            self._pass = _Pass(member, top, member.snapshots, deque(parts), since)
+            self._clean = True
+            # Before the last segment begins, so that no snapshot is accepted inside of it.
+            member.container.aggregated = max(member.container.aggregated, top)
+            self._next_segment()
+            return
+
+    def _top_of(self, member: _Member, now: int, *, pressed: bool, busy: bool) -> int:
+        """Up to where to aggregate a container; 0: not now."""
+        if member.revision < 0 or not member.container.may_aggregate:
+            return 0
+        config = self._config
+        cap = min(member.pending, default=now)
+        if member.waiters:
+            return min(cap, max([wanted for wanted, _ in member.waiters]))
+        if self._reclaim in (None, Reclaim.DISABLED):
+            return 0
+        if member.container.crowded:
+            member.container.crowded = False
+            return min(cap, max(0, now - config.gap_crowded_ns * UNITS_PER_NS))
+        if self._reclaim is Reclaim.LAZY and busy and not pressed:
+            return 0
+        gap = config.gap_ns * UNITS_PER_NS
+        top = min(cap, max(0, now - gap))
+        if member.passed:
+            since = member.changed_since()
+            if member.container.lsns.container <= since:
+                return 0  # nothing was written
+            if top - member.done < gap and not pressed:
+                return 0
+        elif member.done and top - member.done < gap:
+            return 0  # the last pass could not see to everything
+        return top
+
+    # Steps
+
+    def _next_segment(self) -> None:
+        assert self._pass is not None
+        member, _, _, rest, since = self._pass
+        try:
+            self._work = member.container.aggregate(
+                *rest.popleft(), changed_since=since, config=self._config.work
+            )
+        except DaosError as error:
+            self._fail(error)
+            return
+        self._xstream.loop.call_soon(self._step, self._work)
+
+    def _step(self, work: Aggregation, error: DaosError | None = None) -> None:
+        """One step, and then the turn of others."""
+        if work is not self._work:
+            return  # dropped
+        try:
+            if error is not None:
+                raise error
+            want = work.step()
+            if want is Want.TURN:
+                self._xstream.loop.call_soon(self._step, work)
+            elif want is Want.ROOM:
+                self._meta.when_room(lambda error: self._step(work, error))
+            elif want is Want.READ:
+                work.read(lambda error: self._step_later(work, error))
+            else:
+                self._end_segment(work)
+        except DaosError as failure:
+            self._fail(failure)
+
+    def _step_later(self, work: Aggregation, error: DaosError | None) -> None:
+        self._xstream.loop.call_soon(self._step, work, error)
+
+    def _end_segment(self, work: Aggregation) -> None:
+        assert self._pass is not None
+        self.statistics.add(work.statistics)
+        self._clean &= work.clean
+        self._work = None
+        if self._pass.rest:
+            self._next_segment()
+            return
+        member, top, snapshots, _, _ = self._pass
+        self._pass = None
+        self.passes += 1
+        self._failures = 0
+        done = sum_of(snapshots, top)
+        if done == sum_of(member.snapshots, top):  # else one was destroyed: do it again
+            member.done = top
+            member.passed = top if self._clean else 0
+            record = AggregationRecord(top, done)
+            if record != member.container.aggregation:
+                member.container.note_aggregated(record)
+            self._end_waiting(member, None, top)
+        if any(each.waiters for each in self._members.values()):
+            self._tick_soon()
+
+    def _fail(self, error: DaosError) -> None:
+        """What was done is done; the rest at a later tick."""
+        assert self._pass is not None
+        member = self._pass.member
+        self._drop_pass()
+        if isinstance(error, BusyError | AgainError):
+            return  # a discard is in the way, or the log is full
+        self._failures += 1
+        self._end_waiting(member, error)
+        if member.container.destroyed:
+            self._members.pop(member.container.uuid, None)
+        else:
+            log.warning("aggregation ended container=%s error=%s", member.container.uuid, error)
+
+    def _drop_pass(self) -> None:
+        work, self._work, self._pass = self._work, None, None
+        if work is not None:
+            self.statistics.add(work.statistics)
+            work.close()

@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from daos.base.errors import DER, CanceledError, DaosError, InvalidError, StaleHandleError
+from daos.base.ids import Epoch
+from daos.engine.aggregation import ShardAggregation
+from daos.engine.core import AggregationConfig, Reclaim, segments, still_done, sum_of
+from daos.testing.shard import MemoryShard, on_shard, unit
+from daos.vos.container import VosContainer
+
+OID, DKEY, AKEY = unit(1), b"dkey", b"akey"
+
+
+@pytest.mark.parametrize(
+    ("done", "snapshots", "top", "expected"),
+    [
+        (0, (), 50, [(0, 50)]),
+        (50, (), 50, []),
+        (60, (), 50, []),
+        (20, (), 50, [(0, 50)]),
+        (0, (10, 20), 50, [(0, 10), (11, 20), (21, 50)]),
+        (15, (10, 20), 50, [(11, 20), (21, 50)]),
+        (20, (10, 20), 50, [(11, 20), (21, 50)]),
+        (21, (10, 20), 50, [(21, 50)]),
+        (0, (10, 20), 20, [(0, 10), (11, 20)]),
+        (0, (10, 20), 5, [(0, 5)]),
+        (30, (10, 20, 60), 50, [(21, 50)]),
+    ],
+)
+def test_segments(
+    done: int, snapshots: tuple[int, ...], top: int, expected: list[tuple[int, int]]
+) -> None:
+    found = segments(done, snapshots, top)
+    assert found == expected
+    for lo, hi in found:
+        assert not any(lo <= snapshot < hi for snapshot in snapshots), "a snapshot would be lost"
+
+
+def test_a_destroyed_snapshot_is_done_again_from_the_one_before() -> None:
+    assert still_done(90, (10, 20, 30), (10, 20, 30, 40)) == 90
+    assert still_done(90, (10, 20, 30), (10, 30)) == 10
+    assert still_done(90, (10, 20, 30), (20, 30)) == 0
+    assert still_done(25, (10, 20, 30), (10, 20)) == 25, "nothing was kept for it yet"
+
+
+def test_the_sum_tells_which_snapshots_were_kept() -> None:
+    assert sum_of((), 50) == sum_of((60,), 50) == 0
+    assert sum_of((10, 20, 60), 50) == sum_of((10, 20), 50) != sum_of((10, 30), 50)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"gap_ns": -1},
+        {"gap_ns": 5, "gap_crowded_ns": 6},
+        {"period_ns": 5, "period_pressed_ns": 6},
+        {"pressed_percent": 101},
+        {"busy_groups": 0},
+    ],
+)
+def test_config_checks_itself(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidError):
+        AggregationConfig(**wrong)
+
+
+MS = 1_000_000
+EAGER = AggregationConfig(gap_ns=0, gap_crowded_ns=0, period_ns=MS, period_pressed_ns=MS)
+
+
+def driver(
+    shard: MemoryShard, config: AggregationConfig = EAGER, reclaim: str = "time"
+) -> ShardAggregation:
+    xstream: Any = SimpleNamespace(hlc=shard.hlc, loop=asyncio.get_running_loop())
+    made = ShardAggregation(shard.meta, shard.pool, xstream, config)
+    made.set_reclaim(reclaim)
+    return made
+
+
+async def until(condition: Callable[[], bool], turns: int = 4000) -> None:
+    for _ in range(turns):
+        if condition():
+            return
+        await asyncio.sleep(0.0005 if turns % 8 == 0 else 0)
+    raise AssertionError("it does not come to that")
+
+
+async def write(shard: MemoryShard, c: VosContainer, count: int) -> list[int]:
+    epochs = []
+    for number in range(count):
+        epochs.append(shard.hlc.now())
+        await shard.put(c, OID, DKEY, {AKEY: b"%d" % number}, epoch=epochs[-1])
+    return epochs
+
+
+def versions(shard: MemoryShard) -> int:
+    return sum(value[0] == 0xD9 for _, value in shard.meta.cursor())
+
+
+@on_shard
+async def test_it_begins_by_itself_once_the_snapshots_are_known(
+    shard: MemoryShard, c: VosContainer
+) -> None:
+    await write(shard, c, 9)
+    aggregation = driver(shard)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert versions(shard) == 9
+    aggregation.protect(c, (), revision=1)
+    await until(lambda: versions(shard) == 1)
+    assert await shard.get(c, OID, DKEY, AKEY, epoch=1 << 60) == b"8"
+    await until(lambda: c.aggregation.epoch > 0)
+    aggregation.close()
+
+
+@on_shard
+async def test_every_snapshot_is_kept(shard: MemoryShard, c: VosContainer) -> None:
+    epochs = await write(shard, c, 9)
+    aggregation = driver(shard)
+    aggregation.protect(c, (epochs[2], epochs[5]), revision=1)
+    await aggregation.aggregate(c, 0)
+    assert versions(shard) == 3
+    for number in (2, 5, 8):
+        assert await shard.get(c, OID, DKEY, AKEY, epoch=epochs[number]) == b"%d" % number
+    aggregation.protect(c, (epochs[5],), revision=2)
+    await aggregation.aggregate(c, 0)
+    assert versions(shard) == 2
+    aggregation.protect(c, (epochs[2], epochs[5]), revision=1)  # older news
+    aggregation.protect(c, (), revision=3)
+    await aggregation.aggregate(c, 0)
+    assert versions(shard) == 1
+    aggregation.close()
+
+
+@on_shard
+async def test_a_snapshot_that_is_destroyed_while_the_shard_is_closed(
+    shard: MemoryShard, c: VosContainer
+) -> None:
+    epochs = await write(shard, c, 6)
+    aggregation = driver(shard, reclaim="disabled")
+    aggregation.protect(c, (epochs[2],), revision=1)
+    await aggregation.aggregate(c, 0)
+    await shard.meta.durable(shard.meta.lsn_last)
+    aggregation.close()
+    await shard.reopen()
+    c = shard.container()
+    aggregation = driver(shard, reclaim="disabled")
+    aggregation.protect(c, (), revision=2)
+    await aggregation.aggregate(c, 0)
+    assert versions(shard) == 1
+    aggregation.close()
+
+
+@on_shard
+async def test_a_snapshot_being_made_is_kept_until_its_fate_is_known(
+    shard: MemoryShard, c: VosContainer
+) -> None:
+    await write(shard, c, 3)
+    aggregation = driver(shard, reclaim="disabled")
+    aggregation.protect(c, (), revision=1)
+    made = shard.hlc.now()
+    aggregation.begin_snapshot(c, made)
+    await write(shard, c, 3)
+    waiting = asyncio.ensure_future(aggregation.aggregate(c, 0))
+    await until(lambda: versions(shard) == 4)
+    assert await shard.get(c, OID, DKEY, AKEY, epoch=made) == b"2"
+    assert not waiting.done()
+    # A target that starts meanwhile hears of it, too.
+    aggregation.protect(c, (), revision=2, making=(made,))
+    aggregation.protect(c, (made,), revision=3, settled=made)
+    await waiting
+    assert versions(shard) == 2
+    assert await shard.get(c, OID, DKEY, AKEY, epoch=made) == b"2"
+    aggregation.close()
+
+
+@on_shard
+async def test_no_snapshot_is_made_where_versions_are_gone(
+    shard: MemoryShard, c: VosContainer
+) -> None:
+    epochs = await write(shard, c, 3)
+    aggregation = driver(shard)
+    aggregation.protect(c, (), revision=1)
+    await aggregation.aggregate(c, epochs[2])
+    with pytest.raises(DaosError) as caught:
+        aggregation.begin_snapshot(c, Epoch(epochs[1]))
+    assert caught.value.code == DER.EP_OLD
+    aggregation.begin_snapshot(c, shard.hlc.now())
+    aggregation.close()
+
+
+@on_shard
+async def test_disabled_means_when_asked(shard: MemoryShard, c: VosContainer) -> None:
+    await write(shard, c, 5)
+    aggregation = driver(shard, reclaim="disabled")
+    aggregation.protect(c, (), revision=1)
+    assert not aggregation.relieve(c)
+    for _ in range(200):
+        await asyncio.sleep(0)
+    assert versions(shard) == 5
+    await aggregation.aggregate(c, 0)
+    assert versions(shard) == 1
+    with pytest.raises(InvalidError, match="disabled, lazy, time"):
+        aggregation.set_reclaim("sometimes")
+    aggregation.close()
+
+
+@on_shard
+async def test_lazy_waits_while_the_target_is_busy(shard: MemoryShard, c: VosContainer) -> None:
+    config = AggregationConfig(
+        gap_ns=0, gap_crowded_ns=0, period_ns=MS, period_pressed_ns=MS, busy_groups=1
+    )
+    aggregation = driver(shard, config, reclaim="lazy")
+    await write(shard, c, 5)
+    aggregation.protect(c, (), revision=1)
+    aggregation._lsn_before = -10
+    aggregation._begin(shard.hlc.now(), busy=True)
+    assert aggregation._pass is None
+    aggregation.set_reclaim("time")
+    aggregation._begin(shard.hlc.now(), busy=True)
+    assert aggregation._pass is not None
+    aggregation.close()
+
+
+@on_shard
+async def test_the_gap_leaves_what_is_new(shard: MemoryShard, c: VosContainer) -> None:
+    """The clock stands: everything is newer than a gap."""
+    await write(shard, c, 5)
+    config = AggregationConfig(gap_ns=20 * 1000 * MS, gap_crowded_ns=0, period_ns=MS,
+                               period_pressed_ns=MS)  # fmt: skip
+    aggregation = driver(shard, config)
+    aggregation.protect(c, (), revision=1)
+    for _ in range(200):
+        await asyncio.sleep(0)
+    assert versions(shard) == 5
+    c.crowded = True
+    assert aggregation.relieve(c)
+    await until(lambda: versions(shard) == 1)
+    assert not c.crowded
+    aggregation.close()
+
+
+@on_shard
+async def test_what_ends_while_somebody_waits(shard: MemoryShard, c: VosContainer) -> None:
+    await write(shard, c, 5)
+    aggregation = driver(shard, reclaim="disabled")
+    aggregation.protect(c, (), revision=1)
+    waiting = asyncio.ensure_future(aggregation.aggregate(c, 0))
+    await asyncio.sleep(0)
+    shard.pool.destroy_container(c.uuid)
+    aggregation.forget(c.uuid)
+    with pytest.raises(StaleHandleError):
+        await waiting
+    c = shard.container()
+    aggregation.protect(c, (), revision=2)
+    waiting = asyncio.ensure_future(aggregation.aggregate(c, 0))
+    await asyncio.sleep(0)
+    aggregation.close()
+    with pytest.raises(CanceledError):
+        await waiting
+
+
+@on_shard
+async def test_an_idle_container_costs_nothing(shard: MemoryShard, c: VosContainer) -> None:
+    await write(shard, c, 5)
+    aggregation = driver(shard)
+    aggregation.protect(c, (), revision=1)
+    await until(lambda: aggregation.asleep)
+    passes = aggregation.passes
+    assert aggregation._timer is None
+    assert aggregation.statistics.deleted_sv == 4
+    aggregation.wake()
+    await shard.put(c, OID, DKEY, {AKEY: b"new"}, epoch=shard.hlc.now())
+    await until(lambda: aggregation.passes > passes and aggregation.asleep)
+    assert versions(shard) == 1
+    aggregation.close()
+
+
+def test_reclaim_has_the_names_of_the_property() -> None:
+    assert [str(each) for each in Reclaim] == ["disabled", "lazy", "time"]
