@@ -41,6 +41,7 @@ class Mix:
     skews_ns: tuple[int, ...] = (0, 0)  # of the servers
     client_skew_ns: int = 0
     quality: Quality = PERFECT
+    disk_delay_s: float = 0.0  # of each step of a write: how long something is in doubt
     checkpoint_percent: int = 50
 
     @classmethod
@@ -70,6 +71,7 @@ class Mix:
                 late_s=rng.choice((5.0, 50.0)) * _MS,
                 patience_s=rng.choice((0.2, 1.0)),
             ),
+            disk_delay_s=rng.choice((0.05, 1.0, 5.0)) * _MS,
             checkpoint_percent=rng.choice((10, 50)),
         )
 
@@ -112,6 +114,7 @@ class Nemesis:
         self._network.quality = mix.quality
         for host, skew_ns in zip(self._cluster.hosts, mix.skews_ns, strict=True):
             host.disk.wear.flip_rate = mix.flips
+            host.disk.wear.delay_s = mix.disk_delay_s
             host.clock.skew_ns = skew_ns
         if not kinds:
             return
