@@ -81,6 +81,7 @@ class Client(Handle):
         with self._operation(timeout) as call:
             record = await self._management.pool_find(name, call)
             link = PoolClient(
+                pacing=self._session.pacing,
                 context=self.context,
                 endpoint=Endpoint(Rank(record.service_ranks[0]), SYSTEM_TAG),
                 pool=record.uuid,

@@ -11,7 +11,6 @@ Source: DAOS src/client/api/container.c, src/container/cli.c; features §4.4 for
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 from uuid import UUID
@@ -34,7 +33,6 @@ from daos.client.objectio import ObjectIo
 from daos.client.session import Call, Handle, Opening, Session
 from daos.client.values import ContainerInfo, Snapshot
 from daos.container.client import ContainerClient
-from daos.object.attempts import Pacing
 from daos.object.client import ContainerLink
 from daos.object.core import check_type
 from daos.object.wire import OBJECT_LIST, ObjectListRequest, ShardAddress
@@ -321,7 +319,7 @@ class Container(ServiceHandle[ContainerClient]):
         session = self._session
         self._link = ContainerLink(
             context=self._service.context,
-            pacing=Pacing(asyncio.get_running_loop(), session.clock, session.rng),
+            pacing=session.pacing,
             new_dtx=session.new_dtx,
             handle=self._service.handle,
             writable=self._writable,

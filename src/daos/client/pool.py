@@ -35,6 +35,7 @@ class Pool(ServiceHandle[PoolClient]):
         self.uuid = UUID(bytes=service.pool)
         self.pool_map = PoolMap(MapVersion(1), ())
         self._containers = PoolContainers(
+            pacing=session.pacing,
             context=service.context,
             endpoint=service.endpoint,
             pool=service.pool,
@@ -115,6 +116,7 @@ class Pool(ServiceHandle[PoolClient]):
     async def _open(self, name: str, flags: str, timeout: float | None) -> Container:
         with self._operation(timeout, write=flags != "r") as call:
             link = ContainerClient(
+                pacing=self._session.pacing,
                 context=self._service.context,
                 endpoint=self._service.endpoint,
                 pool=self._service.pool,

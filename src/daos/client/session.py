@@ -35,6 +35,7 @@ from daos.base.errors import (
 )
 from daos.base.ids import U64_MAX, DtxId, dtx_id
 from daos.cart.context import Context, Endpoint
+from daos.object.attempts import Pacing
 from daos.object.client import Call
 
 __all__ = ["Call", "Handle", "Opening", "Operation", "Session"]
@@ -95,6 +96,11 @@ class Session:
     def new_id(self) -> bytes:
         """The 16 bytes of a new UUID."""
         return uuid_from(self.rng).bytes
+
+    @property
+    def pacing(self) -> Pacing:
+        """What requests that are sent again are timed by. In the session's loop."""
+        return Pacing(asyncio.get_running_loop(), self.clock, self.rng)
 
     def new_dtx(self) -> DtxId:
         """An id for one modification, however often it is sent. Cost: 0.4 µs."""

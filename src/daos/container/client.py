@@ -27,7 +27,7 @@ class PoolContainers(ServiceClient):
     ) -> wire.ContainerRecord:
         """Create; durable on return. Raises: ExistsError, InvalidError, AccessError."""
         request = wire.CreateRequest(self.pool, self.pool_handle, uuid, label, dict(props))
-        return await self._call(wire.CREATE, request, call)
+        return await self._ask(wire.CREATE, request, call)
 
     async def destroy(self, name: str, call: Call, *, force: bool) -> None:
         """Destroy by label or UUID. Raises: NotFoundError, BusyError."""
@@ -40,7 +40,7 @@ class PoolContainers(ServiceClient):
         after = b""
         while True:
             request = wire.ListRequest(self.pool, self.pool_handle, after)
-            reply = await self._call(wire.LIST, request, call)
+            reply = await self._ask(wire.LIST, request, call)
             listed += reply.containers
             after = reply.after
             if not after:
@@ -49,7 +49,7 @@ class PoolContainers(ServiceClient):
     async def open(self, name: str, handle: bytes, flags: str, call: Call) -> wire.OpenReply:
         """Open a handle by label or UUID. Raises: NotFoundError, BusyError, AccessError."""
         request = wire.OpenRequest(self.pool, self.pool_handle, name, handle, flags)
-        return await self._call(wire.OPEN, request, call)
+        return await self._ask(wire.OPEN, request, call)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +67,12 @@ class ContainerClient(HandleClient):
 
     async def query(self, call: Call) -> wire.QueryReply:
         """Numbers of the container."""
-        return await self._call(wire.QUERY, self._named(), call)
+        return await self._ask(wire.QUERY, self._named(), call)
 
     async def alloc_oids(self, count: int, call: Call) -> int:
         """The first of `count` numbers that are the caller's alone, for ever."""
         request = wire.AllocOidsRequest(self.pool, self.handle, count)
-        return (await self._call(wire.ALLOC_OIDS, request, call)).first
+        return (await self._ask(wire.ALLOC_OIDS, request, call)).first
 
     async def aggregate(self, epoch: int, call: Call) -> None:
         """Forget the versions that no snapshot needs, up to `epoch`, 0 for now; done on return."""
@@ -86,7 +86,7 @@ class ContainerClient(HandleClient):
 
     async def snapshot_list(self, call: Call) -> tuple[wire.SnapshotRecord, ...]:
         """Every snapshot, ascending."""
-        return (await self._call(wire.SNAP_LIST, self._named(), call)).snapshots
+        return (await self._ask(wire.SNAP_LIST, self._named(), call)).snapshots
 
     async def snapshot_destroy(self, epoch: int, name: str, call: Call) -> None:
         """By epoch, or by name where epoch is 0. Raises: NotFoundError."""

@@ -1,4 +1,4 @@
-"""One object request, sent as often as it takes: the one retry of this package.
+"""One request, sent as often as it takes: the one retry of objects, and of the services' clients.
 
     SENT --reply, verdict--> done
       |--AGAIN, INPROGRESS: not executed--------------> pause -> SENT
@@ -160,6 +160,30 @@ class Attempts(Generic[ReplyT]):
             uncertain.__cause__ = error
             error = uncertain
         self._done(None, 0, error)
+
+
+async def ask(pacing: Pacing, send: Send[ReplyT], *, deadline_ns: int) -> ReplyT:
+    """The reply to a request that may be executed any number of times. Cancelling gives it up.
+
+    Raises: what the peer answers; DeadlineError, also where nobody could be reached until then
+    """
+    future: asyncio.Future[ReplyT] = pacing.loop.create_future()
+
+    def done(reply: ReplyT | None, payload_nbytes: int, error: DaosError | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            assert reply is not None
+            future.set_result(reply)
+
+    attempts = Attempts(pacing, send, done, deadline_ns=deadline_ns, modifies=False)
+    try:
+        return await future
+    except asyncio.CancelledError:
+        attempts.cancel()
+        raise
 
 
 def _too_late(error: DaosError) -> DeadlineError:

@@ -31,7 +31,7 @@ from daos.cart.bulk_service import Bulk
 from daos.cart.context import Context, Endpoint
 from daos.cart.protocol import Procedure
 from daos.object import core, wire
-from daos.object.attempts import Attempts, Cancel, Done, Pacing
+from daos.object.attempts import Attempts, Cancel, Done, Pacing, ask
 from daos.object.memory import Room, lend_room, lend_values
 from daos.placement.layout import Layout, Shard
 
@@ -371,16 +371,6 @@ class ObjectClient:
     ) -> _ReplyT:
         """A reading request, awaited; as often as it takes."""
         link = self._link
-        future: asyncio.Future[_ReplyT] = link.pacing.loop.create_future()
-
-        def done(reply: _ReplyT | None, payload_nbytes: int, error: DaosError | None) -> None:
-            if future.done():
-                return
-            if error is not None:
-                future.set_exception(error)
-            else:
-                assert reply is not None
-                future.set_result(reply)
 
         def send(unanswered: int, done: Done[_ReplyT]) -> Cancel:
             del unanswered
@@ -393,12 +383,7 @@ class ObjectClient:
                 done=done,
             ).cancel
 
-        attempts = Attempts(link.pacing, send, done, deadline_ns=call.deadline_ns, modifies=False)
-        try:
-            return await future
-        except asyncio.CancelledError:
-            attempts.cancel()
-            raise
+        return await ask(link.pacing, send, deadline_ns=call.deadline_ns)
 
     def _address(self, shard: Shard) -> wire.ShardAddress:
         address = self._addresses.get(shard.shard)

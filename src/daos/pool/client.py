@@ -15,6 +15,7 @@ from typing import ClassVar
 
 from daos.cart.context import Context, Endpoint
 from daos.cart.protocol import Procedure, ReplyT, RequestT
+from daos.object.attempts import Cancel, Done, Pacing, ask
 from daos.object.client import Call
 from daos.pool import wire
 
@@ -25,6 +26,8 @@ class ServiceClient:
 
     context: Context
     endpoint: Endpoint
+    # None: a service that can't be reached is an error at once.
+    pacing: Pacing | None = None
 
     async def _call(
         self, procedure: Procedure[RequestT, ReplyT], request: RequestT, call: Call
@@ -36,6 +39,26 @@ class ServiceClient:
             deadline_ns=call.deadline_ns,
             trace_id=call.trace_id,
         )
+
+    async def _ask(
+        self, procedure: Procedure[RequestT, ReplyT], request: RequestT, call: Call
+    ) -> ReplyT:
+        """A request that may be executed twice: sent again when the connection was lost."""
+        if self.pacing is None:
+            return await self._call(procedure, request, call)
+
+        def send(unanswered: int, done: Done[ReplyT]) -> Cancel:
+            del unanswered
+            return self.context.send(
+                self.endpoint,
+                procedure,
+                request,
+                deadline_ns=call.deadline_ns,
+                trace_id=call.trace_id,
+                done=done,
+            ).cancel
+
+        return await ask(self.pacing, send, deadline_ns=call.deadline_ns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,17 +75,17 @@ class HandleClient(ServiceClient):
 
     async def props(self, call: Call) -> dict[str, str]:
         """Every property."""
-        return (await self._call(self._PROPS, self._named(), call)).props
+        return (await self._ask(self._PROPS, self._named(), call)).props
 
     async def set_props(self, props: Mapping[str, str], call: Call) -> None:
         """Change properties, all or nothing. Raises: InvalidError, AccessError."""
         request = wire.SetPropsRequest(self.pool, self.handle, dict(props))
-        await self._call(self._SET_PROPS, request, call)
+        await self._ask(self._SET_PROPS, request, call)
 
     async def attrs(self, names: tuple[str, ...], call: Call) -> dict[str, bytes]:
         """Attributes; no names: all. Raises: NotFoundError."""
         request = wire.AttrsRequest(self.pool, self.handle, names)
-        return (await self._call(self._ATTRS, request, call)).attrs
+        return (await self._ask(self._ATTRS, request, call)).attrs
 
     async def set_attrs(
         self, put: Mapping[str, bytes], delete: tuple[str, ...], call: Call
@@ -87,7 +110,7 @@ class PoolClient(HandleClient):
     async def connect(self, client: bytes, flags: str, call: Call) -> wire.ConnectReply:
         """Open the handle. Raises: BusyError, NotFoundError, InvalidError."""
         request = wire.ConnectRequest(self.pool, self.handle, client, flags)
-        return await self._call(wire.CONNECT, request, call)
+        return await self._ask(wire.CONNECT, request, call)
 
     async def disconnect(self, call: Call) -> None:
         """Close the handle; an unknown one is no error."""
@@ -95,4 +118,4 @@ class PoolClient(HandleClient):
 
     async def query(self, call: Call) -> wire.QueryReply:
         """Numbers and space of the pool."""
-        return await self._call(wire.QUERY, self._named(), call)
+        return await self._ask(wire.QUERY, self._named(), call)

@@ -43,12 +43,13 @@ class LossyNetwork:
         self.choose: Choose = lambda: None
         self.breaks = 0
         self.connects = 0  # to targets
+        self.spares_services = True
 
     def listen(self, endpoint: Endpoint, acceptor: Acceptor) -> InprocListener:
         return self.network.listen(endpoint, acceptor)
 
     def connect(self, endpoint: Endpoint, channel: Channel) -> LinkEnd:
-        if endpoint == SYSTEM:
+        if endpoint == SYSTEM and self.spares_services:
             return self.network.connect(endpoint, channel)
         self.connects += 1
         lossy = LossyChannel(self, channel)
@@ -297,6 +298,30 @@ async def test_a_restart_that_forgets_the_handle_leaves_it_open(world: World) ->
     with pytest.raises(TxUncertainError, match="handle"):
         await writing
     assert len(world.epochs()) == 1
+
+
+@in_world
+async def test_services_are_asked_again(world: World) -> None:
+    world.network.spares_services = False
+    container = await world.container()
+    asked: list[Callable[[], Coroutine[Any, Any, object]]] = [
+        container.query,
+        container.props.items,
+        container.attrs.items,
+        container.snapshots,
+        lambda: container.new_oid(oclass="S1"),
+    ]
+    for ask in asked:
+        world.network.choose = Script("reply", "request")
+        await ask()
+    await world.cluster.system.stop(checkpoint=False)
+    calls = [asyncio.ensure_future(ask()) for ask in asked]
+    before = world.network.connects
+    await until(lambda: world.network.connects > before + 4)
+    await world.restart()
+    for call in calls:
+        await call
+    assert world.network.breaks == 2 * len(asked)
 
 
 @in_world
