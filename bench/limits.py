@@ -227,10 +227,19 @@ class _Caller(_Echo):
         return self.message(number, text)
 
 
-async def echoes(depth: int, count: int) -> float:
-    """Round trips a second of a bare asyncio + msgspec echo in this loop, over a socket pair."""
+def _tcp_pair() -> tuple[socket.socket, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        here = socket.create_connection(listener.getsockname())
+        there, _ = listener.accept()
+    for end in (here, there):
+        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return here, there
+
+
+async def echoes(depth: int, count: int, *, tcp: bool = False) -> float:
+    """Round trips a second of a bare asyncio + msgspec echo in this loop, over two sockets."""
     loop = asyncio.get_running_loop()
-    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    here, there = _tcp_pair() if tcp else socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     here.setblocking(False)
     there.setblocking(False)
     server, _ = await loop.create_connection(_Echo, sock=there)

@@ -59,6 +59,8 @@ class Tape:
 class _End:
     """The link of the one connection."""
 
+    shares = False
+
     def __init__(self, loop: asyncio.AbstractEventLoop, acceptor: Acceptor) -> None:
         self._loop = loop
         self._kicked = self._closed = False

@@ -1,13 +1,16 @@
-"""RPC echo over the inproc transport beside a bare asyncio + msgspec echo over a Unix socket.
+"""RPC echo over each transport beside a bare asyncio + msgspec echo over the same kind of socket.
 
-Both run in one loop. The bare one has a socket between its ends, and no deadlines, checksums,
-clocks or rights; inproc has no socket, and emits and parses whole frames.
+Both run in one loop, so a rate is the processor time of both ends. The bare one has no deadlines,
+checksums, clocks or rights. inproc has no socket; it stands beside the bare one over a Unix socket.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import msgspec
@@ -21,7 +24,11 @@ from daos.base.hlc import Hlc
 from daos.base.ids import Rank, Tag
 from daos.cart.context import Context, Endpoint, Rpc
 from daos.cart.protocol import Procedure, opcode
+from daos.cart.transport import Transport
 from daos.cart.transport.inproc import InprocNetwork
+from daos.cart.transport.sm import SmTransport
+from daos.cart.transport.tcp import TcpTransport
+from daos.testing.kits.transport_peers import loopback_hosts
 
 _SERVER: Final = Endpoint(Rank(0), Tag(1))
 _DEADLINE_NS: Final = 600 * 10**9
@@ -35,14 +42,36 @@ class _Message(msgspec.Struct, array_like=True, frozen=True):
 _ECHO: Final = Procedure("ECHO", opcode(0x70, 1, 0), _Message, _Message)
 
 
-async def echo_rate(depth: int, count: int) -> float:
+_hosts: Final = loopback_hosts()
+
+
+@contextmanager
+def _transport(kind: str) -> Iterator[Transport]:
+    """One of the running loop."""
+    loop = asyncio.get_running_loop()
+    if kind == "inproc":
+        yield InprocNetwork(loop)
+    elif kind == "tcp":
+        host = next(_hosts)
+        yield TcpTransport(loop, lambda endpoint: (host, 31416 + endpoint.tag))
+    else:
+        with tempfile.TemporaryDirectory(prefix="daos-") as directory:
+            yield SmTransport(loop, lambda endpoint: f"{directory}/{endpoint.tag}")
+
+
+async def echo_rate(kind: str, depth: int, count: int) -> float:
     """Round trips a second through two contexts."""
+    with _transport(kind) as transport:
+        return await _echo_rate(transport, depth, count)
+
+
+async def _echo_rate(transport: Transport, depth: int, count: int) -> float:
     loop, clock = asyncio.get_running_loop(), SystemClock()
-    network, hlc = InprocNetwork(loop), Hlc(clock)
+    hlc = Hlc(clock)
 
     def context(endpoint: Endpoint | None) -> Context:
         rng = random.Random(1)
-        return Context(network, endpoint, clock=clock, hlc=hlc, rng=rng, loop=loop)
+        return Context(transport, endpoint, clock=clock, hlc=hlc, rng=rng, loop=loop)
 
     server, client = context(_SERVER), context(None)
 
@@ -71,15 +100,16 @@ async def echo_rate(depth: int, count: int) -> float:
 def run(run: Run) -> None:
     """Budget of the design: 70 % of a bare echo."""
     count = run.scaled(20_000)
-    for depth in (1, 16, 64):
-        bare = ours = 0.0
-        for _ in range(run.rounds):
-            bare = max(bare, run.in_loop(echoes, depth, count))
-            ours = max(ours, run.in_loop(echo_rate, depth, count))
-        run.row(
-            f"echo over inproc, {depth} in flight",
-            ours,
-            "1/s",
-            limit=(bare, "bare echo"),
-            budget=at_least(0.7),
-        )
+    for kind in ("inproc", "sm", "tcp"):
+        for depth in (1, 16, 64):
+            bare = ours = 0.0
+            for _ in range(run.rounds):
+                bare = max(bare, run.in_loop(echoes, depth, count, tcp=kind == "tcp"))
+                ours = max(ours, run.in_loop(echo_rate, kind, depth, count))
+            run.row(
+                f"echo over {kind}, {depth} in flight",
+                ours,
+                "1/s",
+                limit=(bare, f"bare echo, {'TCP' if kind == 'tcp' else 'Unix socket'}"),
+                budget=at_least(0.7),
+            )
