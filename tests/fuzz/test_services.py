@@ -251,11 +251,13 @@ def test_targets_answer_whatever_services_ask() -> None:
         def run(data: st.DataObject) -> None:
             procedure = data.draw(st.sampled_from(TARGET_CALLS))
             request = draw_request(data, procedure)
-            if procedure is cont_wire.TGT_SNAPSHOT or procedure is cont_wire.TGT_OPEN:
-                # An engine is believed about epochs: one far ahead would move the clock there.
-                name = "epoch" if procedure is cont_wire.TGT_SNAPSHOT else "newest_snapshot"
-                epoch = min(getattr(request, name), 1 << 32)
-                request = msgspec.structs.replace(request, **{name: epoch})
+            # An engine is believed about epochs: one far ahead would move the clock there.
+            if procedure is cont_wire.TGT_SNAPSHOT:
+                request = msgspec.structs.replace(request, epoch=min(request.epoch, 1 << 32))
+            if procedure is cont_wire.TGT_OPEN:
+                snapshots = tuple(min(epoch, 1 << 32) for epoch in request.kept.snapshots)
+                kept = msgspec.structs.replace(request.kept, snapshots=snapshots)
+                request = msgspec.structs.replace(request, kept=kept)
             peer.run(peer.send(procedure, request, 1))
             peer.check()
 

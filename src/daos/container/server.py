@@ -13,7 +13,7 @@ import msgspec
 
 from daos.base.checksum import ChecksumType
 from daos.base.errors import InvalidError
-from daos.base.ids import ContainerUuid, Epoch, HandleUuid, PoolUuid
+from daos.base.ids import U64_MAX, ContainerUuid, Epoch, HandleUuid, PoolUuid
 from daos.cart.context import Endpoint, Rpc
 from daos.cart.protocol import Procedure
 from daos.container import wire
@@ -161,6 +161,16 @@ class ContainerModule:
 
 
 def _kept(kept: wire.Kept) -> Kept:
+    """Raises: InvalidError."""
+    before = 0
+    for epoch in kept.snapshots:
+        if not before < epoch <= U64_MAX:
+            raise InvalidError(f"snapshots are epochs in ascending order; {epoch} is none")
+        before = epoch
+    if not all(0 < epoch <= U64_MAX for epoch in kept.making):
+        raise InvalidError("what may become a snapshot is an epoch")
+    if kept.revision < 0:
+        raise InvalidError(f"revision {kept.revision} of a store: 0 or more expected")
     return Kept(kept.snapshots, kept.revision, kept.reclaim, kept.making)
 
 

@@ -195,17 +195,22 @@ class ShardAggregation:
         return True
 
     async def aggregate(self, container: VosContainer, epoch: int) -> None:
-        """Forget what no snapshot needs, up to `epoch` (0: now), whatever the pool's property says.
+        """Forget what no snapshot needs, up to `epoch` (0: now), whatever the pool's property says;
+        where a snapshot is being made, up to that.
 
         Raises:     StaleHandleError   the container was destroyed; CanceledError: the shard closed
                     NotSupportedError  the container deduplicates
+                    AgainError         the snapshots are not known yet
                     DaosError          what ended the pass
         """
         if not container.may_aggregate:
             raise NotSupportedError("a container that deduplicates is not aggregated")
         member = self._member(container)
+        if member.revision < 0:
+            raise AgainError("the target has not been told yet which snapshots there are")
         now = self._xstream.hlc.now()
-        top = min(epoch, now) if epoch else now
+        # A snapshot that is being made may never be settled: nobody waits for that.
+        top = min([epoch or now, now, *member.pending])
         future: asyncio.Future[None] = self._xstream.loop.create_future()
         member.waiters.append((top, future))
         self._tick_soon()

@@ -166,14 +166,13 @@ async def test_a_snapshot_being_made_is_kept_until_its_fate_is_known(
     made = shard.hlc.now()
     aggregation.begin_snapshot(c, made)
     await write(shard, c, 3)
-    waiting = asyncio.ensure_future(aggregation.aggregate(c, 0))
-    await until(lambda: versions(shard) == 4)
+    await aggregation.aggregate(c, 0)
+    assert versions(shard) == 4
     assert await shard.get(c, OID, DKEY, AKEY, epoch=made) == b"2"
-    assert not waiting.done()
     # A target that starts meanwhile hears of it, too.
     aggregation.protect(c, (), revision=2, making=(made,))
     aggregation.protect(c, (made,), revision=3, settled=made)
-    await waiting
+    await aggregation.aggregate(c, 0)
     assert versions(shard) == 2
     assert await shard.get(c, OID, DKEY, AKEY, epoch=made) == b"2"
     aggregation.close()
