@@ -37,8 +37,8 @@ def lend_room(
     bulk: BulkService, request: wire.FetchRequest, room: Sequence[memoryview]
 ) -> tuple[wire.FetchRequest, Bulk | None]:
     """Register where a result goes that may not fit into a frame. Raises: AgainError."""
-    sizes = tuple([view.nbytes for view in room])
+    sizes = [view.nbytes for view in room]
     if sum(sizes) <= wire.INLINE_MAX:
         return request, None
     lent = bulk.create(room, Mode.WRITE)
-    return msgspec.structs.replace(request, bulk=lent.handle, room=sizes), lent
+    return msgspec.structs.replace(request, bulk=lent.handle, room=tuple(sizes)), lent
