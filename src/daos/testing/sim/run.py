@@ -17,7 +17,7 @@ import asyncio
 import itertools
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +29,7 @@ from daos.bio.meta import MetaContext
 from daos.client.pool import Pool
 from daos.testing.checkers import linear, models, space
 from daos.testing.history import History, Record
+from daos.testing.sim.borrowers import Borrowing
 from daos.testing.sim.faults import Mix, Nemesis
 from daos.testing.sim.users import (
     AKEYS,
@@ -54,6 +55,8 @@ POOL_BYTES: Final = 4 * 16 << 20
 WORK_S: Final = 3600.0
 ALIVE_S: Final = 60.0
 STEPS_MAX: Final = 500_000
+# Share of the runs in which somebody uses bulk memory, wrongly at times.
+BORROWING: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +92,13 @@ class _Run:
     def __init__(self, seed: int, live_path: Path) -> None:
         self.seed = seed
         self.errors: list[str] = []  # what the product itself called an error
+        self.bugs: list[str] = []  # exceptions that nobody caught
         self._live_path = live_path
         self._rng = random.Random(seed)
         self.mix = Mix.draw(self._rng)
         self.plan = Plan.draw(self._rng)
+        # A generator of its own: what else happens is the same with a borrower and without.
+        self._borrows = random.Random(~seed)
         self._loop: Any = None
         self.history = History(lambda: self._loop.time())
         self._world = World(
@@ -105,6 +111,7 @@ class _Run:
 
     async def main(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(self._on_exception)
         rng, mix = self._rng, self.mix
         self._network = network = SimNetwork(
             self._loop, random.Random(rng.getrandbits(64)), trace=self.history.note_host
@@ -129,10 +136,17 @@ class _Run:
             await self._all_alive()
             self._judge()
             await self._empty()
+            if self.bugs:
+                raise Violation(self.bugs[0])
             if self.errors and not (mix.disk_failures or mix.flips):
                 raise Violation(f"the system logged: {self.errors[0]}")
         finally:
             await cluster.close()
+
+    def _on_exception(self, _loop: object, what: dict[str, Any]) -> None:
+        """A call-back of the product let an exception out."""
+        if "handle" in what:
+            self.bugs.append(f"{what['message']}: {what.get('exception')!r}")
 
     async def _build(self) -> None:
         cluster, rng = self._cluster, self._rng
@@ -155,10 +169,11 @@ class _Run:
 
     async def _torment(self, nemesis: Nemesis) -> None:
         """Until all users have done their calls."""
+        others = [self._borrowing()] if self._borrows.random() < BORROWING else []
         torment = self._loop.create_task(nemesis.torment())
         try:
             async with asyncio.timeout(WORK_S):
-                await _all([user.work() for user in self._users])
+                await _all([user.work() for user in self._users] + [each.work() for each in others])
         except TimeoutError:
             raise Violation(f"the users have not ended within {WORK_S:.0f} s") from None
         finally:
@@ -166,6 +181,15 @@ class _Run:
             await asyncio.wait([torment])
         if not torment.cancelled() and (error := torment.exception()) is not None:
             raise error
+
+    def _borrowing(self) -> Borrowing:
+        mix = self.mix
+        return Borrowing(
+            self._network,
+            self.history,
+            self._borrows,
+            calm=not (mix.resets or mix.cuts or mix.quality.reset_rate),
+        )
 
     async def _all_alive(self) -> None:
         """Every user reads everything, and can write: the last word on what is durable, too."""
@@ -323,7 +347,7 @@ async def _pause() -> None:
     await asyncio.sleep(0.1)
 
 
-async def _all(work: list[Awaitable[None]]) -> None:
+async def _all(work: Sequence[Awaitable[None]]) -> None:
     """All at once; the first error ends it, as it is."""
     tasks = [asyncio.ensure_future(each) for each in work]
     try:
