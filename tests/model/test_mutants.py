@@ -205,16 +205,6 @@ def aggregation_drops_what_a_snapshot_shows(patch: Patch) -> None:
     patch.setattr(VosContainer, "aggregate", greedy)
 
 
-def aggregation_forgets_holes(patch: Patch) -> None:
-    """A hole is taken for nothing, also above records that are older than the range."""
-    is_hidden = ArrayMerge._is_hidden
-
-    def careless(merge: Passed, found: Passed, floor: Passed) -> Passed:
-        return found.record.is_hole or is_hidden(merge, found, floor)
-
-    patch.setattr(ArrayMerge, "_is_hidden", careless)
-
-
 def aggregation_frees_blocks_twice(patch: Patch) -> None:
     """Those of extents that are hidden."""
     delete = ArrayMerge._delete
@@ -239,7 +229,6 @@ def punches_are_forgotten_before_what_they_hide(patch: Patch) -> None:
 
 ANSWERS: Final[Sequence[Mutant]] = (
     aggregation_drops_what_a_snapshot_shows,
-    aggregation_forgets_holes,
     aggregation_frees_blocks_twice,
     punches_are_forgotten_before_what_they_hide,
     punches_of_parents_are_ignored,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 import re
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pytest
 
@@ -23,7 +23,7 @@ from daos.base.iod import Cond, Iod, IodType, Recx
 from daos.testing.shard import MemoryShard, on_shard, unit
 from daos.vos.aggregate import AggregateConfig
 from daos.vos.container import VosContainer
-from daos.vos.merge import MergeConfig
+from daos.vos.merge import ArrayMerge, MergeConfig
 from daos.vos.work import StepLimits
 
 OID: Final = unit(1)
@@ -38,6 +38,7 @@ YIELDING: Final = AggregateConfig(
 MAX: Final = int(EPOCH_MAX)
 
 Keys = tuple[UnitOid, bytes, bytes]
+Passed = Any  # what a planted fault hands through
 KEYS: Final[Keys] = (OID, DKEY, AKEY)
 
 
@@ -553,3 +554,15 @@ async def test_discard_of_one_object(shard: MemoryShard, c: VosContainer, others
     assert await view(shard, c, (gone, DKEY, b"array"), MAX, 20) == b"." * 20
     assert [await view(shard, c, (oid, DKEY, b"array"), MAX, 20) for oid in oids] == before
     assert c.list_objects(EPOCH_MAX, limit=9).entries == oids
+
+
+def test_a_merge_across_a_hole_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fault planted: a hole is taken for nothing, whatever is below it."""
+    is_hidden = ArrayMerge._is_hidden
+
+    def careless(merge: Passed, found: Passed, floor: Passed) -> bool | None:
+        return found.record.is_hole or is_hidden(merge, found, floor)
+
+    monkeypatch.setattr(ArrayMerge, "_is_hidden", careless)
+    with pytest.raises(AssertionError):
+        test_a_hole_over_something_older_stays("0+40@2 0+40@3p 50+2@4 50+2@5")
