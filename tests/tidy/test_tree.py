@@ -93,6 +93,7 @@ def test_format_pages_are_indexed(texts: Mapping[str, str]) -> None:
 
 def test_scenario_tables_are_true(texts: Mapping[str, str]) -> None:
     report(scenarios.wrong_rows(texts))
+    report(scenarios.stale_counts(texts))
 
 
 def test_links_lead_somewhere(texts: Mapping[str, str]) -> None:
