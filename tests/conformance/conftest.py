@@ -77,6 +77,14 @@ def pool(client: daos.Client) -> Iterator[daos.Pool]:
 
 
 @pytest.fixture
+def all_versions(pool: daos.Pool) -> Iterator[None]:
+    """Old versions stay as long as the test runs, however slow the machine or fast its clock."""
+    pool.props["reclaim"] = "disabled"
+    yield
+    pool.props["reclaim"] = "lazy"
+
+
+@pytest.fixture
 def cont(pool: daos.Pool) -> Iterator[daos.Container]:
     """An empty container, destroyed after the test."""
     cont = pool.create_container(next(_labels))
