@@ -15,8 +15,10 @@ import pytest
 from daos.base.ids import Lsn
 from daos.cart.bulk import Mode, Range
 from daos.cart.context import Rpc
+from daos.engine.core import segments
 from daos.object.wire import UpdateReply
 from daos.testing.sim.campaign import run_one
+from daos.vos.work import EpochRange
 
 SEEDS_MAX: Final = 200
 
@@ -51,6 +53,13 @@ def let_bulk_reach_beyond_its_region(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("daos.cart.bulk_port.check_access", no_bounds)
 
 
+def aggregate_what_a_snapshot_shows(patch: pytest.MonkeyPatch) -> None:
+    def no_snapshots(done: int, _snapshots: Sequence[int], top: int) -> list[EpochRange]:
+        return segments(done, (), top)
+
+    patch.setattr("daos.engine.aggregation.segments", no_snapshots)
+
+
 class Mutant(NamedTuple):
     """A bug, and where to begin."""
 
@@ -65,6 +74,9 @@ MUTANTS: Final = {
     "execute a resend again": Mutant(execute_a_resend_again, 5, ("no order",)),
     "let bulk reach beyond its region": Mutant(
         let_bulk_reach_beyond_its_region, 1, ("too small", "a borrower")
+    ),
+    "aggregate what a snapshot shows": Mutant(
+        aggregate_what_a_snapshot_shows, 1, ("showed", "no order")
     ),
 }
 

@@ -152,6 +152,8 @@ class User:
                 await self._snapshot()
             elif rng.random() < 0.05:
                 await self._look_back()
+            elif rng.random() < 0.04:
+                await self._aggregate()
             elif kind == "kv":
                 await self._use_kv()
             elif kind == "object":
@@ -304,6 +306,16 @@ class User:
         if before != shown:
             raise Violation(f"{snapshot.name} showed {before!r}, and now {shown!r}", key)
         return True
+
+    async def _aggregate(self) -> None:
+        """What no snapshot shows may go; nobody notices."""
+        try:
+            await self.container.aggregate(timeout=self._world.plan.timeout_s)
+        except DaosError as error:
+            self._judge(error, ())
+            self._world.history.note(self.name, f"aggregates: {error.code.name}")
+        else:
+            self._world.history.note(self.name, "has aggregated")
 
     # --- writing down
 
