@@ -4,7 +4,8 @@ An *area* is a memfd, sealed so that it can't shrink, mapped here. Memory inside
 its address, whatever wraps it: a view, a numpy array, a tensor. Links offer an area to their peer
 the first time that it is asked for.
 
-Areas are added and removed from any thread; all else is the loop's.
+Areas are added and removed from any thread, and, by finalizers, in the middle of either: there is
+no lock, each step is one operation of a dict. All else is the loop's.
 
 Source: ours
 """
@@ -12,9 +13,9 @@ Source: ours
 from __future__ import annotations
 
 import os
-import threading
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Final, NamedTuple
 
 from daos.base.isal import address_of
@@ -43,34 +44,50 @@ class SharedMemory:
 
     def __init__(self, on_removed: Callable[[Area], None]) -> None:
         self._on_removed = on_removed
-        self._lock = threading.Lock()
-        self._last_id = 0
-        # Replaced as a whole, so that readers need no lock.
-        self._areas: tuple[Area, ...] = ()  # by address
+        self._numbers = count()
+        self._areas: dict[int, Area] = {}  # by region id
+        # A number of its own after each change; what was sorted, and after which change.
+        self._version = -1
+        self._sorted: tuple[int, list[Area]] = (-1, [])
 
     def add(self, address: int, nbytes: int, fd: int) -> int:
         """Let peers be offered what is mapped at `address`; its region id. `fd` stays yours."""
-        with self._lock:
-            self._last_id = self._last_id % _ID_MAX + 1
-            area = Area(address, nbytes, self._last_id, os.dup(fd))
-            self._areas = tuple(sorted((*self._areas, area)))
-        return area.region_id
+        region_id = next(self._numbers) % _ID_MAX + 1
+        self.put_back(Area(address, nbytes, region_id, os.dup(fd)))
+        return region_id
 
     def remove(self, region_id: int) -> None:
         """The memory is going away: nothing refers to it any more. Idempotent."""
-        with self._lock:
-            area = self.area(region_id)
-            self._areas = tuple(each for each in self._areas if each is not area)
+        area = self.take_out(region_id)
         if area is not None:
-            self._on_removed(area)
+            self.forget(area)
+
+    def take_out(self, region_id: int) -> Area | None:
+        """Locate nothing in the area from now on; then `put_back` or `forget` it."""
+        area = self._areas.pop(region_id, None)
+        self._version = next(self._numbers)
+        return area
+
+    def put_back(self, area: Area) -> None:
+        """Its memory is still there."""
+        self._areas[area.region_id] = area
+        self._version = next(self._numbers)
+
+    def forget(self, area: Area) -> None:
+        """Its memory is gone."""
+        self._on_removed(area)
 
     def area(self, region_id: int) -> Area | None:
         """The area of this id."""
-        return next((each for each in self._areas if each.region_id == region_id), None)
+        return self._areas.get(region_id)
 
     def locate(self, views: Sequence[memoryview]) -> list[Place] | None:
         """Where each of the views lies; None unless all of them are shared."""
-        areas = self._areas
+        version, areas = self._sorted
+        if version != self._version:
+            version = self._version  # before the look: what changes later is looked at again
+            areas = sorted(self._areas.values())
+            self._sorted = version, areas
         if not areas:
             return None
         places = []

@@ -72,6 +72,9 @@ class Buffer(mmap.mmap):
     back earlier, if nothing does. A child of a fork shares it.
     """
 
+    _shared: SharedMemory | None = None
+    _region_id: int = 0
+
     def __new__(cls, nbytes: int, shared: SharedMemory | None = None) -> Buffer:
         """Raises: InvalidError for less than one byte; MemoryError."""
         if nbytes < 1:
@@ -84,12 +87,30 @@ class Buffer(mmap.mmap):
                 self = super().__new__(cls, fd, nbytes)
                 if shared is not None:
                     region_id = shared.add(address_of(memoryview(self)), nbytes, fd)
+                    self._shared, self._region_id = shared, region_id
                     weakref.finalize(self, shared.remove, region_id).atexit = False
             finally:
                 os.close(fd)
         except (OSError, OverflowError) as error:
             raise MemoryError(f"no memory for a buffer of {nbytes} bytes") from error
         return self
+
+    def close(self) -> None:
+        """Give the memory back now. Raises: BufferError if something refers to it still."""
+        shared = self._shared
+        # Before it is unmapped: what is mapped next may get its address, and is nobody's to share.
+        area = None if shared is None else shared.take_out(self._region_id)
+        try:
+            super().close()
+        except BufferError:
+            if shared is not None and area is not None:
+                shared.put_back(area)
+            raise
+        if shared is not None and area is not None:
+            shared.forget(area)
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def nbytes(self) -> int:

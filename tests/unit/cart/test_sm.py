@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import gc
 import os
@@ -388,6 +389,41 @@ def test_a_directory_that_is_not_ours(tmp_path: Path) -> None:
             transport.listen(PLACE, lambda link: RawChannel())
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", ["connecting", "taken"])
+def test_a_connection_for_which_nothing_is_left_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Out of descriptors, or memory, half way up: the channel hears of it, nothing stays behind."""
+
+    def out_of_descriptors(*_: object) -> object:
+        raise OSError(errno.EMFILE, "too many")
+
+    async def scenario(world: World) -> None:
+        channels = [world.connect()]
+        if kind == "connecting":
+            monkeypatch.setattr(socket, "socketpair", out_of_descriptors)
+            channels.insert(0, await world.taken())
+        else:
+            channels[0].say(b"hello")
+            watch = SmLink._watch
+
+            def refuse_taken(link: SmLink) -> None:
+                (out_of_descriptors if link._taken else watch)(link)
+
+            monkeypatch.setattr(SmLink, "_watch", refuse_taken)
+            channels.append(await world.taken())
+        for channel in channels:
+            await channel.until(lambda channel=channel: bool(channel.lost))  # type: ignore[misc]
+        (error,) = channels[-1].lost
+        assert error is not None
+        assert error.code is DER.UNREACH
+        monkeypatch.undo()
+        assert world.transport.statistics().taken == 0
+        await world.end(*await world.pair())
+
+    run(tmp_path, scenario)
 
 
 def test_bounds_are_positive() -> None:

@@ -6,12 +6,16 @@ import array
 import ctypes
 import gc
 import mmap
+import os
+import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from daos.base.errors import InvalidError, RecordTooBigError
+from daos.base.isal import address_of
+from daos.cart.shared import SharedMemory
 from daos.client.memory import Buffer, check_fits, new_bytes, readable, writable, zero
 
 
@@ -142,3 +146,37 @@ class TestBuffer:
         buffer = Buffer(10)
         buffer.close()
         assert "closed" in repr(buffer)
+
+    def test_what_is_mapped_where_a_closed_one_was_is_not_shared(self) -> None:
+        shared = SharedMemory(lambda area: os.close(area.fd))
+        buffer = Buffer(1 << 20, shared)
+        (place,) = shared.locate([buffer.view[5:]]) or ()
+        assert place.offset == 5
+        address = address_of(buffer.view)
+        with pytest.raises(BufferError), memoryview(buffer):
+            buffer.close()
+        assert shared.locate([buffer.view]) is not None
+        with buffer:
+            pass
+        assert buffer.closed
+        assert shared.area(place.region_id) is None
+        there = (ctypes.c_char * 100).from_address(address)  # its bytes are not looked at
+        assert shared.locate([memoryview(there)]) is None
+
+    def test_one_that_goes_while_another_comes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A finalizer runs wherever the interpreter likes, inside of `add` as well."""
+        shared = SharedMemory(lambda area: os.close(area.fd))
+        buffers = [Buffer(4096, shared)]
+        dup = os.dup
+
+        def dup_and_collect(fd: int) -> int:
+            buffers.clear()
+            return dup(fd)
+
+        monkeypatch.setattr(os, "dup", dup_and_collect)
+        thread = threading.Thread(target=lambda: buffers.append(Buffer(4096, shared)), daemon=True)
+        thread.start()
+        thread.join(timeout=10)
+        assert not thread.is_alive()
+        (buffer,) = buffers
+        assert shared.locate([buffer.view]) is not None

@@ -22,6 +22,7 @@ import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from daos.base.errors import DER, AccessError, DaosError, ExistsError, InvalidError
@@ -128,12 +129,13 @@ class SocketTransport(ABC):
             try:
                 self._bind(sock, address)
                 sock.listen(_BACKLOG)
+                closed = partial(self._unbound, address)
+                return SocketListener(self, sock, acceptor, closed=closed)
             except BaseException:
                 sock.close()
                 raise
         except OSError as error:
             raise _told(error, f"can't listen at {_shown(address)} for {endpoint}") from error
-        return SocketListener(self, sock, acceptor, closed=lambda: self._unbound(address))
 
     def connect(self, endpoint: Endpoint, channel: Channel) -> StreamLink:
         link = self._new_link(_nothing, taken=False)
@@ -176,7 +178,11 @@ class SocketTransport(ABC):
         self._taken[link] = None
         self.accepted += 1
         link.channel = acceptor(link)
-        link.join(sock)
+        try:
+            link.join(sock)
+        except OSError as error:  # out of memory, or of what else it takes to watch it
+            link.lost(DaosError(f"can't take a connection: {error.strerror}", code=DER.UNREACH))
+            sock.close()
 
     def _left(self, link: StreamLink) -> None:
         self._taken.pop(link, None)
@@ -277,13 +283,14 @@ class _Attempt:
         assert sock is not None
         try:
             status = sock.connect_ex(self._address)
-        except OSError as error:  # an address that can't be one
+            if status == errno.EINPROGRESS:
+                self._transport.poller.watch(sock.fileno(), WRITE, self._answered)
+                return
+        except OSError as error:  # an address that can't be one; or no descriptor is left
             self._fail(str(error))
             return
         if not status:
             self._up()
-        elif status == errno.EINPROGRESS:
-            self._transport.poller.watch(sock.fileno(), WRITE, self._answered)
         elif status == errno.EAGAIN:  # a Unix socket whose queue of connections is full
             self._again = self._loop.call_later(_AGAIN_S, self._try)
         else:
@@ -303,8 +310,13 @@ class _Attempt:
         sock, self._socket = self._socket, None
         assert sock is not None
         self._end()
+        try:
+            self._link.join(sock)
+        except OSError as error:  # no descriptor is left for what else it takes
+            self._fail(error.strerror or str(error))
+            sock.close()
+            return
         self._transport.connected += 1
-        self._link.join(sock)
 
     def _too_late(self) -> None:
         self._fail(f"no answer within {self._transport.config.connect_s:g} s")
