@@ -125,7 +125,9 @@ class Judge:
             epochs: set[int] = {EPOCH_MAX}  # so that nothing more than the model is there
             if model.history:
                 at = rng.choice(model.history[-4:]).epoch
-                epochs.add(max([at, *[hi for _, hi in self._lost(cut, name)]]))
+                merged = max([hi for _, hi in self._lost(cut, name)], default=0)
+                model.cleared.merged = merged  # below, nobody knows which versions are left
+                epochs.add(max(at, merged))
             await twin.check_all(epochs, rng)
 
     async def _check_seen(self, cut: int, shard: Shard, rng: random.Random) -> None:

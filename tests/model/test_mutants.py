@@ -28,6 +28,8 @@ from daos.base.ids import EPOCH_MAX, ContainerUuid, Epoch, Lsn
 from daos.bio import device as block_device
 from daos.bio import replay
 from daos.bio.space import Extent, Space
+from daos.cart.context import Rpc
+from daos.object.wire import UpdateReply
 from daos.testing.devices import MemoryDevice
 from daos.testing.recording import RecordingDevice
 from daos.testing.shard import memory_shard
@@ -376,10 +378,10 @@ def reply_before_durable(patch: Patch) -> None:
 def server_replies_before_durable(patch: Patch) -> None:
     """The same, one layer up: clients of a whole system are told at once."""
 
-    def hasty(_rpc: Passed, _handle: Passed, _lsn: Lsn, reply: Callable[[], None]) -> None:
-        reply()
+    def hasty(_self: Passed, rpc: Rpc, _handle: Passed, epoch: Epoch, _lsn: Lsn) -> None:
+        rpc.reply(UpdateReply(epoch))
 
-    patch.setattr("daos.object.server._answer", hasty)
+    patch.setattr("daos.object.server._ObjectService._executed", hasty)
 
 
 def flush_is_left_out(patch: Patch) -> None:

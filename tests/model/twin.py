@@ -32,6 +32,7 @@ DEVICE_BYTES: Final = 64 << 20
 WAL_BYTES: Final = 512 << 10
 CONFIG: Final = MetaConfig(wal_bytes=WAL_BYTES, batch_sets=16, start_copy=InlineCopy)
 START_NS: Final = 1_700_000_000 * 10**9
+VISITED_MAX: Final = 100_000  # entries; the stories are far smaller
 
 
 class FrozenClock:
@@ -283,6 +284,7 @@ class Twin:
 
         def pre(entry: Entry) -> int:
             found.append(entry)
+            assert len(found) < VISITED_MAX, "a visit comes back to where it was"
             return Action.YIELD if rng.random() < 0.1 else Action.NONE
 
         wanted = Wanted(Epochs(0, epoch), flags=Flag.REVERSE if _way(rng) else 0)
