@@ -84,6 +84,9 @@ class _End:
             self._closed = True
             self._loop.call_soon(self.channel.connection_lost, error)
 
+    def let_go(self) -> None:
+        """Nothing is held."""
+
     def share(self, region_id: int, fd: int, nbytes: int) -> None:
         """As `Link`; a tape has no memory to share."""
 

@@ -23,8 +23,8 @@ way, of all transfers in turn, so that a large one neither holds up the others n
     P1  a transfer ends once: whole, by the first error, by `abort`, `expire`, or `end`
     P2  memory of a GET is written to, memory of a PUT is read, until the transfer is told as ended,
         and not after: a PUT that was given up is told when the transport has let go of its memory
-    P3  memory of a region is read and written until it is released, and not after, but for what
-        the transport has taken: the accessor hears NONEXIST
+    P3  memory of a region is read and written until it is released, and not after: the accessor
+        hears NONEXIST; what the transport has taken goes on as a copy
     P4  what was borrowed for writing is the owner's again when it was returned, or the connection
         has ended; `Region.when_free` says so
     P5  a peer that answers what was not asked, or asks without taking the answers, breaks the
@@ -180,6 +180,8 @@ class Port:
             if each is transfer:
                 self._copying.remove((rpc_id, each))
                 self._give_back(rpc_id, transfer)
+        if transfer.held and self._memory is not None:
+            self._memory.let_go()
         self._finish(transfer, error)
         self._pump()
 
@@ -459,6 +461,8 @@ class Port:
             frame = self._frames.unqueue(GET, rpc_id, REPLY)
             if frame is not None:
                 self._fail(frame.fields, released())
+            elif self._memory is not None:
+                self._memory.let_go()
         self._wake()
 
     def _request(self, header: Header, body: Bytes) -> Sequence[memoryview] | None:

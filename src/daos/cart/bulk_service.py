@@ -50,9 +50,10 @@ class Bulk:
         return self._region.nbytes_put
 
     def release(self) -> None:
-        """No peer reads or writes the memory from now on, but for what the transport has taken.
+        """No peer reads or writes the memory from now on, nor does the transport.
 
-        Idempotent. Whoever still asks for it hears NONEXIST.
+        Idempotent. Whoever still asks for it hears NONEXIST. What a peer on this host has borrowed
+        for writing comes back later: see `when_free`.
         """
         self._service.station.bulk_table.remove(self._region)
 
@@ -157,6 +158,10 @@ class BulkEnd:
     def memory(self, region_id: int) -> memoryview | None:
         """An area that the peer has offered, mapped."""
         return self._carrier.link.memory(region_id)
+
+    def let_go(self) -> None:
+        """What the link reads of our memory is ours again."""
+        self._carrier.link.let_go()
 
     def cut(self) -> None:
         """End the connection at once."""

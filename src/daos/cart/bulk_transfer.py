@@ -117,6 +117,10 @@ class PeerMemory(Protocol):
         """An area of the peer's."""
         ...
 
+    def let_go(self) -> None:
+        """What the link reads of our memory is ours again."""
+        ...
+
     def cut(self) -> None:
         """End the connection at once."""
         ...

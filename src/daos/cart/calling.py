@@ -54,10 +54,13 @@ class Call(msgspec.Struct, Generic[ReplyT], eq=False):
     def cancel(self) -> None:
         """Give the call up: `done` hears CanceledError, later; whatever the peer did stays done.
 
-        A call that has ended is left alone. Memory of `into` is not written to any more.
+        A call that has ended is left alone. Memory of `into` is not written to any more, that of
+        `payload` is not read.
         """
         channel, self._channel = self._channel, None
         if channel is not None and channel.session.cancel(self._rpc_id):
+            if channel.session.holds(self._rpc_id):
+                channel.link.let_go()
             error = CanceledError(f"{self._procedure.name}: given up by its caller")
             channel.station.loop.call_soon(self.finish, channel.station, None, 0, error)
 
@@ -177,6 +180,8 @@ class CallerChannel:
             error = DeadlineError(f"{name} to {self.peer}: no answer before the deadline")
             error.unanswered = call._rpc_id not in unsent
             call.finish(self.station, None, 0, error)
+        if self.session.overdue(now_ns):
+            self.link.let_go()
         later_ns = self.bulk.expire(now_ns)
         if (deadline_ns := self.session.next_deadline_ns()) is None:
             return later_ns

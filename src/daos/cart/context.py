@@ -14,9 +14,9 @@ payload nobody asked for, TIMEDOUT for a request that came after its deadline, H
 too far ahead. A handler answers with any `DaosError`. Any other exception is a bug of ours: logged,
 answered with MISC, and handed to `on_bug`, whose owner decides whether to go on.
 
-Memory. `payload` of a call is read until `done`, `payload` of a reply until `sent`; after a
-`cancel` until the transport is through with it (inproc: at once). `into`, and what `land` named,
-are written to until `done`, the handler, or `rpc.abort`, whichever comes.
+Memory. `payload` of a call is read until `done` or `cancel`, `payload` of a reply until `sent`.
+`into`, and what `land` named, are written to until `done`, the handler, or `rpc.abort`, whichever
+comes.
 
 Source: DAOS src/cart/crt_context.c, crt_rpc.c; callbacks instead of progress calls: ours
 """

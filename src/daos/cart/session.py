@@ -164,6 +164,15 @@ class CallerSession(Framing[TokenT]):
         )
         return tokens
 
+    def overdue(self, now_ns: int) -> bool:
+        """Whether the transport keeps calls from ending whose deadline has passed (S5)."""
+        calls = [self._calls.get(frame.rpc_id) for frame in self._taken]
+        return any(call is not None and call.deadline_ns <= now_ns for call in calls)
+
+    def holds(self, rpc_id: int) -> bool:
+        """Whether the transport still reads the payload of this call."""
+        return any(frame.rpc_id == rpc_id for frame in self._taken)
+
     def data_sent(self) -> list[Sent]:
         for frame in self._taken:
             if call := self._calls.get(frame.rpc_id):

@@ -228,6 +228,9 @@ class LinkEnd:
             self._kicked = True
             self.pump_soon()
 
+    def let_go(self) -> None:
+        """Nothing is held."""
+
     def share(self, region_id: int, fd: int, nbytes: int) -> None:
         """Nothing: hosts share no memory."""
 

@@ -10,7 +10,7 @@ from daos.base.errors import DER, AgainError, CanceledError, DaosError, Deadline
 from daos.base.ids import Rank, Tag
 from daos.cart.bulk import Mode, Region, Segments, Table
 from daos.cart.bulk_port import GET, PUT, Port
-from daos.cart.bulk_transfer import Transfer
+from daos.cart.bulk_transfer import PeerMemory, Transfer
 from daos.cart.framing import Broken, Limits
 from daos.cart.session import CallerSession, ServerSession
 from daos.cart.wire import HEADER_SIZE, NO_RANK, Endpoint, Header
@@ -24,18 +24,26 @@ LATE_NS = 50
 class Pair:
     """A client that owns memory, and a server that wants it; `CallerSession` opened it."""
 
-    def __init__(self, limits: Limits = LIMITS) -> None:
+    def __init__(self, limits: Limits = LIMITS, memory: PeerMemory | None = None) -> None:
         self.client: CallerSession[str] = CallerSession(limits, peer=SERVER, source=CLIENT)
         self.server = ServerSession(limits)
         self.table = Table(limits, random.Random(3))
         self.wakes = 0
-        self.owner = Port(self.client, self.table, source=CLIENT, peer=SERVER, wake=lambda: None)
+        self.owner = Port(
+            self.client,
+            self.table,
+            source=CLIENT,
+            peer=SERVER,
+            wake=lambda: None,
+            memory=memory,
+        )
         self.port = Port(
             self.server,
             Table(limits, random.Random(4)),
             source=SERVER,
             peer=CLIENT,
             wake=self._wake,
+            memory=memory,
         )
         self.wire = {id(self.client): bytearray(), id(self.server): bytearray()}
 
@@ -190,6 +198,55 @@ def test_a_put_whose_answer_comes_first() -> None:
     assert pair.ends() == [None]
     pair.sent(pair.server)
     assert pair.ends() == []
+
+
+class OwnLink:
+    """What the port says to its link, which holds on to memory."""
+
+    shares = False
+
+    def __init__(self) -> None:
+        self.let_gos = 0
+
+    def offer(self, region_id: int) -> bool:
+        raise AssertionError(region_id)
+
+    def memory(self, region_id: int) -> memoryview | None:
+        raise AssertionError(region_id)
+
+    def let_go(self) -> None:
+        self.let_gos += 1
+
+    def cut(self) -> None:
+        raise AssertionError("nobody asked for that")
+
+
+def test_memory_that_the_transport_holds_is_wanted_back() -> None:
+    """By who gave up a put, or let it pass its deadline; by an owner who releases."""
+    link = OwnLink()
+    pair = Pair(memory=link)
+    region = pair.region(filled(300))
+    given_up = pair.begin(region, filled(100), get=False)
+    late = pair.begin(region, filled(100), get=False, deadline_ns=LATE_NS)
+    read = pair.begin(region, bytearray(100), get=True)
+    pair.port.abort(read, CanceledError("enough"))
+    pair.take(pair.server)
+    pair.take(pair.server)
+    assert link.let_gos == 0
+    pair.port.abort(given_up, CanceledError("enough"))
+    pair.port.expire(LATE_NS)
+    assert late.ended
+    assert link.let_gos == 2
+    pair.run()
+
+    reading = pair.begin(region, bytearray(100), get=True)
+    pair.take(pair.server)
+    pair.carry()
+    pair.take(pair.client)  # with the owner's transport now
+    pair.table.remove(region)
+    assert link.let_gos == 3
+    pair.run()
+    assert reading.ended
 
 
 def test_deadlines() -> None:

@@ -10,7 +10,7 @@ Bytes out are pulled: the channel says `kick`, the link later asks `data_to_send
         channel made on it: no surprise on the stack
     T2  all that a channel queues in one turn of the loop leaves in one `data_to_send`
     T3  a link takes no more than it can pass on; what it took is copied or sent when it says
-        `data_sent`, and until then it only reads that memory
+        `data_sent`, or `let_go` returns, and until then it only reads that memory
     T4  bytes arrive in order, each once, or the connection is lost
     T5  `connection_lost` comes exactly once, and nothing after it. A channel that has called
         `close` hears nothing from its peer any more; what it had queued still leaves
@@ -75,6 +75,14 @@ class Link(Protocol):
 
     def resume_reading(self) -> None:
         """The opposite. Idempotent."""
+        ...
+
+    def let_go(self) -> None:
+        """Memory that was taken is the channel's again: the link goes on with a copy of it.
+
+        For the rare case that its owner can't wait for a peer that doesn't read. `data_sent` comes
+        soon. Idempotent.
+        """
         ...
 
     def close(self, error: DaosError | None = None) -> None:

@@ -140,6 +140,9 @@ class LinkEnd:
         else:
             self._schedule()
 
+    def let_go(self) -> None:
+        """Nothing is held."""
+
     def share(self, region_id: int, fd: int, nbytes: int) -> None:
         """Nothing (N1)."""
 

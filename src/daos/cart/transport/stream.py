@@ -72,6 +72,7 @@ class StreamLink:
         self._socket: socket.socket | None = None
         self._fd = -1
         self._unsent: deque[memoryview] = deque()  # given by the channel, not yet taken
+        self._copied = False  # what is in there is ours, and the channel has not been told
         self._kicked = False
         self._scheduled = False  # a pump is on its way, or follows the read under way
         self._reading = True
@@ -114,6 +115,12 @@ class StreamLink:
         self._on_readable = self._drain
         self._watch()
         self._schedule()
+
+    def let_go(self) -> None:
+        if self._unsent:
+            self._unsent = deque([memoryview(b"".join(self._unsent))])
+            self._copied = True
+            self._loop.call_soon(self._tell_copied)
 
     def share(self, region_id: int, fd: int, nbytes: int) -> None:
         """Nothing: this is a socket."""
@@ -204,11 +211,18 @@ class StreamLink:
             self._sent(self.channel)
 
     def _sent(self, channel: Channel) -> None:
+        self._copied = False
         channel.data_sent()
         if self._ending:
             self._kicked = True
         if self._kicked and not self._scheduled:
             self._schedule()
+
+    def _tell_copied(self) -> None:
+        """After `let_go`, unless everything has left by now."""
+        if self._copied and self.channel is not None:
+            self._copied = False
+            self.channel.data_sent()
 
     # Receiving
 

@@ -13,7 +13,11 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+import pytest
+
+from daos.base.errors import DeadlineError
 from daos.cart.context import Limits
+from daos.cart.transport import Link
 from daos.cart.wire import HEADER_SIZE, Header
 from daos.testing.kits.transport import Run, TransportKit
 from daos.testing.kits.transport_peers import (
@@ -27,6 +31,7 @@ from daos.testing.kits.transport_peers import (
     Bench,
     KiB,
     MiB,
+    RawChannel,
     frame,
     pattern,
 )
@@ -91,6 +96,43 @@ class SocketKit(TransportKit):
                 await _still_serves(bench)
                 assert server.statistics().frames_in < 40
             await _turns(lambda: server.statistics().connections == 0)
+
+        run(scenario)
+
+    @pytest.mark.parametrize("late", [True, False])
+    def test_a_call_ends_in_time_though_its_peer_does_not_read(self, run: Run, late: bool) -> None:
+        """Its memory is its caller's again; what had begun to leave goes on as it was."""
+
+        async def scenario(bench: Bench) -> None:
+            peers: list[RawChannel] = []
+
+            def accept(link: Link) -> RawChannel:
+                channel = RawChannel()
+                channel.link = link
+                link.pause_reading()
+                peers.append(channel)
+                return channel
+
+            listener = bench.transport.listen(OTHER, accept)
+            client = bench.context(None)
+            data = pattern(8 * MiB)
+            deadline_ns = bench.soon(0.1 if late else 20)
+            payload = [memoryview(data)]
+            call = asyncio.ensure_future(
+                client.call(OTHER, PUT, Ask(0), payload=payload, deadline_ns=deadline_ns)
+            )
+            if not late:
+                await _turns(lambda: client.statistics().frames_out == 1)
+                call.cancel()
+            with pytest.raises(DeadlineError if late else asyncio.CancelledError):
+                await call
+            before = bytes(data)
+            data[:] = bytes(len(data))
+            (peer,) = peers
+            peer.link.resume_reading()
+            await peer.until(lambda: len(peer.heard) >= HEADER_SIZE + len(before))
+            assert peer.heard.endswith(before)
+            listener.close()
 
         run(scenario)
 
