@@ -40,16 +40,20 @@ from daos.vos import anchor as anchors
 from daos.vos import extents, keys
 from daos.vos.extent_scan import RECORDS_MAX, Piece
 from daos.vos.ilog_view import ROOT, IlogView
-from daos.vos.iterate import Page, unit_of
+from daos.vos.iterate import PAGE_BYTES, Page, unit_of
 from daos.vos.nodes import Node, load
 from daos.vos.records import NodeRecord
 from daos.vos.single import Version, newest
 from daos.vos.state import ContainerState
 
-# Nodes that one page looks at; 10 to 20 us each.
+# Nodes that one page looks at, 10 to 20 us each; and pieces of arrays, 8 us each, two a step.
 _STEPS_MAX: Final = 256
-# Pieces of an array that one page looks at, of each side.
+_PIECES_A_STEP: Final = 2
+# Pieces of an array that one look takes in, of each side.
 _PIECES_MAX: Final = 256
+# Of keys and ranges; what passes it ends the page, so that a reply fits whatever the keys are.
+_BYTES_MAX: Final = PAGE_BYTES
+_RANGE_BYTES: Final = 20
 
 _DEPTH_MAX: Final = 2  # of akeys, below objects
 _VERSION: Final = 1
@@ -140,6 +144,7 @@ class _Walk:
         self.spot = start
         self._resume = start if start.orders[0] else None
         self._steps = 0
+        self._nbytes = 0  # of what was found
         self._path: list[bytes] = []  # key orders, from the object down
         self._keys: list[bytes] = [b"", b""]  # dkey and akey
 
@@ -199,7 +204,8 @@ class _Walk:
         orders = [*self._path, b"", b""]
         self.spot = _Spot((orders[0], orders[1], orders[2]), record)
         self._steps += 1
-        if self._steps >= _STEPS_MAX or len(self.found) >= self.limit:
+        found = self.found
+        if self._steps >= _STEPS_MAX or len(found) >= self.limit or self._nbytes >= _BYTES_MAX:
             raise _FullError
 
     def _akey(self, record: NodeRecord, a: _Side, b: _Side, lo: int) -> None:
@@ -246,6 +252,7 @@ class _Walk:
                     floor=side.seen.prior_punch,
                 )
                 pieces = page.pieces
+                self._steps += len(pieces) // _PIECES_A_STEP
                 if not page.eof:
                     end = min(end, page.anchor)
             pages.append(pieces)
@@ -256,6 +263,7 @@ class _Walk:
 
     def _add(self, kind: ChangeKind, size: int, ranges: tuple[ChangedRange, ...]) -> None:
         dkey, akey = self._keys
+        self._nbytes += len(dkey) + len(akey) + _RANGE_BYTES * len(ranges)
         self.found.append(ChangeEntry(unit_of(self._path[0]), dkey, akey, kind, size, ranges))
 
 

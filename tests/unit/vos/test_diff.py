@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from daos.base.errors import InvalidError
 from daos.base.ids import Epoch, ObjectType
 from daos.base.iod import Iod, IodType, Recx
 from daos.testing.shard import MemoryShard, on_shard, unit
+from daos.vos import diff
 from daos.vos.container import VosContainer
 from daos.vos.diff import ChangedRange, ChangeEntry, ChangeKind
+from daos.vos.extents import VisiblePage
 
 OID, DKEY, AKEY = unit(1), b"dkey", b"akey"
 A, B = 20, 40
@@ -105,6 +109,49 @@ async def test_pages_go_on_in_the_middle_of_everything(shard: MemoryShard, c: Vo
         assert [entry[:4] for entry in found] == [entry[:4] for entry in whole]
         ranges = [each for entry in found for each in entry.ranges]
         assert [(each.lo, each.hi) for each in ranges] == [(lo, lo + 3) for lo in wide]
+
+
+@on_shard
+async def test_a_page_takes_a_bounded_look_at_a_large_array(
+    shard: MemoryShard, c: VosContainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where nothing has changed: a page is one turn of the target's loop."""
+    array = {4 * number: b"x" for number in range(4000)}
+    for epoch in (10, 30):
+        await shard.write(c, OID, (DKEY, AKEY), array, epoch=epoch)
+    looked: list[int] = []
+    visible = diff.extents.visible
+
+    def counted(*args: Any, **how: Any) -> VisiblePage:
+        page = visible(*args, **how)
+        looked[-1] += len(page.pieces)
+        return page
+
+    monkeypatch.setattr(diff.extents, "visible", counted)
+    for a, b, ranges in ((A, B, 4000), (B, B + 1, 0)):
+        anchor, eof, found = b"", False, 0
+        while not eof:
+            looked.append(0)
+            page = c.list_changes(Epoch(a), Epoch(b), anchor=anchor, limit=1024)
+            anchor, eof = page.anchor, page.eof
+            found += sum([len(entry.ranges) for entry in page.entries])
+        assert found == ranges
+    assert max(looked) <= 1024
+    assert len(looked) > 10
+
+
+@on_shard
+async def test_a_page_of_long_keys_fits_a_reply(shard: MemoryShard, c: VosContainer) -> None:
+    akeys = [bytes([number]) * 200_000 for number in range(40)]
+    for akey in akeys:
+        await shard.put(c, OID, DKEY, {akey: b"x"}, epoch=30)
+    anchor, eof, found = b"", False, list[bytes]()
+    while not eof:
+        page = c.list_changes(Epoch(A), Epoch(B), anchor=anchor, limit=1024)
+        assert sum([len(entry.akey) for entry in page.entries]) < 1_000_000
+        anchor, eof = page.anchor, page.eof
+        found += [entry.akey for entry in page.entries]
+    assert sorted(found) == akeys
 
 
 @on_shard
