@@ -436,14 +436,14 @@ class VosContainer(ContainerState):
     def delete_object(self, oid: UnitOid) -> Lsn:
         """Remove an object as if it had never been, at every epoch; its space comes back in steps.
 
-        Raises:     NotFoundError
+        Raises:     NotFoundError; BusyError  an aggregation runs
         Source:     DAOS src/vos/vos_obj.c vos_obj_delete
         """
         self.check_alive()
         return _unlink.delete(self, oid)
 
     def delete_key(self, oid: UnitOid, dkey: bytes, akey: bytes | None = None) -> Lsn:
-        """The same for a dkey, or an akey. Raises: NotFoundError.
+        """The same for a dkey, or an akey. Raises: NotFoundError, BusyError.
 
         Source:     DAOS src/vos/vos_obj.c vos_obj_del_key
         """

@@ -80,7 +80,7 @@ class Discard(Work):
             node = load(*found)
             down, where = _below(above, node)
             if above.level == keys.AKEY:
-                written = yield from self._values(node.record)
+                written = yield from self._values(node.record, down)
             else:
                 written = yield from self._level(down)
             first = min(first, written)
@@ -117,7 +117,7 @@ class Discard(Work):
             log = log.update(written, MINOR_MAX, punch=False, lo_epoch=floor + 1)
         return log
 
-    def _values(self, record: NodeRecord) -> Part:
+    def _values(self, record: NodeRecord, down: _Above) -> Part:
         """Delete the values of an akey that are of the range."""
         lo, hi = self.epochs
         first = int(EPOCH_MAX)
@@ -149,7 +149,9 @@ class Discard(Work):
                 elif epoch > hi:
                     first = min(first, epoch)
                 more = cursor.next()
-            edit.commit(0)
+            lsn = edit.commit(0)
+            if deleted:  # what they hid shows from now on
+                self.state.lsns.wrote_dkey(down.object_hash, down.dkey_hash, lsn)
             self.deleted += deleted
         return first
 

@@ -123,6 +123,14 @@ class ContainerState:
             self.aggregated = max(self.aggregated, work.hi)
             self.lift_bound(work.hi)
 
+    def check_not_aggregated(self) -> None:
+        """Raises: BusyError  an aggregation runs: nothing may go that it has looked at."""
+        for work in self.exclusions:
+            if not work.discard:
+                raise BusyError(
+                    f"container {self.uuid} is being aggregated: [{work.lo}, {work.hi}]"
+                )
+
     def admit(self, work: Exclusion) -> None:
         """Long work has ended. Idempotent."""
         if work in self.exclusions:

@@ -4,6 +4,8 @@ Nothing reaches the subtree any more, and gc.py frees it in steps. Epochs and lo
 this is no punch, whoever reads the past finds nothing either. It is for those who know that nobody
 does.
 
+Not beside an aggregation: that merges what it has read before, and must find it again.
+
 Source: DAOS src/vos/vos_obj.c vos_obj_delete, vos_obj_del_key
 """
 
@@ -24,6 +26,7 @@ def delete(
     state: ContainerState, oid: UnitOid, dkey: bytes | None = None, akey: bytes | None = None
 ) -> Lsn:
     """See VosContainer.delete_object, delete_key. Cost: a look-up a level, one transaction."""
+    state.check_not_aggregated()
     kinds, order = keys.key_kinds(oid), keys.object_order(oid)
     object_hash = xxh3(order)
     where, node = (state.node_id, order), state.nodes.object(order)

@@ -13,6 +13,7 @@ from daos.base.errors import (
 )
 from daos.base.ids import EPOCH_MAX, Epoch, ObjectType
 from daos.base.iod import Iod, IodType, Recx
+from daos.bio.pieces import Inline
 from daos.testing.shard import MemoryShard, on_shard, unit
 from daos.vos import keys
 from daos.vos.aggregate import AggregateConfig
@@ -51,6 +52,45 @@ async def test_one_at_a_time(shard: MemoryShard, c: VosContainer) -> None:
     with pytest.raises(InvalidError):
         c.aggregate(9, 8)
     assert not c.exclusions
+
+
+@on_shard
+async def test_nothing_is_unlinked_beside_it(shard: MemoryShard, c: VosContainer) -> None:
+    """A merge frees the blocks of what it has read; if garbage is collected first, twice."""
+    block = 64 << 10
+    for number in range(3):
+        text = bytes([number]) * block
+        await array(shard, c, text, number * block // 2, 10 + number)
+    aggregation = c.aggregate(0, 50)
+    while aggregation.step() is not Want.READ:
+        pass
+    with pytest.raises(BusyError, match="aggregated"):
+        c.delete_object(OID)
+    with pytest.raises(BusyError, match="aggregated"):
+        c.delete_key(OID, DKEY, AKEY)
+    aggregation.close()
+    discard = c.discard(51, 60)
+    c.delete_object(OID)
+    await shard.finish(discard)
+
+
+@on_shard
+async def test_a_discard_is_durable_before_it_is_told_of(
+    shard: MemoryShard, c: VosContainer
+) -> None:
+    for epoch, text in ((10, b"old"), (20, b"new")):
+        await shard.put(c, OID, DKEY, {AKEY: text}, epoch=epoch)
+    work = c.discard(15, 25, limits=StepLimits(scan=1))
+    shown, want = b"new", Want.TURN
+    while want is not Want.NOTHING:
+        want, before = work.step(), shown
+        fetch = c.fetch_begin(OID, DKEY, [Iod(AKEY, IodType.SINGLE, 0)], Epoch(50))
+        assert isinstance(fetch.parts[0], Inline)
+        shown = bytes(fetch.parts[0].data)
+        c.fetch_end(fetch)
+        if shown != before:
+            assert fetch.lsn == shard.meta.lsn_last > shard.meta.durable_lsn
+    assert shown == b"old"
 
 
 @on_shard
