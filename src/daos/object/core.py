@@ -42,7 +42,8 @@ _UNKNOWN: Final = (-1, -1)  # no key has such a size
 _PUNCH_COND: Final = int(Cond.PUNCH)
 _PER_AKEY: Final = int(Cond.PER_AKEY)
 _AKEY_COND: Final = int(Cond.AKEY_INSERT | Cond.AKEY_UPDATE | Cond.AKEY_FETCH)
-_FLAT: Final = frozenset(int(otype) for otype in ObjectType if otype.is_kv or otype.is_array)
+# Numbers of the types whose dkeys have one value, and no akeys of their own.
+FLAT_TYPES: Final = frozenset(int(otype) for otype in ObjectType if otype.is_kv or otype.is_array)
 
 
 def check_key(key: bytes, kind: KeyKind, what: str) -> None:
@@ -70,7 +71,7 @@ def check_update(oid: ObjectId, dkey: bytes, iods: Sequence[Iod], cond: int) -> 
     if (
         not cond
         and is_plain(dkey, iods, *_KEY_SIZES.get(otype, _UNKNOWN))
-        and (iods[0].akey == FLAT_AKEY or otype not in _FLAT)
+        and (iods[0].akey == FLAT_AKEY or otype not in FLAT_TYPES)
     ):
         return
     if len(iods) > 1 and is_flat(oid):
@@ -91,7 +92,7 @@ def check_fetch(oid: ObjectId, dkey: bytes, iods: Sequence[Iod], cond: int) -> N
     if (
         not cond & ~_PLAIN_FETCH
         and is_plain(dkey, iods, *_KEY_SIZES.get(otype, _UNKNOWN))
-        and (iods[0].akey == FLAT_AKEY or otype not in _FLAT)
+        and (iods[0].akey == FLAT_AKEY or otype not in FLAT_TYPES)
     ):
         return
     _check_request(oid, dkey, iods)
@@ -137,7 +138,7 @@ def is_flat(oid: ObjectId) -> bool:
 
     Source: DAOS src/vos/vos_tree.c KREC_BF_NO_AKEY; internals §1.1 "Flat dkey"
     """
-    return oid.hi >> 56 in _FLAT
+    return oid.hi >> 56 in FLAT_TYPES
 
 
 def check_openable(oid: ObjectId) -> None:

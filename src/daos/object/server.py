@@ -88,7 +88,8 @@ class _ObjectService:
         address = request.address
         handle = self._target.handle(address.handle, write=True)
         unit = _storable(address.oid_hi, address.oid_lo, address.shard)
-        if request.cond or len(request.iods) != 1:  # the store checks a single akey itself
+        flat = unit.oid.hi >> 56 in core.FLAT_TYPES
+        if flat or request.cond or len(request.iods) != 1:  # the store checks one akey itself
             core.check_update(unit.oid, request.dkey, request.iods, request.cond)
         if address.epoch:
             _check_new_epoch(address)
@@ -300,7 +301,8 @@ class _ObjectService:
         handle = self._target.handle(request.address.handle, write=False)
         unit = _unit(request.address)
         iods = request.iods
-        if len(iods) != 1 or iods[0].recxs:  # the store checks a single value itself
+        flat = unit.oid.hi >> 56 in core.FLAT_TYPES
+        if flat or len(iods) != 1 or iods[0].recxs:  # the store checks a single value itself
             core.check_fetch(unit.oid, request.dkey, iods, request.cond)
         if request.bulk is not None or request.room:
             core.check_room(iods, request.room, request.bulk)

@@ -117,7 +117,7 @@ class DtxTable:
 
     def failed(self, dtx: bytes, resend: int) -> None:
         """A copy, `resend` others left before it, failed: the others must not be executed."""
-        if resend:
+        if resend > 0 and len(dtx) == DTX_ID_SIZE:  # what is no id is refused each time
             if len(self._superseded) >= SUPERSEDED_MAX:
                 del self._superseded[next(iter(self._superseded))]
             self._superseded[dtx] = max(resend, self._superseded.get(dtx, 0))

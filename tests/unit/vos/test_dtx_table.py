@@ -131,6 +131,18 @@ async def test_a_destroyed_container_leaves_no_records(
 
 
 @on_shard
+async def test_what_is_no_id_is_not_remembered(shard: MemoryShard, c: VosContainer) -> None:
+    """Thousands of failed copies are, of any size a request can have."""
+    for number in range(10):
+        no_id = bytes([number]) * 1000
+        with pytest.raises(InvalidError):
+            c.dtxs.find(no_id, 1)
+        c.dtxs.failed(no_id, 1)
+        c.dtxs.failed(dtx_id(CLIENT, number + 1), -1)
+    assert not c.dtxs._superseded
+
+
+@on_shard
 async def test_copies_of_a_request_that_failed_later_are_refused(
     shard: MemoryShard, c: VosContainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
