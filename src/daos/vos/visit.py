@@ -183,7 +183,8 @@ class Visit:
     def step(self, credits: int = 1 << 30) -> bool:
         """Look at up to `credits` entries, or until a call-back says YIELD; is there more?
 
-        Raises:     StaleHandleError, CorruptError; AccessError (DELETE where it is not allowed)
+        Raises:     StaleHandleError, CorruptError; AccessError (DELETE where it is not allowed),
+                    BusyError (DELETE beside an aggregation)
         """
         self._state.check_alive()
         self._credits = credits
@@ -428,6 +429,7 @@ class Visit:
         if self._wanted.flags & Flag.COVERED:
             raise AccessError("pieces cannot be deleted; visit what was written, without VISIBLE")
         state = self._state
+        state.check_not_aggregated()
         node = self._node_of(entry)
         if node is None:
             raise NotFoundError("the akey of the value is gone")

@@ -19,8 +19,10 @@ from daos.vos import keys
 from daos.vos.aggregate import AggregateConfig
 from daos.vos.container import VosContainer
 from daos.vos.ilog import ENTRIES_MAX
+from daos.vos.iterate import Where
 from daos.vos.merge import MergeConfig
 from daos.vos.records import AggregationRecord, NodeRecord
+from daos.vos.visit import Action, Callbacks
 from daos.vos.work import StepLimits, Want
 
 OID, DKEY, AKEY = unit(1), b"dkey", b"akey"
@@ -68,6 +70,9 @@ async def test_nothing_is_unlinked_beside_it(shard: MemoryShard, c: VosContainer
         c.delete_object(OID)
     with pytest.raises(BusyError, match="aggregated"):
         c.delete_key(OID, DKEY, AKEY)
+    visit = c.visit(Where(OID, DKEY, AKEY), Callbacks(pre=lambda _: Action.DELETE))
+    with pytest.raises(BusyError, match="aggregated"):
+        visit.step()
     aggregation.close()
     discard = c.discard(51, 60)
     c.delete_object(OID)
