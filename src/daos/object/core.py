@@ -42,7 +42,8 @@ _UNKNOWN: Final = (-1, -1)  # no key has such a size
 _PUNCH_COND: Final = int(Cond.PUNCH)
 _PER_AKEY: Final = int(Cond.PER_AKEY)
 _AKEY_COND: Final = int(Cond.AKEY_INSERT | Cond.AKEY_UPDATE | Cond.AKEY_FETCH)
-# Numbers of the types whose dkeys have one value, and no akeys of their own.
+# Types whose dkeys have one value, and no akeys of their own. The store, which checks requests of
+# one akey again, does not know of them.
 FLAT_TYPES: Final = frozenset(int(otype) for otype in ObjectType if otype.is_kv or otype.is_array)
 
 

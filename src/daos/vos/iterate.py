@@ -36,7 +36,8 @@ from daos.vos.versions import Epochs
 
 PAGE_BYTES: Final = 512 << 10
 LIMIT_MAX: Final = 1 << 16
-_SKIP_MAX: Final = 4096
+# Entries that a page passes beside those it lists: 4 ms.
+_SKIP_MAX: Final = 256
 
 _U64: Final = struct.Struct(">Q")
 _BACKWARDS: Final = b"backwards"

@@ -541,20 +541,6 @@ async def test_key_queries(cluster: Cluster) -> None:
         assert await code_of(container.object(wire.QUERY_KEY, query(flags))) == "INVAL", flags
 
 
-@pytest.mark.parametrize("otype", [ObjectType.KV_HASHED, ObjectType.ARRAY])
-@on_cluster
-async def test_a_flat_object_has_no_other_akeys(cluster: Cluster, otype: ObjectType) -> None:
-    container = await (await cluster.pool()).container()
-    oid, dkey, iod = oid_of(1, otype), b"01234567", single(b"other", 1)
-    sums = container.checksums([memoryview(b"x")])
-    update = update_of(container, iod, oid=oid, dkey=dkey, checksums=sums)
-    assert await code_of(raw_update(container, update, b"x")) == "INVAL"
-    fetch = wire.FetchRequest(container.address(oid), dkey, (iod,))
-    assert await code_of(container.object(wire.FETCH, fetch)) == "INVAL"
-    value = update_of(container, single(b"0", 1), oid=oid, dkey=dkey, checksums=sums)
-    assert await code_of(raw_update(container, value, b"x")) == "SUCCESS"
-
-
 @on_cluster
 async def test_requests_for_another_target_are_refused(cluster: Cluster) -> None:
     """Handles are known on every target; tags keep requests apart."""
