@@ -175,13 +175,13 @@ class _ObjectService:
         request: wire.UpdateRequest = rpc.request
         container = handle.container
         try:
-            if error is not None:
-                raise error
             self._check_again(rpc, handle)
-            _verify(handle.checksum_type, update.destinations, request.checksums)
-            if request.dtx and self._answer_again(rpc, handle):
+            if request.dtx and self._answer_again(rpc, handle):  # whatever became of this copy
                 container.update_cancel(update)
                 return
+            if error is not None:
+                raise error
+            _verify(handle.checksum_type, update.destinations, request.checksums)
             epoch = self._hlc.now()
             try:
                 lsn = container.update_end(update, epoch, dtx=request.dtx)
@@ -211,11 +211,11 @@ class _ObjectService:
     def _punch(self, rpc: Rpc, handle: ContainerHandle, error: DaosError | None) -> None:
         request: wire.PunchRequest = rpc.request
         try:
-            if error is not None:
-                raise error
             self._check_again(rpc, handle)
             if request.dtx and self._answer_again(rpc, handle):
                 return
+            if error is not None:
+                raise error
             punch = partial(
                 handle.container.punch,
                 _unit(request.address),

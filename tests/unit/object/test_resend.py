@@ -194,6 +194,21 @@ async def test_copies_that_wait_for_room_in_the_log_together(cluster: Cluster) -
     assert held(container)[1:] == before[1:]
 
 
+@on_cluster
+async def test_a_damaged_copy_of_an_executed_one_has_not_failed(cluster: Cluster) -> None:
+    """Its client would take the change for not made, and the first answer may be lost."""
+    container = await (await cluster.pool()).container()
+    log = FullLog(cluster.shard(container.pool.pool))
+    first = asyncio.ensure_future(send(container, update(container, b"x"), b"x"))
+    copy = asyncio.ensure_future(send(container, update(container, b"x", resend=1), b"?"))
+    await log.waiters(2)
+    log.make_room()
+    assert await copy == await first
+    assert await container.get(OID, b"d", b"a") == b"x"
+    alone = update(container, b"x", dtx=dtx_id(CLIENT, 2))
+    assert await code_of(send(container, alone, b"?")) == "CSUM"
+
+
 @gated
 async def test_a_copy_waits_for_the_first_ones_flush(
     container: ContainerHandle, device: GatedDevice
