@@ -308,7 +308,13 @@ class ArrayMerge:
         self.statistics.merged_size += nbytes
 
     def _replace(self, run: list[Piece], records: list[ExtentRecord], taken: Taken | None) -> None:
-        """One transaction: `records` take the place of a run, and of its extents that end in it."""
+        """One transaction: `records` take the place of a run, and of its extents that end in it.
+
+        What was written meanwhile, above the range, may stand in stacks of classes that there were
+        none of when this began: `place` has to know of them.
+        """
+        where = self.below.where
+        self.record = load(where.tree_key, _some(self.meta.get(where.tree_key))).record
         lo, hi = run[0].lo, run[-1].hi
         akey_id = self.record.node_id
         epoch, minor = newest = max([(piece.epoch, piece.minor) for piece in run])
@@ -346,13 +352,11 @@ class ArrayMerge:
         self._visible += len(records)
 
     def _remember(self, edit: Edit, classes: int) -> None:
-        """Note new width classes in the akey's record, which others may have changed."""
-        where = self.below.where
-        record = load(where.tree_key, _some(self.meta.get(where.tree_key))).record
-        if classes | record.class_mask != record.class_mask:
-            record = changed(record, class_mask=classes | record.class_mask)
-            edit.put(where.cache_key, where.tree_key, record)
-        self.record = record
+        """Note new width classes in the akey's record."""
+        if classes != self.record.class_mask:
+            where = self.below.where
+            self.record = changed(self.record, class_mask=classes)
+            edit.put(where.cache_key, where.tree_key, self.record)
 
     # Clean
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from daos.base.errors import (
@@ -54,6 +56,32 @@ async def test_one_at_a_time(shard: MemoryShard, c: VosContainer) -> None:
     with pytest.raises(InvalidError):
         c.aggregate(9, 8)
     assert not c.exclusions
+
+
+@on_shard
+async def test_a_write_of_a_new_width_beside_a_merge(shard: MemoryShard, c: VosContainer) -> None:
+    """It stands before the merged extent in one stack, narrower: its reach has to tell of it."""
+    block = 64 << 10
+    for number in range(3):
+        await array(shard, c, bytes([1 + number]) * block, number * block // 2, 10 + number)
+    aggregation = c.aggregate(0, 50)
+    while aggregation.step() is not Want.READ:
+        pass
+    await array(shard, c, b"n" * (block + 1), 0, 60)  # of the class that the merged one will have
+    done = asyncio.get_running_loop().create_future()
+    aggregation.read(done.set_result)
+    assert await done is None
+    await shard.finish(aggregation)
+    expected = b"n" * (block + 1) + bytes([3]) * (block - 1)
+    assert await read_array(shard, c, 2 * block, 70) == expected
+    await shard.finish(c.aggregate(0, 65))
+    assert await read_array(shard, c, 2 * block, 70) == expected
+
+
+async def read_array(shard: MemoryShard, c: VosContainer, count: int, epoch: int) -> bytes:
+    iod = Iod(AKEY, IodType.ARRAY, 1, (Recx(0, count),))
+    _, views = await shard.fetch(c, OID, DKEY, [iod], epoch=epoch)
+    return b"".join(views)
 
 
 @on_shard
