@@ -111,6 +111,7 @@ class MetaContext:
         self._checkpoint_hint = Hint()
         self._checkpoint_task: asyncio.Task[None] | None = None
         self._checkpoint_lsn = -1  # boundary of the one that runs; -1: none runs
+        self._copy_blocks = 0  # that the checkpoint under way holds or has taken
         self._checkpoint_again_at = 0  # blocks used; after a failure, the next try waits for more
         self._checkpoints = 0
         self._checkpoints_failed = 0
@@ -134,6 +135,7 @@ class MetaContext:
             space,
             count_pages=tree.pages,
             blocks_coming=self._blocks_coming,
+            blocks_standing=self._blocks_standing,
             reclaim=self._reclaim,
             want_blocks=self._want_blocks,
         )
@@ -387,6 +389,11 @@ class MetaContext:
         """What the checkpoint that runs will take is held; then the one before it goes away."""
         return self._checkpoint.blocks if self._checkpoint_lsn > self._checkpoint.lsn else 0
 
+    def _blocks_standing(self) -> int:
+        """Of the checkpoint that will be in force when the next begins."""
+        running = self._checkpoint_lsn > self._checkpoint.lsn
+        return self._copy_blocks if running else self._checkpoint.blocks
+
     def _on_durable(self, lsn: int) -> None:
         """A group is durable, and nothing is in flight at this moment."""
         space, wal = self.space, self._wal
@@ -472,11 +479,12 @@ class MetaContext:
             raise self._tree.failure
         pages = self._room.recount()
         space_map, blocks_allocated = self.space.snapshot_map(), self.space.blocks_allocated
+        self._copy_blocks = checkpoint_blocks(pages, self.space.map_bytes_max)
         writer = CheckpointWriter(
             self.device,
             self.space,
             self._checkpoint_hint,
-            hold_blocks=checkpoint_blocks(pages, self.space.map_bytes_max),
+            hold_blocks=self._copy_blocks,
             room=self._room.manifest,
         )
         try:
@@ -497,12 +505,14 @@ class MetaContext:
                 txn.abort()
             for part in space_map.emit():
                 await writer.write_stream(memoryview(part))
-            return await writer.finish(
+            fresh = await writer.finish(
                 uuid=self.uuid, lsn=lsn, tree_size=tree_size, blocks_allocated=blocks_allocated
             )
         except BaseException:
             writer.abandon()
             raise
+        self._copy_blocks = fresh.blocks  # what it held beyond them is free again
+        return fresh
 
     async def _swap_superblock(self, fresh: Checkpoint, replay_block: int, clean: bool) -> None:
         superblock = replace(

@@ -3,8 +3,10 @@
     hold --> (reserve, commit) --> release
 
 A hold counts a worst case of tree pages, and blocks of data. The next checkpoint must fit beside
-the one in force, whatever is held; so what an update may take of the device is what is left when
-the pages of the tree, those held, and those released since the tree was counted have their place.
+the one in force, whatever is held, and the one after it beside the next: that takes more where the
+one in force is smaller. So what an update may take of the device is what is left when the pages of
+the tree, those held, and those released since the tree was counted have their place, twice less
+the blocks that the checkpoint in force gives back.
 
 To work that out takes 3 µs; it is done once for some hundred holds. Each time a bound is noted: up
 to so many pages in all, and with so many blocks left over, anything fits. What lies within it takes
@@ -42,7 +44,8 @@ class Room:
     """The room of one shard.
 
     `count_pages` gives those of the tree as it is; `blocks_coming` the blocks of the checkpoint in
-    force that go when the one under way is whole. Where room is short, `reclaim` makes blocks free
+    force that go when the one under way is whole; `blocks_standing` those of the one that will be in
+    force when the next begins. Where room is short, `reclaim` makes blocks free
     that nobody needs any more and says how many, and `want_blocks` hears of an update that was
     refused, so that what was freed last is there for its next try.
     """
@@ -50,6 +53,7 @@ class Room:
     __slots__ = (
         "_blocks_coming",
         "_blocks_safe",
+        "_blocks_standing",
         "_count_pages",
         "_held",
         "_reclaim",
@@ -66,6 +70,7 @@ class Room:
         *,
         count_pages: Callable[[], int],
         blocks_coming: Callable[[], int],
+        blocks_standing: Callable[[], int],
         reclaim: Callable[[], int],
         want_blocks: Callable[[], None],
     ) -> None:
@@ -73,6 +78,7 @@ class Room:
         self._space = space
         self._count_pages = count_pages
         self._blocks_coming = blocks_coming
+        self._blocks_standing = blocks_standing
         self._reclaim = reclaim
         self._want_blocks = want_blocks
         self._held = 0  # pages of holds
@@ -128,7 +134,7 @@ class Room:
         self.manifest.settle(self._checkpoint_need(0))
 
     def blocks_left(self) -> int:
-        """Blocks beside the next checkpoint; below 0 where it would not fit."""
+        """Blocks beside the next checkpoints; below 0 where they would not fit."""
         return self._blocks_left(self._checkpoint_need(0))
 
     def _find(self, tree_bytes: int, pages: int, data_blocks: int) -> None:
@@ -158,7 +164,7 @@ class Room:
                 self._space.blocks_available >= 32 * need and self.manifest.grow(need)
             ):
                 self._total_safe = self._total + ahead
-                self._blocks_safe = need
+                self._blocks_safe = 2 * need  # whatever stands
                 return
 
     def _fits(self, pages: int, data_blocks: int) -> bool:
@@ -173,4 +179,5 @@ class Room:
         return checkpoint_blocks(pages + pages // 16, self._space.map_bytes_max)
 
     def _blocks_left(self, need: int) -> int:
-        return self._space.blocks_available - need + self._blocks_coming()
+        twice = 2 * need - self._blocks_standing()
+        return self._space.blocks_available - max(need, twice) + self._blocks_coming()

@@ -341,6 +341,34 @@ def test_released_holds_do_not_count_for_ever(tmp_path: Path) -> None:
     run(story())
 
 
+def test_checkpoints_that_grow_leave_room_for_the_next(tmp_path: Path) -> None:
+    """The first stands beside none, the second beside the first, of a device as good as full."""
+
+    async def story() -> None:
+        config = MetaConfig(wal_bytes=1024 * BLOCK, start_copy=InlineCopy)
+        meta = await opened(tmp_path, config=config, device=MemoryDevice(2048 * BLOCK))
+        count = 0
+        with pytest.raises(NoSpaceError):  # noqa: PT012
+            while True:
+                blocks = 4 if count % 2 else 0
+                hold = meta.hold(tree_bytes=1006, data_blocks=blocks)
+                tx = meta.begin()
+                tx.put(b"%06d" % count, bytes(1000))
+                if blocks:
+                    tx.write(meta.space.reserve(blocks), [memoryview(bytes(blocks * BLOCK))], 0)
+                await meta.durable(tx.commit())
+                meta.release(hold)
+                count += 1
+        assert meta.statistics().checkpoints == 0
+        for i in range(3):
+            await meta.checkpoint()
+            assert meta.statistics().blocks_left >= 0
+            put(meta, last=f"{i}")
+        await meta.close()
+
+    run(story())
+
+
 def test_what_was_freed_last_comes_back_when_space_is_short(tmp_path: Path) -> None:
     """An empty group makes the freeing group one that is not the last."""
 

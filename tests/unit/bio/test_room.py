@@ -19,10 +19,12 @@ class Shard:
         self.pages = 3
         self.counted = self.wanted = 0
         self.coming = 0
+        self.standing = 0
         self.room = Room(
             self.space,
             count_pages=self._count,
             blocks_coming=lambda: self.coming,
+            blocks_standing=lambda: self.standing,
             reclaim=lambda: self.space.reclaim(durable_lsn=1 << 60),
             want_blocks=self._want,
         )
