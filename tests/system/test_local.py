@@ -47,6 +47,27 @@ def test_what_is_put_is_there_when_it_is_opened_again(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "d").iterdir()) == ["devices", "live", "lock"]
 
 
+def test_a_full_pool_can_be_emptied(tmp_path: Path) -> None:
+    with daos.local(tmp_path / "d", targets=1) as system:
+        system.admin.pool_create("tank", "32MiB", props={"reclaim": "disabled"})
+        with system.connect() as client, client.pool("tank") as pool:
+            container = pool.create_container("c1", props={"cksum": "crc32"})
+            kv = container.kv()
+            keys: list[str] = []
+            for size in (200_000, 10):
+                with pytest.raises(daos.NoSpaceError, match="the shard is full"):  # noqa: PT012
+                    while True:
+                        kv[f"{len(keys)}"] = bytes(size)
+                        keys.append(f"{len(keys)}")
+            for key in keys[:100]:
+                del kv[key]
+            container.aggregate()
+            kv["again"] = bytes(10 * 200_000)
+    with daos.local(tmp_path / "d") as system, system.connect() as client:
+        with client.pool("tank") as pool, pool.container("c1") as container:
+            assert len(container.kv(kv.oid)) == len(keys) - 100 + 1
+
+
 def test_a_temporary_system_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with daos.local() as system:

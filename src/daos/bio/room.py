@@ -8,6 +8,8 @@ one in force is smaller. So what an update may take of the device is what is lef
 the tree, those held, and those released since the tree was counted have their place, twice less
 the blocks that the checkpoint in force gives back.
 
+The last pages are for what gives space back, punches and merges: a full shard can be emptied.
+
 To work that out takes 3 µs; it is done once for some hundred holds. Each time a bound is noted: up
 to so many pages in all, and with so many blocks left over, anything fits. What lies within it takes
 two comparisons.
@@ -31,6 +33,10 @@ from daos.bio.space import Space
 
 # Pages that may be held, and released, before the tree is counted again.
 RECOUNT_PAGES: Final = 512
+# Pages that updates leave to punches and merges: a share of the shard, and no more than this. A
+# punch asks for some ten and takes a fraction of one.
+SPARE_PAGES_MAX: Final = 256
+_SPARE_SHARE: Final = 128
 
 
 class Hold(msgspec.Struct, eq=False, gc=False):
@@ -44,10 +50,10 @@ class Room:
     """The room of one shard.
 
     `count_pages` gives those of the tree as it is; `blocks_coming` the blocks of the checkpoint in
-    force that go when the one under way is whole; `blocks_standing` those of the one that will be in
-    force when the next begins. Where room is short, `reclaim` makes blocks free
-    that nobody needs any more and says how many, and `want_blocks` hears of an update that was
-    refused, so that what was freed last is there for its next try.
+    force that go when the one under way is whole; `blocks_standing` those of the one that will be
+    in force when the next begins. Where room is short, `reclaim` makes blocks free that nobody
+    needs any more and says how many, and `want_blocks` hears of an update that was refused, so that
+    what was freed last is there for its next try.
     """
 
     __slots__ = (
@@ -58,6 +64,7 @@ class Room:
         "_held",
         "_reclaim",
         "_space",
+        "_spare",
         "_total",
         "_total_safe",
         "_want_blocks",
@@ -81,6 +88,7 @@ class Room:
         self._blocks_standing = blocks_standing
         self._reclaim = reclaim
         self._want_blocks = want_blocks
+        self._spare = min(SPARE_PAGES_MAX, space.block_count // _SPARE_SHARE)
         self._held = 0  # pages of holds
         self._total = 0  # those, those released since, and those of the tree when last counted
         # Up to so many pages, with so many blocks available beside, everything fits (R1).
@@ -93,10 +101,11 @@ class Room:
         """Pages of holds that were not released yet."""
         return self._held
 
-    def hold(self, *, tree_bytes: int, data_blocks: int) -> Hold:
+    def hold(self, *, tree_bytes: int, data_blocks: int, last: bool = False) -> Hold:
         """Promise room for an update, counting the checkpoint that will copy it.
 
-        Units:      tree_bytes = keys and values that may be put; data_blocks to be reserved
+        Units:      tree_bytes = keys and values that may be put; data_blocks to be reserved;
+                    `last`: it gives space back, and may take what is put by for that
         Raises:     NoSpaceError   nothing was changed
         """
         # LMDB merges pages less than a quarter full; and one put may split a page per level.
@@ -107,7 +116,7 @@ class Room:
             or total > self._total_safe
             or not self._space.hold_leaving(data_blocks, self._blocks_safe)
         ):
-            self._find(tree_bytes, pages, data_blocks)
+            self._find(tree_bytes, pages, data_blocks, 0 if last else self._spare)
             self._space.hold(data_blocks)
             total = self._total + pages
         self._held += pages
@@ -134,31 +143,32 @@ class Room:
         self.manifest.settle(self._checkpoint_need(0))
 
     def blocks_left(self) -> int:
-        """Blocks beside the next checkpoints; below 0 where they would not fit."""
-        return self._blocks_left(self._checkpoint_need(0))
+        """Blocks for updates, beside the next checkpoints; below 0 where the spare is in use."""
+        return self._blocks_left(self._checkpoint_need(self._spare))
 
-    def _find(self, tree_bytes: int, pages: int, data_blocks: int) -> None:
+    def _find(self, tree_bytes: int, pages: int, data_blocks: int, spare: int) -> None:
         """The long way: count, reclaim, note a new bound. Raises: NoSpaceError, InvalidError."""
         if tree_bytes < 0 or data_blocks < 0:
             raise InvalidError(f"hold of {tree_bytes} bytes and {data_blocks} blocks")
         self.recount()
-        if not self._fits(pages, data_blocks):
+        wanted = pages + spare
+        if not self._fits(wanted, data_blocks):
             manifest, reclaim = self.manifest, self._reclaim
-            while not manifest.grow(self._checkpoint_need(pages)) and reclaim():
+            while not manifest.grow(self._checkpoint_need(wanted)) and reclaim():
                 pass
-            while not self._fits(pages, data_blocks) and reclaim():
+            while not self._fits(wanted, data_blocks) and reclaim():
                 pass
-            if not self._fits(pages, data_blocks):
+            if not self._fits(wanted, data_blocks):
                 self._want_blocks()
-                left = self.blocks_left()
-                suits = manifest.suits(self._checkpoint_need(pages))
+                left = self._blocks_left(self._checkpoint_need(spare))
+                suits = manifest.suits(self._checkpoint_need(wanted))
                 where = "" if suits else ", too scattered for it"
                 raise NoSpaceError(
-                    f"{data_blocks} blocks and {pages} tree pages wanted, "
+                    f"the shard is full: {data_blocks} blocks and {pages} tree pages wanted, "
                     f"{left} blocks left beside the next checkpoint{where}"
                 )
         for ahead in (RECOUNT_PAGES, RECOUNT_PAGES // 8):
-            need = self._checkpoint_need(ahead)
+            need = self._checkpoint_need(ahead + self._spare)
             # The manifest takes blocks ahead only where that is next to nothing of what is left.
             if self.manifest.suits(need) or (
                 self._space.blocks_available >= 32 * need and self.manifest.grow(need)

@@ -280,7 +280,7 @@ class ArrayMerge:
         blocks = -(-nbytes // BLOCK) if in_blocks else 0
         csum_bytes = -(-nbytes // chunk) * kind.size
         tree_bytes = 2 * (_TREE_BYTES + csum_bytes) + (0 if blocks else nbytes)
-        hold = meta.hold(tree_bytes=tree_bytes, data_blocks=blocks)
+        hold = meta.hold(tree_bytes=tree_bytes, data_blocks=blocks, last=True)
         hint = self.state.aggregation_hint
         try:
             taken = take(meta.space, meta.memory, [Value(nbytes, size, blocks)], hint)

@@ -84,7 +84,7 @@ def punch(
     work = _Punch(state, oid, stamp, target)
     names = work.names
     nodes = tree_bytes((names.order, names.dkey or b"", *names.akeys))
-    hold = state.meta.hold(tree_bytes=nodes + DTX_BYTES, data_blocks=0)
+    hold = state.meta.hold(tree_bytes=nodes + DTX_BYTES, data_blocks=0, last=True)
     object_hash, *rest = work.path
     try:
         lsn = work.run()

@@ -49,10 +49,10 @@ def test_what_lies_within_the_bound_fits_by_the_long_way(
     long_ways = short_ways = refused = 0
     find = Room._find
 
-    def counted(self: Room, tree_bytes: int, pages: int, data_blocks: int) -> None:
+    def counted(self: Room, tree_bytes: int, pages: int, data_blocks: int, spare: int) -> None:
         nonlocal long_ways
         long_ways += 1
-        find(self, tree_bytes, pages, data_blocks)
+        find(self, tree_bytes, pages, data_blocks, spare)
 
     monkeypatch.setattr(Room, "_find", counted)
     for _ in range(2_000):
@@ -66,7 +66,8 @@ def test_what_lies_within_the_bound_fits_by_the_long_way(
         else:
             tree_bytes, count = rng.choice((0, 500, 30_000)), rng.choice((0, 1, 16, blocks // 50))
             before = long_ways
-            fits = room._fits(8 + tree_bytes // 1024 if tree_bytes else 0, count)
+            pages = 8 + tree_bytes // 1024 if tree_bytes else 0
+            fits = room._fits(pages + room._spare, count)
             try:
                 held.append(room.hold(tree_bytes=tree_bytes, data_blocks=count))
             except NoSpaceError:
@@ -93,6 +94,21 @@ def test_a_refusal_names_what_is_left_and_asks_for_more() -> None:
         shard.room.hold(tree_bytes=1, data_blocks=500)
     assert shard.wanted == 1
     assert shard.room.pages_held == 0
+
+
+def test_the_last_pages_are_for_what_gives_space_back() -> None:
+    shard = Shard(8_000)
+    room = shard.room
+    with pytest.raises(NoSpaceError, match="the shard is full: 0 blocks and 12 tree pages"):  # noqa: PT012
+        while True:
+            room.hold(tree_bytes=4_200, data_blocks=0)
+    for _ in range(4):
+        room.hold(tree_bytes=2_200, data_blocks=0, last=True)
+    with pytest.raises(NoSpaceError):
+        room.hold(tree_bytes=1 << 20, data_blocks=0, last=True)
+    with pytest.raises(NoSpaceError):
+        room.hold(tree_bytes=1, data_blocks=0)
+    assert room.blocks_left() < 0
 
 
 @pytest.mark.parametrize(("tree_bytes", "blocks"), [(-1, 0), (0, -1)])
