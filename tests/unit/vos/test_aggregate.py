@@ -9,6 +9,7 @@ from daos.base.errors import (
     BusyError,
     DaosError,
     InvalidError,
+    NoSpaceError,
     NotFoundError,
     StaleHandleError,
     TxRestartError,
@@ -305,10 +306,14 @@ async def test_a_damaged_node_does_not_stop_it(shard: MemoryShard, c: VosContain
 async def test_a_full_shard_is_cleaned_without_merging(shard: MemoryShard, c: VosContainer) -> None:
     for number in range(3):
         await array(shard, c, b"%d" % number * 6000, 5000 * number, 10 + number)
-    hold = shard.meta.hold(tree_bytes=0, data_blocks=shard.meta.statistics().blocks_left)
+    holds = [shard.meta.hold(tree_bytes=0, data_blocks=shard.meta.statistics().blocks_left)]
+    with pytest.raises(NoSpaceError):  # noqa: PT012
+        while True:
+            holds.append(shard.meta.hold(tree_bytes=0, data_blocks=1, last=True))
     work = c.aggregate(0, 50, config=FORCED)
     await shard.finish(work)
-    shard.meta.release(hold)
+    for hold in holds:
+        shard.meta.release(hold)
     assert (work.statistics.no_space, work.statistics.merged_recs) == (1, 0)
     content = await shard.read(c, OID, (DKEY, AKEY), (0, 16_000), epoch=60)
     assert content == b"0" * 5000 + b"1" * 5000 + b"2" * 6000
