@@ -58,9 +58,13 @@ _labels = (f"cont-{number}" for number in itertools.count())
 
 @pytest.fixture(scope="module", params=list(SYSTEMS))
 def system(request: pytest.FixtureRequest) -> Iterator[System]:
-    """A system of its own for each module."""
+    """A system of its own for each module.
+
+    Its pool keeps old versions until a test asks for aggregation: the clock of a simulated system
+    runs ahead while nobody asks for anything.
+    """
     with SYSTEMS[request.param]() as system:
-        system.admin.pool_create("tank", POOL_SIZE)
+        system.admin.pool_create("tank", POOL_SIZE, props={"reclaim": "disabled"})
         yield system
 
 
@@ -74,14 +78,6 @@ def client(system: System) -> Iterator[daos.Client]:
 def pool(client: daos.Client) -> Iterator[daos.Pool]:
     with client.pool("tank") as pool:
         yield pool
-
-
-@pytest.fixture
-def all_versions(pool: daos.Pool) -> Iterator[None]:
-    """Old versions stay as long as the test runs, however slow the machine or fast its clock."""
-    pool.props["reclaim"] = "disabled"
-    yield
-    pool.props["reclaim"] = "lazy"
 
 
 @pytest.fixture

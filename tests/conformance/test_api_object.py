@@ -489,7 +489,6 @@ class TestPunchAndEnumeration:
         head = list(islice(some, 300))
         assert head + list(obj.extents(b"d", b"a", reverse=True, anchor=some.anchor)) == there[::-1]
 
-    @pytest.mark.usefixtures("all_versions")
     def test_versions_of_a_single_value(self, cont: daos.Container, obj: daos.Object) -> None:
         assert list(obj.versions(b"d", b"a")) == []
         sizes = [5, LARGE, 1, 70]
@@ -515,7 +514,6 @@ class TestPunchAndEnumeration:
             with pytest.raises(daos.InvalidError):
                 obj.versions(b"d", b"a", lo=bad)
 
-    @pytest.mark.usefixtures("all_versions")
     def test_versions_of_records(self, obj: daos.Object) -> None:
         obj.write(b"d", b"a", 0, bytes(64), record_size=8)
         obj.write(b"d", b"a", 4, bytes(8), record_size=8)
@@ -527,7 +525,6 @@ class TestPunchAndEnumeration:
         assert back == found[::-1]
         assert [v.offset for v in obj.extents(b"d", b"a")] == [0, 1, 4, 5]
 
-    @pytest.mark.usefixtures("all_versions")
     def test_versions_in_pages(self, client: daos.Client, obj: daos.Object) -> None:
         with daos.EventQueue(client, depth=1500) as queue:
             for number in range(1500):

@@ -112,7 +112,7 @@ class Attempts(Generic[ReplyT]):
 
     def _answered(self, reply: ReplyT | None, nbytes: int, error: DaosError | None) -> None:
         if error is None:
-            self._done(reply, nbytes, None)
+            self._end(reply, nbytes, None)
             return
         if error.unanswered:
             self._unanswered += 1
@@ -159,7 +159,14 @@ class Attempts(Generic[ReplyT]):
             )
             uncertain.__cause__ = error
             error = uncertain
-        self._done(None, 0, error)
+        self._end(None, 0, error)
+
+    def _end(self, reply: ReplyT | None, nbytes: int, error: DaosError | None) -> None:
+        # They refer to their owner, who refers to us: nothing waits for the garbage collector.
+        done = self._done
+        del self._send, self._done
+        self._cancel = _nothing
+        done(reply, nbytes, error)
 
 
 async def ask(pacing: Pacing, send: Send[ReplyT], *, deadline_ns: int) -> ReplyT:
