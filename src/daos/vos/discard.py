@@ -6,7 +6,8 @@ A creation in the range may have served later writes as well, which logged none 
 moves to the first of those that are left.
 
 In steps, as aggregation (work.py), and like it whole after each of them; what a reader finds
-changes with every step. As long as it runs, writes of the range are refused with UPDATE_AGAIN.
+changes with every step. As long as it runs, all writes are refused with UPDATE_AGAIN: one above the
+range would rely on a creation that is about to go.
 
 Source: DAOS src/vos/vos_aggregate.c vos_discard. Ours: creations move; there later writes would be
 left without one.

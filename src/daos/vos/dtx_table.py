@@ -61,7 +61,11 @@ class DtxTable:
     __slots__ = ("_epochs", "_node_id", "_order", "_superseded", "floor")
 
     def __init__(self, meta: MetaContext, node_id: int) -> None:
-        """Read what the tree has. Cost: 1 µs a record. Raises: CorruptError."""
+        """Read what the tree has, in one turn of the loop.
+
+        Raises:     CorruptError
+        Cost:       2.5 µs a record: 0.3 s for as many as there may be
+        """
         self._node_id = node_id
         # Plain types: a NewType is a call, and this is done for every modification.
         self._epochs: dict[bytes, int] = {}

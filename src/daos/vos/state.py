@@ -1,7 +1,7 @@
 """What the operations of one open container share. They take it as their first argument.
 
-What runs in steps beside the operations (aggregation, discard) excludes others here, and writes
-of the epochs that it is at: below the modification bound, or in the range of a discard.
+What runs in steps beside the operations (aggregation, discard) excludes others here, and writes:
+an aggregation those of the epochs that it is at, a discard all.
 
 Invariants:
     C1  nothing is written at or below `modification_bound`: reads there may have been answered
@@ -9,6 +9,7 @@ Invariants:
     C2  a destroyed container refuses everything
     C3  an aggregation and a discard that could meet do not run together; nor two of a kind, but
         for discards of different objects
+    C4  nothing is written beside a discard: who writes relies on creations that it may remove
 Source: DAOS src/vos/vos_internal.h struct vos_container of the reference.
 """
 
@@ -93,7 +94,7 @@ class ContainerState:
             raise InvalidError(f"nothing is written at epoch {epoch} minor {minor}")
         if epoch <= self.modification_bound:
             if epoch > self._bound_lasting:
-                raise DaosError(f"epoch {epoch} is being discarded", code=DER.UPDATE_AGAIN)
+                raise DaosError("what was written is being discarded", code=DER.UPDATE_AGAIN)
             raise TxRestartError(
                 f"epoch {epoch} is not above {self.modification_bound}, where reads were answered"
             )
@@ -118,7 +119,7 @@ class ContainerState:
                 raise BusyError(f"container {self.uuid} is being {what}: [{other.lo}, {other.hi}]")
         self.exclusions.append(work)
         if work.discard:
-            self.modification_bound = Epoch(max(self.modification_bound, work.hi))
+            self.modification_bound = EPOCH_MAX  # C4
         else:
             self.aggregated = max(self.aggregated, work.hi)
             self.lift_bound(work.hi)
@@ -135,5 +136,5 @@ class ContainerState:
         """Long work has ended. Idempotent."""
         if work in self.exclusions:
             self.exclusions.remove(work)
-            discards = [other.hi for other in self.exclusions if other.discard]
-            self.modification_bound = Epoch(max([self._bound_lasting, *discards]))
+            discards = any(other.discard for other in self.exclusions)
+            self.modification_bound = EPOCH_MAX if discards else self._bound_lasting

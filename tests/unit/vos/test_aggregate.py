@@ -128,6 +128,25 @@ async def test_a_discard_is_durable_before_it_is_told_of(
 
 
 @on_shard
+async def test_nothing_is_written_beside_a_discard(shard: MemoryShard, c: VosContainer) -> None:
+    """Above its range neither: in whatever step it comes, a write keeps what it relies on."""
+    for steps in range(12):
+        first = 100 * (steps + 1)
+        await shard.put(c, OID, DKEY, {AKEY: b"old"}, epoch=first + 20)
+        work = c.discard(first + 15, first + 25, limits=StepLimits(scan=1))
+        for _ in range(steps):
+            work.step()
+        if c.exclusions:
+            with pytest.raises(DaosError, match="DER_UPDATE_AGAIN"):
+                await shard.put(c, OID, DKEY, {AKEY: b"new"}, epoch=first + 50)
+        await shard.finish(work)
+        await shard.put(c, OID, DKEY, {AKEY: b"new"}, epoch=first + 50)
+        assert await shard.get(c, OID, DKEY, AKEY, epoch=first + 60) == b"new"
+        await shard.finish(c.discard(first + 50, first + 50))
+        assert await shard.get(c, OID, DKEY, AKEY, epoch=first + 60) is None
+
+
+@on_shard
 async def test_nothing_is_written_into_the_range(shard: MemoryShard, c: VosContainer) -> None:
     aggregation = c.aggregate(0, 50)
     with pytest.raises(TxRestartError):
