@@ -257,13 +257,16 @@ class ObjectClient:
         reverse: bool = False,
         call: Call,
     ) -> RecxPage:
-        """A page of the visible extents of one array akey."""
+        """A page of the visible extents of one array akey; empty only at the end."""
         core.check_key(dkey, self.oid.type.dkey_kind, "dkey")
         core.check_key(akey, self.oid.type.akey_kind, "akey")
         shard = core.shard_of(self.layout, self.oid, dkey)
         at = self._address(shard)
-        request = wire.RecxListRequest(at, dkey, akey, anchor, limit, reverse)
-        reply = await self._call(shard, wire.RECX_LIST, request, call)
+        eof = False
+        while not eof:  # a page of holes alone is empty
+            request = wire.RecxListRequest(at, dkey, akey, anchor, limit, reverse)
+            reply = await self._call(shard, wire.RECX_LIST, request, call)
+            anchor, eof = reply.anchor, reply.eof or bool(reply.recxs)
         epochs = tuple(Epoch(epoch) for epoch in reply.epochs)
         return RecxPage(reply.recxs, epochs, reply.record_size, reply.anchor, reply.eof)
 

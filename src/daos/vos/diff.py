@@ -252,7 +252,7 @@ class _Walk:
                     floor=side.seen.prior_punch,
                 )
                 pieces = page.pieces
-                self._steps += len(pieces) // _PIECES_A_STEP
+                self._steps += (len(pieces) if page.eof else _PIECES_MAX) // _PIECES_A_STEP
                 if not page.eof:
                     end = min(end, page.anchor)
             pages.append(pieces)

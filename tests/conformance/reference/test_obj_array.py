@@ -175,3 +175,13 @@ def test_array22_short_read(cont: daos.Container) -> None:
     assert array.read(0, 2 << 20, into=into) == (1 << 20) - 4
     assert into[: (1 << 20) - 4] == noise((1 << 20) - 4)
     assert into[(1 << 20) - 4 :] == b"\xee" * ((1 << 20) + 4)
+
+
+def test_the_record_size_behind_many_holes(obj: daos.Object) -> None:
+    """More than a page of a listing passes."""
+    many = [(4 * number, b"x") for number in range(600)]
+    obj.update_many(b"d", {b"a": Extents(1, [*many, (4000, b"xy")])})
+    for lo, _ in many:
+        obj.punch_range(b"d", b"a", lo, 1)
+    assert obj.size(b"d", b"a") == 1
+    assert [each.offset for each in obj.extents(b"d", b"a")] == [4000]
