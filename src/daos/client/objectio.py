@@ -142,9 +142,12 @@ def or_missing(start: Start) -> Start:
 async def settle(start: Start) -> object:
     """Send one request and await its end. Cancelling gives it up, and awaits that."""
     future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    ended = False  # also between a cancellation and the turn in which this coroutine hears of it
     given_up: asyncio.Future[None] | None = None
 
     def report(result: object, error: DaosError | None) -> None:
+        nonlocal ended
+        ended = True
         if future.done():
             if given_up is not None and not given_up.done():
                 given_up.set_result(None)
@@ -158,7 +161,7 @@ async def settle(start: Start) -> object:
     try:
         return await future
     except asyncio.CancelledError:
-        if cancel is not None and future.cancelled():
+        if cancel is not None and not ended:
             given_up = asyncio.get_running_loop().create_future()
             cancel()
             await given_up  # until then its memory may be in use
