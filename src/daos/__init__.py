@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from daos.base.ids import ObjectId, ObjectType
     from daos.base.iod import Cond
     from daos.base.sizes import parse_size
+    from daos.client.diff import Change, ChangedRange
     from daos.client.event import Event, EventQueue
     from daos.client.memory import Buffer
     from daos.client.sync import Admin, Array, Client, Container, KeyValue, Object, Pool
@@ -76,6 +77,8 @@ __all__ = [
     "Buffer",
     "BusyError",
     "CanceledError",
+    "Change",
+    "ChangedRange",
     "ChecksumError",
     "Client",
     "Cond",
@@ -159,6 +162,8 @@ _HOME: Final[dict[str, str]] = {
     "Admin": "daos.client.sync",
     "Array": "daos.client.sync",
     "Buffer": "daos.client.memory",
+    "Change": "daos.client.diff",
+    "ChangedRange": "daos.client.diff",
     "Client": "daos.client.sync",
     "Container": "daos.client.sync",
     "ContainerInfo": "daos.client.values",

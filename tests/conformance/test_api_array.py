@@ -193,7 +193,7 @@ class TestReadAndWrite:
             made.write(0, b"abcde")
         with pytest.raises(daos.InvalidError, match="writable"):
             made.read(0, 1, b"abcd")
-        with pytest.raises(daos.InvalidError, match="fit"):
+        with pytest.raises(daos.RecordTooBigError, match="fit"):
             made.read(0, 2, bytearray(7))
 
     def test_numpy(self, client: daos.Client, cont: daos.Container) -> None:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,6 +46,23 @@ def test_what_is_put_is_there_when_it_is_opened_again(tmp_path: Path) -> None:
         assert kv["small"] == b"value"
         assert kv["large"] == bytes(range(256)) * 4096
     assert sorted(path.name for path in (tmp_path / "d").iterdir()) == ["devices", "live", "lock"]
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        ("an empty path", {"path": ""}),
+        ("targets must be 1 to 64, not '4'", {"targets": "4"}),
+        ("timeout must be a positive number", {"timeout": -1}),
+    ],
+)
+def test_arguments_are_checked_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, options: dict[str, Any]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(daos.InvalidError, match=words):
+        daos.local(**{"path": "d", **options})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_pool_can_be_emptied(tmp_path: Path) -> None:

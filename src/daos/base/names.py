@@ -68,6 +68,8 @@ def check_attribute(name: str, value: bytes) -> None:
 
 def check_snapshot_name(name: str) -> str:
     """`name` as it stands. Raises: InvalidError."""
+    if not isinstance(name, str):
+        raise InvalidError(f"a snapshot's name is text, not {name!r}")
     if not 0 < len(name) <= SNAPSHOT_NAME_SIZE_MAX or "\0" in name:
         raise InvalidError(
             f"snapshot name has {len(name)} characters; "

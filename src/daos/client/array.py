@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, overload
 
-from daos.base.errors import ExistsError, InvalidError, NotFoundError
+from daos.base.errors import ExistsError, InvalidError, NotFoundError, RecordTooBigError
 from daos.base.ids import U64_MAX, ObjectType
 from daos.base.iod import Cond, Iod, IodType, QueryFlag, Recx
 from daos.client import chunks
@@ -84,7 +84,7 @@ class Array(ObjectHandle):
                 f"{view.nbytes} bytes are no whole number of {self.cell_size}-byte cells"
             )
         count = view.nbytes // self.cell_size
-        self._check_range(offset, count)
+        offset, count = self._check_range(offset, count)
         with self._operation(timeout, write=True) as call:
             pieces = self._pieces(offset, count)
             if len(pieces) == 1:  # one request needs no batch
@@ -124,12 +124,13 @@ class Array(ObjectHandle):
         left alone.
 
         Units:   offset, count in records
-        Raises:  InvalidError (range, `into` too small or read-only), ChecksumError
+        Raises:  InvalidError (range, `into` read-only), RecordTooBigError (`into` is too small),
+                 ChecksumError
         """
-        self._check_range(offset, count)
+        offset, count = self._check_range(offset, count)
         view = None if into is None else writable(into)
         if view is not None and view.nbytes < count * self.cell_size:
-            raise InvalidError(
+            raise RecordTooBigError(
                 f"{count} cells of {self.cell_size} bytes do not fit into {view.nbytes} bytes"
             )
         with self._operation(timeout) as call:
@@ -151,7 +152,7 @@ class Array(ObjectHandle):
         Atomicity: none; other writers beyond the new end may survive
         Raises:    InvalidError, AccessError, NoSpaceError
         """
-        check_count(size, "size")
+        size = check_count(size, "size")
         self._check_range(size, 0)
         with self._operation(timeout, write=True) as call:
             if size < await self._size(call):
@@ -168,7 +169,7 @@ class Array(ObjectHandle):
         Atomicity: each chunk for itself
         Raises:    InvalidError, AccessError
         """
-        self._check_range(offset, count)
+        offset, count = self._check_range(offset, count)
         with self._operation(timeout, write=True) as call:
             chunk, end = self.chunk_size, offset + count
             async for numbers in self._existing(offset // chunk, -(-end // chunk), call):
@@ -256,10 +257,12 @@ class Array(ObjectHandle):
     def _iod(self, piece: Piece) -> Iod:
         return Iod(AKEY, IodType.ARRAY, self.cell_size, (Recx(piece.index, piece.count),))
 
-    def _check_range(self, offset: int, count: int) -> None:
-        end = check_count(offset, "offset") + check_count(count, "count")
-        if end > U64_MAX:
+    def _check_range(self, offset: int, count: int) -> tuple[int, int]:
+        """Both as plain numbers. Raises: InvalidError."""
+        offset, count = check_count(offset, "offset"), check_count(count, "count")
+        if offset + count > U64_MAX:
             raise InvalidError(f"records [{offset}, +{count}) reach past 2**64")
+        return offset, count
 
     def __repr__(self) -> str:
         return f"<Array {self.oid}, cells of {self.cell_size} bytes>"

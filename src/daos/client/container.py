@@ -236,9 +236,9 @@ class Container(ServiceHandle[ContainerClient]):
         Returns when it is done. What is newer than some 20 s is otherwise left alone, in case that
         somebody still reads at that time. A deadline that passes does not stop it.
 
-        Raises: InvalidError, AccessError
+        Raises: InvalidError, AccessError, NotSupportedError (a container that deduplicates)
         """
-        if epoch is not None and not 0 < epoch <= U64_MAX:
+        if epoch is not None and not (type(epoch) is int and 0 < epoch <= U64_MAX):
             raise InvalidError(f"an epoch is a number from 1 to 2**64 - 1, not {epoch!r}")
         with self._operation(timeout, write=True) as call:
             await self._service.aggregate(epoch or 0, call)
@@ -307,6 +307,8 @@ class Container(ServiceHandle[ContainerClient]):
         return Object(self, self._io(oid), writable=mode == "rw" and self._writable)
 
     def _io(self, oid: ObjectId) -> ObjectIo:
+        if not isinstance(oid, ObjectId):
+            raise InvalidError(f"expected an ObjectId (ObjectId.parse reads text), not {oid!r}")
         if self.closed:
             raise StaleHandleError(f"{self} is closed")
         return ObjectIo(self._session, self._link, oid, self._map.place(oid))

@@ -19,6 +19,7 @@ import ctypes
 import fcntl
 import mmap
 import os
+import re
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
@@ -42,6 +43,7 @@ else:
     BufferLike = object  # for type checkers only
 
 _ZEROS: Final = bytes(64 << 10)
+_NAMES: Final = re.compile(":[^:]*:")  # of fields, in the format of a structure
 _READ_WRITE: Final = 0x200  # PyBUF_WRITE
 
 _api = ctypes.pythonapi
@@ -77,8 +79,8 @@ class Buffer(mmap.mmap):
 
     def __new__(cls, nbytes: int, shared: SharedMemory | None = None) -> Buffer:
         """Raises: InvalidError for less than one byte; MemoryError."""
-        if nbytes < 1:
-            raise InvalidError(f"a buffer has at least one byte, not {nbytes}")
+        if not hasattr(nbytes, "__index__") or nbytes < 1:
+            raise InvalidError(f"a buffer has a whole number of bytes, 1 or more, not {nbytes!r}")
         try:
             fd = os.memfd_create("daos-buffer", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
             try:
@@ -129,11 +131,13 @@ class Buffer(mmap.mmap):
 def readable(data: BufferLike) -> memoryview:
     """The bytes of `data`, flat, where they lie.
 
-    Raises: InvalidError  no buffer, not C-contiguous
+    Raises: InvalidError  no buffer, not C-contiguous, references to Python objects
     """
     try:
         view = memoryview(cast("bytes", data))  # or any other buffer
     except (TypeError, ValueError) as error:
+        if isinstance(data, Buffer) and data.closed:
+            raise InvalidError("the buffer is closed") from error
         raise InvalidError(
             f"expected bytes, an array or another buffer, got {type(data).__name__}"
         ) from error
@@ -141,6 +145,8 @@ def readable(data: BufferLike) -> memoryview:
         return view
     if not view.c_contiguous:
         raise InvalidError("the buffer is not C-contiguous; copy it into one that is")
+    if "O" in _NAMES.sub("", view.format):  # addresses: no content, and deadly to read back
+        raise InvalidError("an array of Python objects can't be stored; give it a type of numbers")
     if not view.nbytes:
         return memoryview(b"")
     return view.cast("B")

@@ -152,9 +152,9 @@ def encode_key(key: Key, kind: KeyKind, what: str) -> bytes:
 
     Raises: InvalidError  no bytes and no int, an int where keys are none or that is no u64
     """
-    if isinstance(key, bytes):
+    if type(key) is bytes:
         return key
-    if isinstance(key, bytearray | memoryview):
+    if isinstance(key, bytes | bytearray | memoryview):  # of a class derived from bytes, too
         return bytes(key)
     if isinstance(key, int) and not isinstance(key, bool):
         if kind is not KeyKind.UINT64:

@@ -274,10 +274,12 @@ def prepare(path: str | os.PathLike[str] | None) -> Path:
     """The directory at `path`, made if it is missing; a temporary one for None."""
     if path is None:
         return Path(tempfile.mkdtemp(prefix="daos-"))
+    if not os.fspath(path):
+        raise InvalidError('an empty path; say "." for the directory of this process')
     root = Path(path).absolute()
-    if root.exists() and not root.is_dir():
-        raise InvalidError(f"{root} is not a directory; a local system keeps its files in one")
     with _told_by(root):
+        if root.exists() and not root.is_dir():
+            raise InvalidError(f"{root} is not a directory; a local system keeps its files in one")
         root.mkdir(parents=True, exist_ok=True)
     return root
 
@@ -309,7 +311,10 @@ def _remove_tree(pid: int, root: Path) -> None:
 def make_config(
     *, targets: int | None, timeout: float, meta: MetaConfig | None = None
 ) -> SystemConfig:
-    """What a local system needs to know; pools belong to the user who runs it."""
+    """What a local system needs to know; pools belong to the user who runs it.
+
+    Raises: InvalidError
+    """
     return SystemConfig(
         targets=targets,
         timeout=timeout,

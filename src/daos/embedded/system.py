@@ -56,8 +56,10 @@ class SystemConfig:
     aggregation: AggregationConfig = field(default_factory=AggregationConfig)
 
     def __post_init__(self) -> None:
-        if self.targets is not None and not 0 < self.targets <= TARGETS_MAX:
-            raise InvalidError(f"targets must be 1 to {TARGETS_MAX}, not {self.targets}")
+        if self.targets is not None and self.targets not in range(1, TARGETS_MAX + 1):
+            raise InvalidError(f"targets must be 1 to {TARGETS_MAX}, not {self.targets!r}")
+        if not self.timeout > 0:
+            raise InvalidError(f"timeout must be a positive number of seconds, not {self.timeout}")
 
 
 class System:

@@ -221,9 +221,11 @@ def _check_ranges(iod: Iod) -> None:
 
 
 def _check_cond(cond: int, allowed: int, what: str) -> None:
-    bits = int(cond)
-    if not bits:
+    if not cond:
         return
+    if not isinstance(cond, int):
+        raise InvalidError(f"conditions are members of Cond, joined by |, not {cond!r}")
+    bits = int(cond)
     if bits & ~allowed:
         raise InvalidError(f"condition bits {bits & ~allowed:#x} have no meaning for {what}")
     if bits & _PER_AKEY and bits & _AKEY_COND:
