@@ -108,9 +108,9 @@ class TestListIo:
         for call in (
             lambda: obj.update(b"d", b"a", value),
             lambda: obj.write(b"d", b"a", 0, value),
-            lambda: obj.read(b"d", b"a", 0, len(value)),
+            lambda: obj.read(b"d", b"a", 0, (1 << 30) + 1),
         ):
-            with pytest.raises(daos.RecordTooBigError, match="67108864"):
+            with pytest.raises(daos.RecordTooBigError, match=r"67108864|1073741824"):
                 call()
         assert list(obj.dkeys()) == []
 
@@ -119,5 +119,4 @@ class TestListIo:
         obj.update(b"d", b"a", value)
         assert obj.fetch(b"d", b"a") == value
         obj.update(b"d", b"b", b"one byte more")
-        with pytest.raises(daos.RecordTooBigError, match="at most 67108864"):
-            obj.fetch_many(b"d", [b"a", b"b"])
+        assert obj.fetch_many(b"d", [b"a", b"b"]) == [value, b"one byte more"]
