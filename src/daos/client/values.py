@@ -203,6 +203,8 @@ def array_iod(akey: bytes, extents: Extents, *, cond: int = 0) -> tuple[Iod, lis
 
 
 def check_named(conds: Mapping[bytes, int], iods: Sequence[Iod], what: str) -> None:
-    """Refuse conditions of akeys that stand in no descriptor. Raises: InvalidError."""
+    """Refuse what is no condition, and those of akeys in no descriptor. Raises: InvalidError."""
+    if odd := [cond for cond in conds.values() if not isinstance(cond, int)]:
+        raise InvalidError(f"conditions are members of Cond, joined by |, not {odd[0]!r}")
     if missing := list(conds.keys() - {iod.akey for iod in iods}):
         raise InvalidError(f"conditions on akeys that are not {what}: {missing}")
