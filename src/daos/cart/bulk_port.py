@@ -142,6 +142,11 @@ class Port:
         """Something is on its way that only reading brings."""
         return bool(self._inflight or self._borrowing or self._returning)
 
+    @property
+    def waiting(self) -> bool:
+        """The peer owes us an answer, or the rest of one."""
+        return self.expecting or self._getting is not None
+
     def meet(self, peer: Endpoint) -> None:
         """It is known now who is at the other end."""
         self._route = (*peer, *self._source)

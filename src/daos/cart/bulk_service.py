@@ -26,6 +26,8 @@ from daos.cart.bulk_transfer import Transfer, TransferDone
 from daos.cart.wire import NO_RANK, Endpoint
 
 if TYPE_CHECKING:
+    import asyncio
+
     from daos.cart.framing import Framing
     from daos.cart.serving import Rpc
     from daos.cart.station import Station
@@ -112,8 +114,10 @@ class BulkEnd:
             memory=self,
         )
         self._station = station
+        self._session = session
         self._carrier = carrier
         self._awake = False
+        self._quiet: asyncio.TimerHandle | None = None  # the next look whether the peer answers
         self._offered: set[int] = set()
         station.bulk_ends[self] = None
 
@@ -121,6 +125,8 @@ class BulkEnd:
         """Raises: DaosError(UNREACH), AgainError"""
         self.port.start(transfer)
         self._carrier.maybe_kick()
+        if self._quiet is None:
+            self._listen()
 
     def abort(self, transfer: Transfer, error: DaosError) -> None:
         """See Port.abort."""
@@ -130,6 +136,8 @@ class BulkEnd:
     def end(self, error: DaosError) -> None:
         """The connection is gone: see Port.end."""
         self._station.bulk_ends.pop(self, None)
+        if self._quiet is not None:
+            self._quiet.cancel()
         self.port.end(error)
 
     # Shared memory
@@ -167,6 +175,23 @@ class BulkEnd:
         """End the connection at once."""
         late = DaosError("the peer did not return memory in time", code=_UNREACH)
         self._carrier.link.close(late)
+
+    # Peers that stop in the middle: what they owe holds memory of ours, whatever their deadline
+
+    def _listen(self) -> None:
+        quiet_s = self._station.limits.bulk_quiet_s
+        self._quiet = self._station.loop.call_later(quiet_s, self._look, self._session.progress)
+
+    def _look(self, before: tuple[int, int, int]) -> None:
+        """Has the peer said anything since the last time?"""
+        self._quiet = None
+        if not self.port.waiting:
+            return
+        if self._session.progress != before:
+            self._listen()
+            return
+        gone = DaosError("the peer does not answer bulk requests", code=_UNREACH)
+        self._carrier.link.close(gone)
 
     def expire(self, now_ns: int) -> int | None:
         """Give up what is late; when to come again."""

@@ -73,6 +73,9 @@ class Limits:
     bulk_transfers_max: int = 4096
     bulk_size_max: int = 1 << 40
     bulk_regions_max: int = 1 << 16
+    # A peer that owes answers to bulk requests and is silent for so many seconds has gone. It is
+    # looked at as often: within twice the time.
+    bulk_quiet_s: int = 15
     # Reads go here between payloads: larger takes fewer reads, and copies more of each payload.
     scratch_size: int = 64 * KiB
 
@@ -492,6 +495,11 @@ class Framing(Generic[TokenT]):
         self._outbox.clear()
         self.outbox_bytes = 0
         return self.data_sent()
+
+    @property
+    def progress(self) -> tuple[int, int, int]:
+        """Changes whenever a frame, or a part of a payload, has come or a frame has left."""
+        return self.frames_in, self._left, self.frames_out
 
     @property
     def outbox_frames(self) -> int:

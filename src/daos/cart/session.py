@@ -157,9 +157,13 @@ class CallerSession(Framing[TokenT]):
         tokens = [self._calls[rpc_id].token for rpc_id in late]
         for rpc_id in late:
             self.cancel(rpc_id)
-        # Calls held by the transport (S5) are looked at again after `data_sent`.
+        # Late calls that the transport holds (S5) are looked at again after `data_sent`.
         self._wake_ns = min(
-            [call.deadline_ns for id_, call in self._calls.items() if id_ not in held],
+            [
+                call.deadline_ns
+                for rpc_id, call in self._calls.items()
+                if rpc_id not in held or call.deadline_ns > now_ns
+            ],
             default=_NEVER,
         )
         return tokens

@@ -233,9 +233,14 @@ def test_a_call_whose_payload_the_transport_reads_is_kept_until_it_is_sent() -> 
     here.request("a", 1 << 24, b"", [view], deadline_ns=9)
     here.request("b", 1 << 24, b"", deadline_ns=9)
     here.data_to_send(1 << 20, 5)
+    assert here.expire(8) == []  # a timer came too early: it is not forgotten
+    assert here.next_deadline_ns() == 9
+    assert not here.overdue(8)
     assert here.expire(10) == ["b"]
     assert here.next_deadline_ns() is None
+    assert here.overdue(10)
     here.data_sent()
+    assert not here.overdue(10)
     assert here.next_deadline_ns() == 9
     assert here.expire(10) == ["a"]
 

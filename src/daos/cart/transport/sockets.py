@@ -28,7 +28,7 @@ from typing import Final
 from daos.base.errors import DER, AccessError, DaosError, ExistsError, InvalidError
 from daos.cart.transport import Acceptor, Channel
 from daos.cart.transport.poller import READ, WRITE, Poller
-from daos.cart.transport.stream import Counts, StreamLink
+from daos.cart.transport.stream import STALL_S, Counts, StreamLink
 from daos.cart.wire import Endpoint
 
 log = logging.getLogger(__name__)
@@ -57,9 +57,11 @@ class SocketConfig:
     connect_s: float = 10.0
     # Seconds without taking connections when this process is out of descriptors or memory.
     full_s: float = 0.2
+    # Seconds without a byte leaving, of those that wait, after which a peer has gone.
+    stall_s: float = STALL_S
 
     def __post_init__(self) -> None:
-        if self.connections_max < 1 or self.connect_s <= 0 or self.full_s <= 0:
+        if self.connections_max < 1 or min(self.connect_s, self.full_s, self.stall_s) <= 0:
             raise InvalidError(f"bounds of sockets must be positive: {self}")
 
 
@@ -139,6 +141,7 @@ class SocketTransport(ABC):
 
     def connect(self, endpoint: Endpoint, channel: Channel) -> StreamLink:
         link = self._new_link(_nothing, taken=False)
+        link.stall_s = self.config.stall_s
         link.channel = channel
         self.loop.call_soon(self._connect, endpoint, link)
         return link
@@ -175,6 +178,7 @@ class SocketTransport(ABC):
             sock.close()
             return
         link = self._new_link(self._left, taken=True)
+        link.stall_s = self.config.stall_s
         self._taken[link] = None
         self.accepted += 1
         link.channel = acceptor(link)

@@ -13,7 +13,9 @@ says, and both loops behave alike. README.md has the figures of both.
     L3  who closes in order sends everything, says so (shutdown), and waits for the peer to do the
         same, LINGER_S at most: a socket that is closed with unread bytes would take back what the
         peer has not read yet
-    L4  the end of the peer's bytes is the end of the connection: nobody half closes and stays
+    L4  a peer that takes nothing of what waits for it for `stall_s` has gone: what waits holds
+        memory, of requests and of answers
+    L5  the end of the peer's bytes is the end of the connection: nobody half closes and stays
 
 Source: ours
 """
@@ -22,6 +24,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -36,6 +39,8 @@ from daos.cart.transport.poller import READ, WRITE, Poller
 TURN_BYTES: Final = 1 << 20
 # How long an orderly end waits for the peer's.
 LINGER_S: Final = 0.5
+# How long a peer may leave everything that is for it in the kernel's hands.
+STALL_S: Final = 15.0
 _IOV_MAX: Final = 1024  # pieces that one system call takes
 _TRASH_SIZE: Final = 64 << 10
 
@@ -78,6 +83,9 @@ class StreamLink:
         self._reading = True
         self._ending = False  # the channel has closed: it hears nothing more
         self._linger: asyncio.TimerHandle | None = None
+        self.stall_s = STALL_S
+        self._stall: asyncio.TimerHandle | None = None  # the next look, while something waits
+        self._stuck = False  # nothing has left since the last look
         self._on_readable: Callable[[], None] = self._readable
 
     def join(self, sock: socket.socket) -> None:
@@ -201,11 +209,28 @@ class StreamLink:
         self._unsent = _after(pieces, nbytes)
         counts.blocked += 1
         self._watch()
+        if self._stall is None:
+            self._stuck = True
+            self._stall = self._loop.call_later(self.stall_s, self._look)
+        elif nbytes:
+            self._stuck = False
         return False
+
+    def _look(self) -> None:
+        """Has anything left since the last time (L4)?"""
+        self._stall = None
+        if not self._unsent:
+            return
+        if self._stuck:
+            self._broken(OSError(errno.ETIMEDOUT, "the peer does not read"))
+            return
+        self._stuck = True
+        self._stall = self._loop.call_later(self.stall_s, self._look)
 
     def _writable(self) -> None:
         pieces, self._unsent = list(self._unsent), deque()
         if self._send(pieces):
+            self._stuck = False
             self._watch()
             assert self.channel is not None
             self._sent(self.channel)
@@ -300,8 +325,9 @@ class StreamLink:
         if self.over:
             return
         self.over = True
-        if self._linger is not None:
-            self._linger.cancel()
+        for timer in (self._linger, self._stall):
+            if timer is not None:
+                timer.cancel()
         sock, self._socket = self._socket, None
         if sock is not None:
             self._poller.watch(self._fd, 0, self._ready)

@@ -12,12 +12,17 @@ import socket
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from typing import cast
 
 import pytest
 
-from daos.base.errors import DeadlineError
+from daos.base.errors import DER, DaosError, DeadlineError
 from daos.cart.context import Limits
 from daos.cart.transport import Link
+from daos.cart.transport.sockets import SocketTransport
+from daos.cart.transport.stream import StreamLink
 from daos.cart.wire import HEADER_SIZE, Header
 from daos.testing.kits.transport import Run, TransportKit
 from daos.testing.kits.transport_peers import (
@@ -105,15 +110,7 @@ class SocketKit(TransportKit):
 
         async def scenario(bench: Bench) -> None:
             peers: list[RawChannel] = []
-
-            def accept(link: Link) -> RawChannel:
-                channel = RawChannel()
-                channel.link = link
-                link.pause_reading()
-                peers.append(channel)
-                return channel
-
-            listener = bench.transport.listen(OTHER, accept)
+            listener = bench.transport.listen(OTHER, partial(_accept_deaf, peers))
             client = bench.context(None)
             data = pattern(8 * MiB)
             deadline_ns = bench.soon(0.1 if late else 20)
@@ -132,6 +129,59 @@ class SocketKit(TransportKit):
             peer.link.resume_reading()
             await peer.until(lambda: len(peer.heard) >= HEADER_SIZE + len(before))
             assert peer.heard.endswith(before)
+            peer.link.close(DaosError("enough"))
+            listener.close()
+
+        run(scenario)
+
+    def test_a_peer_that_takes_nothing_for_long_has_gone(self, run: Run) -> None:
+        async def scenario(bench: Bench) -> None:
+            transport = cast("SocketTransport", bench.transport)
+            transport.config = replace(transport.config, stall_s=0.05)
+            peers: list[RawChannel] = []
+            listener = bench.transport.listen(OTHER, partial(_accept_deaf, peers))
+            payload = [memoryview(bytes(8 * MiB))]
+            with pytest.raises(DaosError, match="does not read") as caught:
+                await bench.context(None).call(
+                    OTHER, PUT, Ask(0), payload=payload, deadline_ns=bench.soon()
+                )
+            assert caught.value.code is DER.UNREACH
+            assert caught.value.unanswered
+            (peer,) = peers
+            peer.link.resume_reading()
+            await peer.until(lambda: bool(peer.lost))
+            peer.link.close(DaosError("enough"))
+            listener.close()
+
+        run(scenario)
+
+    def test_a_peer_that_takes_a_little_at_a_time_has_not_gone(self, run: Run) -> None:
+        async def scenario(bench: Bench) -> None:
+            peers: list[RawChannel] = []
+            listener = bench.transport.listen(OTHER, partial(_accept_deaf, peers))
+            client = bench.context(None)
+            payload = [memoryview(bytes(48 * MiB))]
+            call = asyncio.ensure_future(
+                client.call(OTHER, PUT, Ask(0), payload=payload, deadline_ns=bench.soon())
+            )
+            await _turns(lambda: bool(peers))
+            (channel,), (peer,) = client._callers, peers
+            link = channel.link
+            assert isinstance(link, StreamLink)
+            await _turns(lambda: bool(link._unsent))
+            for _ in range(3):
+                heard = len(peer.heard) + 8 * MiB  # more than the kernel keeps
+                peer.link.resume_reading()
+                await peer.until(lambda heard=heard: len(peer.heard) > heard)  # type: ignore[misc]
+                peer.link.pause_reading()
+                link._look()
+                assert not link.over
+            while not link.over:
+                link._look()
+                await asyncio.sleep(0)
+            with pytest.raises(DaosError, match="does not read"):
+                await call
+            peer.link.close(DaosError("enough"))
             listener.close()
 
         run(scenario)
@@ -203,6 +253,15 @@ class SocketKit(TransportKit):
             yield peer
         finally:
             peer.close()
+
+
+def _accept_deaf(peers: list[RawChannel], link: Link) -> RawChannel:
+    """A channel that reads nothing."""
+    channel = RawChannel()
+    channel.link = link
+    link.pause_reading()
+    peers.append(channel)
+    return channel
 
 
 async def _say(peer: socket.socket, data: bytes) -> None:
