@@ -60,6 +60,13 @@ def aggregate_what_a_snapshot_shows(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("daos.engine.aggregation.segments", no_snapshots)
 
 
+def forget_what_is_owed(patch: pytest.MonkeyPatch) -> None:
+    def nothing(_later: object, _key: bytes, _work: object) -> None:
+        return None
+
+    patch.setattr("daos.engine.later.Later.add", nothing)
+
+
 class Mutant(NamedTuple):
     """A bug, and where to begin."""
 
@@ -70,7 +77,7 @@ class Mutant(NamedTuple):
 
 MUTANTS: Final = {
     "acknowledge before flush": Mutant(acknowledge_before_flush, 8, ("no order",)),
-    "read what is not durable": Mutant(read_what_is_not_durable, 47, ("no order", "CSUM")),
+    "read what is not durable": Mutant(read_what_is_not_durable, 265, ("no order", "CSUM")),
     "execute a resend again": Mutant(execute_a_resend_again, 5, ("no order",)),
     "let bulk reach beyond its region": Mutant(
         let_bulk_reach_beyond_its_region, 1, ("too small", "a borrower")
@@ -78,6 +85,7 @@ MUTANTS: Final = {
     "aggregate what a snapshot shows": Mutant(
         aggregate_what_a_snapshot_shows, 1, ("showed", "no order")
     ),
+    "forget what is owed": Mutant(forget_what_is_owed, 37, ("does not come back",)),
 }
 
 

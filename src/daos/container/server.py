@@ -18,6 +18,7 @@ from daos.cart.context import Endpoint, Rpc
 from daos.cart.protocol import Procedure
 from daos.container import wire
 from daos.container.service import ContainerService
+from daos.engine.later import Later
 from daos.engine.service import answering, engines_only, parse_id, parse_pool_id
 from daos.engine.target import Kept, Target
 from daos.engine.xstream import Xstream
@@ -44,6 +45,11 @@ class ContainerModule:
         self._xstream = xstream
         self._pools = pools
         self._making: dict[bytes, set[int]] = {}  # service.py
+        self._owed = Later(xstream)  # removals
+
+    def close(self) -> None:
+        """Give up what is owed; the next start finds it."""
+        self._owed.close()
 
     async def open(self, pool: PoolUuid, *, evict: bool) -> None:
         """Finish half-done work of a pool whose service has just opened. `evict`: as `Services`."""
@@ -157,7 +163,11 @@ class ContainerModule:
         self._xstream.context.serve(procedure, answering(handle))
 
     def _service(self, pool: bytes) -> ContainerService:
-        return ContainerService(self._xstream, self._pools.service(pool), self._making)
+        def remove_later(container: bytes) -> None:
+            self._owed.add(container, lambda: self._service(pool).finish(container))
+
+        service = self._pools.service(pool)
+        return ContainerService(self._xstream, service, self._making, remove_later)
 
 
 def _kept(kept: wire.Kept) -> Kept:

@@ -9,7 +9,8 @@ Orders that matter:
               recorded -> targets told that it is -> answered, so what a snapshot shows is all that
               was acknowledged before, and never changes once anyone can name it
     destroy   marked, its label and handles gone -> every target has unlinked its part -> records
-              gone; a service that dies in between goes on when it opens again
+              gone; what fails in between is owed (`remove_later`), and a service that dies goes on
+              when it opens again
 
 Invariants:
     S1  every change compares the container's record with what it looked at, and writes it anew:
@@ -94,6 +95,12 @@ class ContainerService(SnapshotService):
                     raise
                 log.info("container stays marked pool=%s error=%s", self._pool.uuid, error)
 
+    async def finish(self, uuid: bytes) -> None:
+        """Remove a container that is marked, if it is still there."""
+        found = await self._record(uuid)
+        if found is not None and found.meta.destroying:
+            await self._remove(uuid)
+
     async def reopen_handles(self, endpoints: Sequence[Endpoint] = ()) -> None:
         """Tell targets of every open handle: all, as far as they can be reached; or those given."""
         found = await self._rdb.range(records.HANDLE, prefix_end(records.HANDLE))
@@ -175,7 +182,8 @@ class ContainerService(SnapshotService):
     async def destroy(self, rpc: Rpc[wire.DestroyRequest]) -> Empty:
         """Mark, tell every target, forget. Raises: NotFoundError, BusyError.
 
-        One that is marked already is removed to the end: that is how an interrupted destroy goes on
+        One that is marked already is removed to the end. What fails after the mark is owed: the
+        label is free, so nobody could ask for it by that name again.
         """
         request = rpc.request
         await self._pool.check_handle(request.pool_handle, write=True)
@@ -355,7 +363,17 @@ class ContainerService(SnapshotService):
         return True
 
     async def _remove(self, uuid: bytes) -> None:
-        """Remove all parts of a marked container. Can be repeated, also at the same time."""
+        """Remove all parts of a marked container. Can be repeated, also at the same time.
+
+        What fails is owed from then on.
+        """
+        try:
+            await self._remove_parts(uuid)
+        except DaosError:
+            self._remove_later(uuid)
+            raise
+
+    async def _remove_parts(self, uuid: bytes) -> None:
         await self._ask(
             wire.TGT_DESTROY,
             wire.TargetDestroyRequest(self._pool.uuid.bytes, uuid),

@@ -5,7 +5,7 @@ Source: DAOS src/container/srv_container.c cont_lookup, ds_cont_bcast_create.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -53,13 +53,21 @@ class ContainerStore:
     """The records of one pool's containers. What stands on it answers requests."""
 
     def __init__(
-        self, xstream: Xstream, pool: PoolService, making: dict[bytes, set[int]] | None = None
+        self,
+        xstream: Xstream,
+        pool: PoolService,
+        making: dict[bytes, set[int]],
+        remove_later: Callable[[bytes], None],
     ) -> None:
-        """`making`: by container, epochs that may become snapshots; a rank's services share it."""
+        """`making`: by container, epochs that may become snapshots; a rank's services share it.
+
+        `remove_later` hears of a marked container that could not be removed.
+        """
         self._xstream = xstream
         self._pool = pool
         self._rdb = pool.rdb
-        self._making = {} if making is None else making
+        self._making = making
+        self._remove_later = remove_later
 
     async def _change(
         self,

@@ -123,6 +123,7 @@ class Services:
         self._containers = ContainerModule(engine.xstream, self.pools)
         self._evict = True
         engine.at_close(self.pools.close)
+        engine.at_close(self._containers.close)
 
     @classmethod
     async def start(
@@ -145,6 +146,7 @@ class Services:
             members=_by_host(members),
             services=services,
         )
+        engine.at_close(mgmt.close)
         pools.setup_system()
         containers.setup_system()
         mgmt.setup_system()

@@ -15,7 +15,7 @@ Orders that matter:
               what waited for it is removed -> answered
 
 What has been marked is removed to the end, whatever becomes of the client's deadline; what could
-not be removed is tried again by the next destroy of that pool, and at the next start.
+not be removed is owed (engine/later.py), and looked for at the next start.
 
 Source: DAOS src/mgmt/srv_pool.c, src/control/server/mgmt_pool.go.
 """
@@ -42,6 +42,7 @@ from daos.base.ids import SYSTEM_TAG, PoolUuid, Rank
 from daos.base.names import LABEL_SIZE_MAX, check_label
 from daos.cart.context import Endpoint, Rpc
 from daos.cart.protocol import Procedure, ReplyT, RequestT
+from daos.engine.later import Later
 from daos.engine.service import (
     NOT_THERE,
     answering,
@@ -111,6 +112,11 @@ class ManagementModule:
         self._services = services
         self._failed: dict[bytes, DaosError] = {}  # pools that could not be opened, and why
         self._creating: set[bytes] = set()  # by a request that runs now
+        self._owed = Later(xstream)  # removals
+
+    def close(self) -> None:
+        """Give up what is owed; the next start finds it."""
+        self._owed.close()
 
     def setup_system(self) -> None:
         """Serve administrators and clients on the system xstream."""
@@ -272,13 +278,24 @@ class ManagementModule:
         await self._call(pool_wire.SVC_CREATE, service, deadline_ns=rpc.deadline_ns)
 
     async def _undo(self, request: wire.PoolCreateRequest) -> None:
-        """Remove what a failed create has made. What fails here is left for the next start."""
+        """Remove what a failed create has made. What fails here is owed."""
         try:
             found = await self._by_id(request.uuid)
             if found is not None:
                 await self._remove(await self._mark(found))
         except DaosError as error:
-            log.error("pool %s stays half made: %s", UUID(bytes=request.uuid), error)
+            self._remove_later(request.uuid)
+            log.warning("pool %s stays half made: %s", UUID(bytes=request.uuid), error)
+
+    def _remove_later(self, uuid: bytes) -> None:
+        self._owed.add(uuid, lambda: self._finish(uuid))
+
+    async def _finish(self, uuid: bytes) -> None:
+        """Remove a pool that is not ready, and that nobody is making, if it is still there."""
+        found = await self._by_id(uuid)
+        if found is None or found.record.state is PoolState.READY or uuid in self._creating:
+            return
+        await self._remove(await self._mark(found))
 
     async def _destroy(self, rpc: Rpc[wire.PoolDestroyRequest]) -> pool_wire.Empty:
         request = rpc.request
@@ -316,10 +333,17 @@ class ManagementModule:
         return record
 
     async def _remove(self, record: PoolRecord) -> None:
-        """Remove all parts of a marked pool. Can be repeated, also at the same time."""
-        await self._call(pool_wire.SVC_DESTROY, pool_wire.SvcDestroyRequest(record.uuid))
-        await self._ask(wire.TGT_DESTROY, wire.TargetDestroyRequest(record.uuid))
-        await self._rdb.txn([], [Delete(_POOL + record.uuid)])
+        """Remove all parts of a marked pool. Can be repeated, also at the same time.
+
+        What fails is owed from then on.
+        """
+        try:
+            await self._call(pool_wire.SVC_DESTROY, pool_wire.SvcDestroyRequest(record.uuid))
+            await self._ask(wire.TGT_DESTROY, wire.TargetDestroyRequest(record.uuid))
+            await self._rdb.txn([], [Delete(_POOL + record.uuid)])
+        except DaosError:
+            self._remove_later(record.uuid)
+            raise
         self._failed.pop(record.uuid, None)
 
     async def _list(self, rpc: Rpc[wire.PoolListRequest]) -> wire.PoolListReply:

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 OK: Final = "ok"
 EXISTS: Final = "exists"
 MISSING: Final = "missing"
+NO_SPACE: Final = "no space"  # nothing was changed: no model has to hear of it
 UNKNOWN: Final = "unknown"
 
 

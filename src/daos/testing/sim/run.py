@@ -22,15 +22,17 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from daos.base.errors import DaosError
+from daos.base.errors import DER, DaosError
 from daos.bio.meta import MetaContext
 from daos.client.pool import Pool
 from daos.testing.checkers import linear, models, space
 from daos.testing.history import History, Record
 from daos.testing.sim.borrowers import Borrowing
+from daos.testing.sim.churn import LABELS, POOL_LABEL, SPARE_BYTES, Churner, PoolChurner
 from daos.testing.sim.faults import Mix, Nemesis
+from daos.testing.sim.filler import BALLAST, Filler
 from daos.testing.sim.users import (
     AKEYS,
     CHUNK,
@@ -54,9 +56,16 @@ POOL_BYTES: Final = 4 * 16 << 20
 # Virtual seconds: how long the users' work may take, and how soon after healing all must be well.
 WORK_S: Final = 3600.0
 ALIVE_S: Final = 60.0
+# What the checkpoints and logs of a used pool may take more than those of a new one.
+CHECKPOINTS_BYTES: Final = 4 << 20
 STEPS_MAX: Final = 500_000
 # Share of the runs in which somebody uses bulk memory, wrongly at times.
 BORROWING: Final = 0.2
+# ... and in which the pool is full at times.
+FILLING: Final = 0.1
+# ... in which containers, and pools, are made and destroyed beside.
+CHURNING: Final = 0.25
+CHURNING_POOLS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +97,12 @@ def run_seed(seed: int, live_path: Path) -> Result:
     return run.result(None)
 
 
+class Neighbour(Protocol):
+    """One who works beside the users."""
+
+    async def work(self) -> None: ...
+
+
 class _Run:
     def __init__(self, seed: int, live_path: Path) -> None:
         self.seed = seed
@@ -99,12 +114,23 @@ class _Run:
         self.plan = Plan.draw(self._rng)
         # A generator of its own: what else happens is the same with a borrower and without.
         self._borrows = random.Random(~seed)
+        neighbours = random.Random(f"neighbours of {seed}")
+        self._neighbours = neighbours
+        self._fills = neighbours.random() < FILLING
+        self._churns = neighbours.random() < CHURNING
+        self._churns_pools = neighbours.random() < CHURNING_POOLS
         self._loop: Any = None
         self.history = History(lambda: self._loop.time())
         self._world = World(
-            self.history, self.plan, damage=bool(self.mix.flips or self.mix.disk_failures)
+            self.history,
+            self.plan,
+            damage=bool(self.mix.flips or self.mix.disk_failures),
+            full=self._fills,
         )
         self._users: list[User] = []
+        self._filler: Filler | None = None
+        self._churners: list[Churner] = []
+        self._pool_churners: list[PoolChurner] = []
         self._clocks: list[SimClock] = []
         self._cluster: SimCluster
         self._network: SimNetwork
@@ -156,8 +182,9 @@ class _Run:
         skew_ns = self.mix.client_skew_ns
         first, _ = cluster.client("first")
         self._pool: Pool = await first.pool(POOL)
-        async with self._pool.create_container(CONTAINER) as container:
-            self._uuid = container.uuid
+        self._free = (await self._pool.query()).space.free
+        async with self._pool.create_container(CONTAINER):
+            pass
         for number in range(self.plan.users):
             name = f"client{number}"
             client, clock = cluster.client(name)
@@ -166,14 +193,57 @@ class _Run:
             clock.skew_ns = skew_ns if number else 0
             self._users.append(user)
             self._clocks.append(clock)
+        await self._build_churners()
+        if self._fills:
+            await self._build_filler()
+
+    async def _build_churners(self) -> None:
+        """Those who make and destroy; in some runs a disk has no room for another pool."""
+        cluster, rng, plan = self._cluster, self._neighbours, self.plan
+        for name in ("churner0", "churner1") if self._churns else ():
+            client, clock = cluster.client(name)
+            churner = Churner(
+                name,
+                client,
+                self.history,
+                rng,
+                calls=rng.choice((4, 10)),
+                timeout_s=plan.timeout_s,
+                damage=self._world.damage,
+            )
+            await churner.open()
+            self._churners.append(churner)
+            self._clocks.append(clock)
+        for name in ("admin0", "admin1") if self._churns_pools else ():
+            admin = cluster.admin(name)
+            self._pool_churners.append(
+                PoolChurner(name, admin, self.history, rng, timeout_s=plan.timeout_s)
+            )
+        if self._churns_pools and rng.random() < 0.3:
+            disk = rng.choice(cluster.hosts).disk
+            disk.wear.bytes_max = disk.bytes_used + SPARE_BYTES // 4
+
+    async def _build_filler(self) -> None:
+        rng = self._neighbours
+        client, clock = self._cluster.client("filler")
+        filler = self._filler = Filler(client, self.history, rng, damage=self._world.damage)
+        self._clocks.append(clock)
+        await filler.open()
+        await filler.fill()
+        if not filler.refused:
+            raise Violation("what a pool holds is more than its size")
 
     async def _torment(self, nemesis: Nemesis) -> None:
         """Until all users have done their calls."""
         others = [self._borrowing()] if self._borrows.random() < BORROWING else []
+        neighbours: list[Neighbour] = [*self._churners, *self._pool_churners]
+        if self._filler is not None:
+            neighbours.append(self._filler)
         torment = self._loop.create_task(nemesis.torment())
         try:
             async with asyncio.timeout(WORK_S):
-                await _all([user.work() for user in self._users] + [each.work() for each in others])
+                work = [user.work() for user in self._users] + [each.work() for each in others]
+                await _beside(_all(work), [each.work() for each in neighbours])
         except TimeoutError:
             raise Violation(f"the users have not ended within {WORK_S:.0f} s") from None
         finally:
@@ -194,7 +264,11 @@ class _Run:
     async def _all_alive(self) -> None:
         """Every user reads everything, and can write: the last word on what is durable, too."""
         async with _within(ALIVE_S, "somebody is not answered after healing"):
-            await _all([self._live(user) for user in self._users])
+            work = [self._live(user) for user in self._users]
+            if self._filler is not None:
+                work.append(_until(self._filler.leave))
+            work += [_until(each.leave) for each in self._pool_churners]
+            await _all(work)
         self.history.note("all", "are answered")
 
     async def _live(self, user: User) -> None:
@@ -206,27 +280,40 @@ class _Run:
             asks += [partial(user.get_dkey, user.object, key) for key in DKEYS]
         if "array" in kinds:
             asks.append(partial(user.get_cells, user.array, 0, CHUNK * CHUNKS, settled=True))
+        asks.append(user.put_own)
         asks += [partial(user.look_at, seen) for seen in self._world.snapshots]
         for ask in asks:
-            while not await ask():
-                await _pause()
+            await _until(ask)
 
     async def _empty(self) -> None:
         """Everything comes back: pools can be made and removed, and space is free again."""
         async with _within(4 * ALIVE_S, "space of a destroyed container does not come back"):
-            while True:
-                try:
-                    await self._pool.destroy_container(self._uuid, force=True)
-                except DaosError as error:
-                    if error.code.name == "NONEXIST":
-                        break
-                    self.history.note("first", f"destroys {CONTAINER}: {error.code.name}")
-                await _pause()
-            while any(space.data_blocks(meta) for meta in self._shards()):
-                await _pause()
+            for label in (CONTAINER, BALLAST, *LABELS):
+                await _until(partial(self._gone, label))
+            await _until(self._all_free)
         for meta in self._shards():
             if fault := space.misfit(meta):
                 raise Violation(fault)
+
+    async def _gone(self, label: str) -> bool:
+        try:
+            await self._pool.destroy_container(label, force=True)
+        except DaosError as error:
+            if error.code is DER.NONEXIST:
+                return True
+            self.history.note("first", f"destroys {label}: {error.code.name}")
+        return False
+
+    async def _all_free(self) -> bool:
+        """Whether the pool says that it is as empty as at the beginning, and is."""
+        try:
+            info = await self._pool.query()
+        except DaosError as error:
+            self.history.note("first", f"queries the pool: {error.code.name}")
+            return False
+        if info.containers or info.space.free < self._free - CHECKPOINTS_BYTES:
+            return False
+        return not any(space.data_blocks(meta) for meta in self._shards())
 
     def _shards(self) -> list[MetaContext]:
         engines = [host.engine for host in self._cluster.hosts if host.engine is not None]
@@ -257,11 +344,13 @@ class _Run:
                 _call(record), record.begin, record.end, record.unknown, _is_pure(record)
             )
             for record in records
+            if record.answer is not models.NO_SPACE
             if not record.unknown or (record.kind != "get" and _matters(record, answers))
         ]
         for snapshot in shown:
             call = _get(key, snapshot.shown[key])
             intervals.append(linear.Interval(call, snapshot.begin, snapshot.end, pure=True))
+        intervals += [_undoing(each) for each in records if _may_be_undone(each)]
         initial, step = _MODELS[str(key[0])]
         if linear.explain(intervals, initial, step) is None:
             raise Violation(f"no order of the calls explains the answers about {key}", key)
@@ -301,6 +390,16 @@ def _matters(unknown: Record, answers: list[object]) -> bool:
     return True
 
 
+def _may_be_undone(record: Record) -> bool:
+    """Whether it made a pool, and failed: others may have seen its label for a while."""
+    return record.unknown and record.kind == "insert" and record.key == ("label", POOL_LABEL)
+
+
+def _undoing(record: Record) -> linear.Interval[Any]:
+    call = models.ValueCall("remove", None, models.UNKNOWN)
+    return linear.Interval(call, record.begin, record.end, unknown=True)
+
+
 def _cells_of(answer: object) -> bytes:
     match answer:
         case (int(), bytes() as cells):
@@ -312,6 +411,7 @@ def _cells_of(answer: object) -> bytes:
 
 _MODELS: Final[dict[str, tuple[Any, linear.Step[Any, Any]]]] = {
     "kv": (None, models.value_step),
+    "label": (None, models.value_step),
     "object": (tuple((akey, None) for akey in AKEYS), models.several_step),
     "array": (bytes(CHUNK), models.cells_step),
 }
@@ -322,8 +422,9 @@ def _call(record: Record) -> Any:  # noqa: ANN401 - of the model that the key na
     if kind == "get":
         return _get(record.key, record.answer)
     match record.key[0], record.argument:
-        case "kv", (bytes() | None) as value:
-            return models.ValueCall(kind, value, record.answer)
+        case "kv" | "label", (bytes() | None) as value:
+            answer = models.UNKNOWN if record.unknown else record.answer
+            return models.ValueCall(kind, value, answer)
         case "object", tuple() as values:
             return models.SeveralCall(kind, values, record.answer)
         case _, (int() as lo, bytes() as data):
@@ -342,6 +443,11 @@ def _get(key: Key, answer: object) -> Any:  # noqa: ANN401 - of the model that t
     return models.CellsCall("get", 0, b"", answer)
 
 
+async def _until(ask: Callable[[], Awaitable[bool]]) -> None:
+    while not await ask():
+        await _pause()
+
+
 async def _pause() -> None:
     """Before something is asked again."""
     await asyncio.sleep(0.1)
@@ -356,6 +462,25 @@ async def _all(work: Sequence[Awaitable[None]]) -> None:
     finally:
         for each in tasks:
             each.cancel()
+        await asyncio.wait(tasks)
+
+
+async def _beside(work: Awaitable[None], others: Sequence[Awaitable[None]]) -> None:
+    """Until `work` is done; then others stop where they are. The first error ends it, as it is."""
+    main = asyncio.ensure_future(work)
+    tasks = [main, *(asyncio.ensure_future(each) for each in others)]
+    try:
+        while not main.done():
+            await asyncio.wait(
+                [task for task in tasks if not task.done()],
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            for task in tasks:
+                if task.done():
+                    task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
         await asyncio.wait(tasks)
 
 

@@ -4,8 +4,9 @@ Each user draws calls from a seed, on a few keys that all share: key-value pairs
 several akeys of one dkey at once, overlapping ranges of an array, snapshots and reads of them.
 Every value says who wrote it, so that an answer tells which call it saw.
 
-A call that changes something ends in one of three ways: done, refused by its condition, or unknown,
-which is every other error. A read without an answer is no evidence, and forgotten.
+A call that changes something ends in one of four ways: done, refused by its condition, refused as
+there was no space, or unknown, which is every other error. A read without an answer is no evidence,
+and forgotten.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from daos.client.container import Container
 from daos.client.kv import KeyValue
 from daos.client.object import Object
 from daos.client.pool import Pool
-from daos.testing.checkers.models import EXISTS, MISSING, OK, UNKNOWN
+from daos.testing.checkers.models import EXISTS, MISSING, NO_SPACE, OK, UNKNOWN
 from daos.testing.history import History, Record
 
 POOL: Final = "tank"
@@ -98,6 +99,7 @@ class World:
     history: History
     plan: Plan
     damage: bool  # whether disks fail or give wrong bits
+    full: bool = False  # whether somebody fills the pool
     oids: dict[str, ObjectId] = field(default_factory=dict)
     snapshots: list[SnapshotSeen] = field(default_factory=list)
     written: int = 0
@@ -178,6 +180,16 @@ class User:
         else:
             call = kv.remove(key, cond=cond, timeout=timeout)
         await self._change(("kv", key), kind, value, call)
+
+    async def put_own(self) -> bool:
+        """Write a key of one's own. Whether it went through."""
+        call = self.kv.put(b"own", self._value(), timeout=self._world.plan.timeout_s)
+        try:
+            await call
+        except DaosError as error:
+            self._judge(error, ())
+            return False
+        return True
 
     async def get_key(self, kv: KeyValue[bytes], key: bytes) -> bool:
         """Whether there was an answer."""
@@ -334,6 +346,8 @@ class User:
                 answer = EXISTS
             elif error.code is DER.NONEXIST and kind in ("update", "take"):
                 answer = MISSING
+            elif error.code is DER.NOSPACE and len(records) == 1:
+                answer = NO_SPACE
             else:
                 answer, unknown = UNKNOWN, True
         for record in records:
@@ -351,10 +365,14 @@ class User:
         return True
 
     def _forget(self, record: Record, error: DaosError) -> None:
+        if error.code is DER.NOSPACE:
+            raise Violation("a read is refused as there is no space", record.key) from error
         self._world.history.end(record, error.code.name, unknown=True)
 
     def _judge(self, error: DaosError, key: Key) -> None:
         """Some answers are wrong whatever happened."""
+        if error.code is DER.NOSPACE and not self._world.full:
+            raise Violation(f"the pool is not full, and {self.name} hears so: {error}", key)
         if error.code is DER.MISC or (not self._world.damage and error.code in DAMAGE_CODES):
             raise Violation(f"{self.name} was answered {error.code.name}: {error}", key) from error
 
