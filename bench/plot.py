@@ -85,7 +85,8 @@ def _panel(at: int, thing: str, lines: list[Line]) -> str:
         out.append(
             f'<rect x="{legend[1]}" y="{legend[0] - 8}" width="8" height="8" fill="{colour}"/>'
         )
-        out.append(_text(legend[1] + 12, legend[0], escape(line.name), "start"))
+        name = f"{line.name} (dashed)" if dashes else line.name
+        out.append(_text(legend[1] + 12, legend[0], escape(name), "start"))
     return "".join(out)
 
 
