@@ -17,11 +17,11 @@ import pytest
 from daos.base.errors import DER, AccessError, DaosError, ExistsError, InvalidError
 from daos.base.ids import Rank, Tag
 from daos.cart.context import Endpoint
-from daos.cart.transport import Link
+from daos.cart.transport import Link, regions
 from daos.cart.transport.regions import SharingConfig
 from daos.cart.transport.sm import SmLink, SmTransport
 from daos.cart.transport.sockets import SocketConfig
-from daos.cart.transport.wire import SHARE, Offer, emit_greeting
+from daos.cart.transport.wire import SHARE, UNSHARE, Offer, emit_greeting
 from daos.testing.kits.transport_peers import RawChannel
 
 PLACE = Endpoint(Rank(0), Tag(1))
@@ -241,6 +241,27 @@ def test_what_is_no_offer_ends_the_sharing_and_not_the_connection(tmp_path: Path
             there.link.share(3, fd, PAGE)
             there.link.unshare(3)
         await world.end(there)
+
+    run(tmp_path, scenario)
+
+
+def test_a_peer_that_never_stops_offering_does_not_hold_up_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(world: World) -> None:
+        here, there = await world.pair()
+        offers = 0
+
+        def one_more(*_: object) -> tuple[bytes, int]:
+            nonlocal offers
+            offers += 1
+            assert offers < 10_000
+            return Offer(UNSHARE, 1, 0).emit(), -1
+
+        with monkeypatch.context() as patch:
+            patch.setattr(regions, "receive", one_more)
+            assert there.link.memory(1) is None
+        await world.end(here, there)
 
     run(tmp_path, scenario)
 

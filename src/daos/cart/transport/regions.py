@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 MiB: Final = 1 << 20
 # Offers that wait because the peer does not read; one more is not made.
 _PENDING_MAX: Final = 1024
+# Offers taken at once; a queue in the kernel has fewer, one that is filled all the time never ends.
+_TAKEN_MAX: Final = 1024
 # The peer has the other end of the pair, and could make ours wait: each call says that it may not.
 _RECEIVE: Final = socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
 
@@ -143,7 +145,9 @@ class Regions:
         return None if mapped is None else memoryview(mapped)
 
     def _take_all(self) -> None:
-        while self._socket is not None:
+        for _ in range(_TAKEN_MAX):
+            if self._socket is None:
+                return
             try:
                 raw, fd = receive(self._socket, OFFER_SIZE + 1)
             except BlockingIOError:
