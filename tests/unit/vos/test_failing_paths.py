@@ -248,7 +248,7 @@ async def test_the_log_is_full(shard: MemoryShard, c: VosContainer) -> None:
 
 @on_shard
 async def test_a_transaction_larger_than_the_log_takes(shard: MemoryShard, c: VosContainer) -> None:
-    iods = [Iod(b"%d" % i + bytes((1 << 20) - 10), SINGLE, 10) for i in range(6)]
+    iods = [Iod(b"%d" % i + bytes((1 << 20) - 10), SINGLE, 10) for i in range(3)]
     await fails(shard, c, DER.REC2BIG, lambda c: update(c, iods))
 
 
