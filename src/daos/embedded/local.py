@@ -29,6 +29,7 @@ from daos.base.clock import SystemClock
 from daos.base.errors import (
     AccessError,
     BusyError,
+    DaosError,
     InvalidError,
     NoSpaceError,
     ShutdownError,
@@ -289,6 +290,8 @@ def _told_by(path: Path) -> Iterator[None]:
     """What the file system refuses, in our words."""
     try:
         yield
+    except DaosError:  # some are errors of the system's kind, too
+        raise
     except OSError as error:
         text = f"can't use {path}: {error.strerror}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
