@@ -196,6 +196,9 @@ class MetaContext:
             zeros = memoryview(bytes(BLOCK))
             first = superblock.wal_first
             wipes = [Write((first + block) * BLOCK, [zeros]) for block in end.debris]
+            # What was read may stand in the device's cache alone, if a flush failed before: both
+            # slots would be in doubt.
+            await write(device, [], flush=True)
             await write(device, [slot_write(superblock), *wipes], flush=True)
             return cls(
                 device, config, superblock, tree=tree, space=space, checkpoint=checkpoint, end=end

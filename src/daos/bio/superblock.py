@@ -7,6 +7,10 @@ Generation g is written to slot g % 2, so the slot of g - 1 stays whole while g 
                            newer and in use: no log group knows of it (replay.prove_newest)
     none                   CorruptError
 
+What an opening reads is made durable before it writes the next generation: after a failed flush
+the newest slot may stand in the device's cache alone, and writing the other one would put both in
+doubt.
+
 An intact superblock of another version is refused, never passed over for the other slot.
 
 Source: ours; DAOS keeps one WAL and one meta header (bio_wal.c), which SPDK writes as a whole.

@@ -320,7 +320,7 @@ def test_devices_and_settings_that_do_not_fit(tmp_path: Path) -> None:
 
 
 @pytest.mark.expects_warning("checkpoint failed")
-@pytest.mark.parametrize("plan", [FaultPlan(fail_flush=4), FaultPlan(fail_write=4)])
+@pytest.mark.parametrize("plan", [FaultPlan(fail_flush=5), FaultPlan(fail_write=4)])
 def test_a_failed_flush_ends_the_service(tmp_path: Path, plan: FaultPlan) -> None:
     async def story() -> None:
         device = FaultyDevice(MemoryDevice(SIZE), random.Random(1), plan)
