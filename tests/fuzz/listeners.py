@@ -31,7 +31,7 @@ from msgspec.structs import replace
 from daos.cart.transport import Acceptor, Channel, Link, Listener, Transport
 from daos.cart.transport.wire import emit_greeting
 from daos.cart.wire import HEADER_SIZE, Endpoint, Header, checksum
-from daos.client.container import Container
+from daos.client.kv import KeyValue
 from daos.embedded.remote import AsyncRemoteSystem, async_connect
 from daos.mgmt.wire import POOL_CREATE
 from daos.testing.kits.transport_peers import loopback_hosts
@@ -233,9 +233,8 @@ async def record(system: AsyncRemoteSystem) -> list[Sent]:
     return sent
 
 
-async def honest(container: Container, rng: random.Random, number: int) -> None:
+async def honest(kv: KeyValue, rng: random.Random, number: int) -> None:
     """Write a value, read it back, by the deadline."""
-    kv = await container.kv()
     value = rng.randbytes(rng.choice((1, 100, 4096, 100_000)))
     await kv.put(f"k{number % 50}", value, timeout=DEADLINE_S)
     assert await kv.get(f"k{number % 50}", timeout=DEADLINE_S) == value
@@ -247,17 +246,17 @@ async def fuzz(served: Served, host: str, rng: random.Random, seconds: float) ->
         systems = [await stack.enter_async_context(async_connect(a)) for a in served.addresses]
         sent = await record(systems[0])
         await systems[0].admin.pool_create("tank", POOL)
-        containers = []
+        stores = []
         for number, system in enumerate(systems):
             pool = await (await system.connect()).pool("tank")
-            containers.append(await pool.create_container(f"c{number}"))
+            stores.append(await (await pool.create_container(f"c{number}")).kv())
         fuzzer = Fuzzer(rng, sent, served, host)
         stack.callback(fuzzer.close)
         ends, rounds, before = time.monotonic() + seconds, 0, 0
         while time.monotonic() < ends:
             for _ in range(20):
                 fuzzer.attack()
-            await honest(containers[rounds % len(containers)], rng, rounds)
+            await honest(stores[rounds % len(stores)], rng, rounds)
             rounds += 1
             if rounds == 10:
                 before = rss(served)
