@@ -35,8 +35,8 @@ from daos.cart.protocol import Procedure, Protocol, opcode
 
 # What one request carries in its frame, and a reply in its own; more goes by bulk. Bulk takes one
 # more round trip, some 50 to 80 µs of both ends together: measured against inline, updates one at a
-# time, it costs 30 % more at 64 KiB, 20 % at 256 KiB, 10 % at 1 MiB over inproc and TCP; out of and
-# into registered memory over `sm` it is even at 256 KiB and costs a third less at 1 MiB.
+# time, it costs 24 % more at 64 KiB, 21 % at 256 KiB, 12 % at 1 MiB over inproc and TCP; out of and
+# into registered memory over `sm` it costs 3 % less, four at a time 18 % (1 MiB) to 35 % (256 KiB).
 INLINE_MAX: Final = 256 << 10
 # All values and ranges of one request: an update lies in a target's payload memory as a whole, a
 # fetch goes through it in steps.

@@ -63,7 +63,7 @@ def dtx_key(container_id: int, epoch: Epoch | int, dtx: DtxId) -> bytes:
 
 
 def emit_pair(container_id: int, epoch: Epoch | int, dtx: bytes) -> tuple[bytes, bytes]:
-    """`dtx_key` and `emit_dtx` in one step: every modification takes it. Cost: 0.4 µs."""
+    """`dtx_key` and `emit_dtx` in one step: every modification takes it."""
     key = _KEY.pack(container_id, keys.DTX, epoch) + dtx
     return key, _COMMITTED_HEAD + _CHECKSUM.pack(xxh3_64_intdigest(key + _COMMITTED_HEAD))
 
