@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.tidy.tree import Import, Module
 
 LAYERS: list[set[str]] = [
-    {"base"},
+    {"base", "proto"},
     {"cart", "placement", "drpc", "telemetry"},
     {"bio"},
     {"vos"},

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "daos"
 CODE_DIRECTORIES = ("src", "tests", "bench", "examples")
+# Made from the .proto files beside them (src/daos/proto/README.md).
+GENERATED = "_pb2.py"
 
 NodeT = TypeVar("NodeT", bound=ast.AST)
 
@@ -146,8 +148,13 @@ def _is_type_checking(test: ast.expr) -> bool:
 
 
 def load(root: Path = ROOT) -> list[Module]:
-    """Every Python file of the tree's code directories, in a stable order."""
-    paths = [p for directory in CODE_DIRECTORIES for p in sorted((root / directory).rglob("*.py"))]
+    """Every Python file of the tree's code directories that a person wrote, in a stable order."""
+    paths = [
+        path
+        for directory in CODE_DIRECTORIES
+        for path in sorted((root / directory).rglob("*.py"))
+        if not path.name.endswith(GENERATED)
+    ]
     return [Module(p.relative_to(root).as_posix(), p.read_text("utf-8")) for p in paths]
 
 
