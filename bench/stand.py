@@ -82,14 +82,13 @@ class Stand:
             rank=Rank(0),
             tag=tag_of(_TARGET),
             context=self.server,
+            storage=Storage(directory, live_path=live_path, config=config),
             clock=self.clock,
             hlc=self.hlc,
             rng=self.rng,
             loop=self.loop,
         )
-        self.target = Target(
-            _TARGET, xstream, Storage(directory, live_path=live_path, config=config)
-        )
+        self.target = Target(_TARGET, xstream)
         self.container: VosContainer
 
     @property
@@ -104,7 +103,7 @@ class Stand:
 
     async def open(self, size_bytes: int) -> None:
         """Make the shard, its container and a handle to it."""
-        ObjectModule().setup_target(self.target)
+        ObjectModule().serve_target(self.target)
         self.server.listen()
         await self.target.create_shard(_POOL, size_bytes=size_bytes)
         await self.target.open_handle(

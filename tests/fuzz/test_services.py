@@ -29,9 +29,9 @@ from daos.cart.protocol import Procedure
 from daos.container import wire as cont_wire
 from daos.container.records import ContainerMeta
 from daos.container.records import HandleRecord as ContainerHandleRecord
-from daos.embedded.services import MembersRecord, SystemRecord
 from daos.mgmt import wire as mgmt_wire
 from daos.mgmt.core import PoolRecord
+from daos.mgmt.store import MembersRecord, SystemRecord
 from daos.object import wire as obj_wire
 from daos.pool import wire as pool_wire
 from daos.pool.records import parse_record

@@ -50,6 +50,8 @@ __all__ = ["NO_RANK", "Call", "Context", "ContextStatistics", "Endpoint", "Limit
 _TIMER_NS_MAX: Final = 3600 * 1_000_000_000
 # What was queued may leave for so long when a context closes.
 _LINGER_S: Final = 0.5
+# A context that drains looks so often whether it has.
+_LOOK_S: Final = 0.005
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,6 +285,27 @@ class Context:
                 self._arm(deadline_ns)
 
     # The end
+
+    async def drain(self, within_s: float) -> None:
+        """Take no more requests; return when all that were taken are answered, or it is late.
+
+        Requests that come meanwhile hear nothing until `close`: as if we had gone already.
+        """
+        if self._listener is not None:
+            self._listener.close()
+        self._station.draining = True
+        drained: asyncio.Future[None] = self._loop.create_future()
+        self._look_drained(drained, self._loop.time() + within_s)
+        await drained
+
+    def _look_drained(self, drained: asyncio.Future[None], late: float) -> None:
+        if drained.done():  # whoever waited has been cancelled
+            return
+        busy = any(channel.serving for channel in self._servers)
+        if busy and self._loop.time() < late:
+            self._loop.call_later(_LOOK_S, self._look_drained, drained, late)
+        else:
+            drained.set_result(None)
 
     async def close(self) -> None:
         """End everything: outstanding calls hear CanceledError, later ones ShutdownError.

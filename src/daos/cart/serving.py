@@ -256,6 +256,11 @@ class ServerChannel:
         if not self._kicked:
             self._kick()
 
+    @property
+    def serving(self) -> int:
+        """Requests that wait for an answer of ours, and may hear one."""
+        return len(self._rpcs)
+
     # A request's way
 
     def _open(self, header: Header, body: Bytes) -> Rpc | None:
@@ -263,6 +268,8 @@ class ServerChannel:
         station = self.station
         service = station.services.get(header.opcode)
         error: DaosError
+        if station.draining:
+            return None
         try:
             if service is None:
                 error = self._unregistered(header.opcode)

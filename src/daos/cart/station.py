@@ -55,6 +55,7 @@ class Station:
         self.limits = limits
         self.on_bug = on_bug
         self.bugs = 0
+        self.draining = False  # new requests are not heard
         self.services: dict[int, Service] = {}
         self.tasks: dict[asyncio.Task[None], Rpc] = {}
         self.shared = SharedMemory(self._removed)

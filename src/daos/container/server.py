@@ -11,20 +11,15 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from daos.base.checksum import ChecksumType
-from daos.base.errors import InvalidError
-from daos.base.ids import U64_MAX, ContainerUuid, Epoch, HandleUuid, PoolUuid
+from daos.base.ids import PoolUuid
 from daos.cart.context import Endpoint, Rpc
 from daos.cart.protocol import Procedure
 from daos.container import wire
 from daos.container.service import ContainerService
 from daos.engine.later import Later
-from daos.engine.service import answering, engines_only, parse_id, parse_pool_id
-from daos.engine.target import Kept, Target
+from daos.engine.service import answering
 from daos.engine.xstream import Xstream
-from daos.pool.server import PoolModule
-from daos.pool.wire import Empty
-from daos.vos.dedup_record import DedupMode, DedupSetting
+from daos.pool.server import PoolServices
 
 
 class _OfPool(Protocol):
@@ -38,10 +33,10 @@ _RequestT = TypeVar("_RequestT", bound=_OfPool)
 _ReplyT = TypeVar("_ReplyT", bound=msgspec.Struct)
 
 
-class ContainerModule:
-    """The container services of a rank, and the container handlers of its targets."""
+class ContainerServices:
+    """The container services of a rank."""
 
-    def __init__(self, xstream: Xstream, pools: PoolModule) -> None:
+    def __init__(self, xstream: Xstream, pools: PoolServices) -> None:
         self._xstream = xstream
         self._pools = pools
         self._making: dict[bytes, set[int]] = {}  # service.py
@@ -66,7 +61,7 @@ class ContainerModule:
         await service.reopen_handles(endpoints)
         await service.resume()
 
-    def setup_system(self) -> None:
+    def serve(self) -> None:
         """Serve clients on the system xstream."""
         self._serve(wire.CREATE, ContainerService.create)
         self._serve(wire.DESTROY, ContainerService.destroy)
@@ -92,64 +87,6 @@ class ContainerModule:
             pool_handles, deadline_ns=deadline_ns, trace_id=trace_id
         )
 
-    @staticmethod
-    def setup_target(target: Target) -> None:
-        """Serve what the container service asks of a target."""
-        serve = target.xstream.context.serve
-
-        async def open_(rpc: Rpc[wire.TargetOpenRequest]) -> Empty:
-            request = rpc.request
-            await target.open_handle(
-                parse_pool_id(request.pool),
-                _container_id(request.container),
-                handle=_handle_id(request.handle),
-                kept=_kept(request.kept),
-                writable=request.writable,
-                checksum_type=_checksum_type(request.checksum_type),
-                checksum_chunk=request.checksum_chunk,
-                dedup=_dedup(request),
-            )
-            return Empty()
-
-        async def close(rpc: Rpc[wire.TargetCloseRequest]) -> Empty:
-            target.close_handle(_handle_id(rpc.request.handle))
-            return Empty()
-
-        async def destroy(rpc: Rpc[wire.TargetDestroyRequest]) -> Empty:
-            await target.destroy_container(
-                parse_pool_id(rpc.request.pool), _container_id(rpc.request.container)
-            )
-            return Empty()
-
-        async def snapshot(rpc: Rpc[wire.TargetSnapshotRequest]) -> Empty:
-            request = rpc.request
-            await target.end_past(
-                parse_pool_id(request.pool), _container_id(request.container), Epoch(request.epoch)
-            )
-            return Empty()
-
-        async def keep(rpc: Rpc[wire.TargetKeepRequest]) -> Empty:
-            request = rpc.request
-            container = _container_id(request.container)
-            target.protect(
-                parse_pool_id(request.pool), container, _kept(request.kept), Epoch(request.settled)
-            )
-            return Empty()
-
-        async def aggregate(rpc: Rpc[wire.TargetAggregateRequest]) -> Empty:
-            request = rpc.request
-            await target.aggregate(
-                parse_pool_id(request.pool), _container_id(request.container), Epoch(request.epoch)
-            )
-            return Empty()
-
-        serve(wire.TGT_OPEN, engines_only(open_))
-        serve(wire.TGT_CLOSE, engines_only(close))
-        serve(wire.TGT_DESTROY, engines_only(destroy))
-        serve(wire.TGT_SNAPSHOT, engines_only(snapshot))
-        serve(wire.TGT_KEEP, engines_only(keep))
-        serve(wire.TGT_AGGREGATE, engines_only(aggregate))
-
     def _serve(
         self,
         procedure: Procedure[_RequestT, _ReplyT],
@@ -168,42 +105,3 @@ class ContainerModule:
 
         service = self._pools.service(pool)
         return ContainerService(self._xstream, service, self._making, remove_later)
-
-
-def _kept(kept: wire.Kept) -> Kept:
-    """Raises: InvalidError."""
-    before = 0
-    for epoch in kept.snapshots:
-        if not before < epoch <= U64_MAX:
-            raise InvalidError(f"snapshots are epochs in ascending order; {epoch} is none")
-        before = epoch
-    if not all(0 < epoch <= U64_MAX for epoch in kept.making):
-        raise InvalidError("what may become a snapshot is an epoch")
-    if kept.revision < 0:
-        raise InvalidError(f"revision {kept.revision} of a store: 0 or more expected")
-    return Kept(kept.snapshots, kept.revision, kept.reclaim, kept.making)
-
-
-def _container_id(raw: bytes) -> ContainerUuid:
-    return ContainerUuid(parse_id(raw, "container"))
-
-
-def _handle_id(raw: bytes) -> HandleUuid:
-    return HandleUuid(parse_id(raw, "container handle"))
-
-
-def _dedup(request: wire.TargetOpenRequest) -> DedupSetting | None:
-    if request.dedup == "off":
-        return None
-    try:
-        mode = DedupMode[request.dedup.upper()]
-    except KeyError:
-        raise InvalidError(f"deduplication {request.dedup!r} is unknown") from None
-    return DedupSetting(mode, request.dedup_threshold)
-
-
-def _checksum_type(number: int) -> ChecksumType:
-    try:
-        return ChecksumType(number)
-    except ValueError:
-        raise InvalidError(f"checksum type {number} is unknown") from None

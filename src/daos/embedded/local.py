@@ -12,26 +12,19 @@ Source: ours. SQLite's manners: a path is all it takes.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import random
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from daos.base.clock import SystemClock
+from daos.base.directory import LOCK, Lock, told_by
 from daos.base.errors import (
-    AccessError,
-    BusyError,
-    DaosError,
     InvalidError,
-    NoSpaceError,
     ShutdownError,
 )
 from daos.bio.file_directory import FileDirectory
@@ -44,45 +37,8 @@ from daos.client.sync import Admin, Client
 from daos.embedded.owner import group_principal, user_principal
 from daos.embedded.system import System, SystemConfig
 
-LOCK: Final = "lock"
 _DEVICES: Final = "devices"
 _LIVE: Final = "live"
-
-
-class Lock:
-    """The right to use a directory, held until `release` or the end of the process.
-
-    Raises: BusyError    another process, or another system of this one, holds it
-            AccessError  the directory can't be written to
-    """
-
-    def __init__(self, path: Path) -> None:
-        with _told_by(path):
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            os.close(self._fd)
-            raise BusyError(
-                f"{path.parent} is in use by process {holder}; close it there first"
-            ) from None
-        os.pwrite(self._fd, f"{os.getpid():<31}\n".encode("ascii"), 0)
-        # A forked child shares the lock as long as it has the descriptor: it must not keep the
-        # directory locked when we are gone.
-        reference = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _release(reference()))
-
-    def release(self) -> None:
-        """Let others have the directory. Idempotent."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-
-def _release(lock: Lock | None) -> None:
-    if lock is not None:
-        lock.release()
 
 
 class LocalSystem:
@@ -223,7 +179,7 @@ async def start_in(
     `network` and `evict`: as `System.start`.
     """
     devices, live = root / _DEVICES, root / _LIVE
-    with _told_by(root):
+    with told_by(root):
         devices.mkdir(exist_ok=True)
         shutil.rmtree(live, ignore_errors=True)
         live.mkdir()
@@ -278,27 +234,11 @@ def prepare(path: str | os.PathLike[str] | None) -> Path:
     if not os.fspath(path):
         raise InvalidError('an empty path; say "." for the directory of this process')
     root = Path(path).absolute()
-    with _told_by(root):
+    with told_by(root):
         if root.exists() and not root.is_dir():
             raise InvalidError(f"{root} is not a directory; a local system keeps its files in one")
         root.mkdir(parents=True, exist_ok=True)
     return root
-
-
-@contextmanager
-def _told_by(path: Path) -> Iterator[None]:
-    """What the file system refuses, in our words."""
-    try:
-        yield
-    except DaosError:  # some are errors of the system's kind, too
-        raise
-    except OSError as error:
-        text = f"can't use {path}: {error.strerror}"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise NoSpaceError(text) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise AccessError(text) from error
-        raise InvalidError(text) from error
 
 
 def _remove_at_end(system: object, root: Path) -> weakref.finalize[[int, Path], object]:

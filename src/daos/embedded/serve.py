@@ -31,6 +31,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from daos.base.directory import LOCK, Lock
 from daos.base.errors import DaosError, InvalidError
 from daos.base.sizes import parse_size
 from daos.bio.meta_config import MetaConfig
@@ -38,7 +39,7 @@ from daos.cart.transport import Acceptor, Channel, Link, Listener, Transport
 from daos.cart.transport.inproc import InprocNetwork
 from daos.cart.wire import Endpoint
 from daos.embedded.addresses import Address, SmAddress, parse_address, transport_to
-from daos.embedded.local import LOCK, Lock, make_config, prepare, start_in
+from daos.embedded.local import make_config, prepare, start_in
 from daos.embedded.system import SystemConfig
 
 log = logging.getLogger(__name__)

@@ -22,21 +22,19 @@ from typing import Final, Self
 
 from daos.base.clock import Clock, Rng
 from daos.base.errors import InvalidError, ShutdownError
-from daos.base.ids import SYSTEM_TAG, Rank
 from daos.bio.device import DeviceDirectory
 from daos.bio.meta import MetaConfig
-from daos.cart.context import Endpoint
 from daos.cart.transport import Transport
 from daos.cart.transport.inproc import InprocNetwork
 from daos.client.admin import Admin
 from daos.client.client import Client
-from daos.embedded.engine import Engine
-from daos.embedded.services import Member, Services, Store
+from daos.embedded.modules import own_modules
 from daos.engine.core import AggregationConfig
+from daos.engine.rank import SERVICE_RANK, Engine, Member
+from daos.mgmt.module import SERVICE, ManagementModule
 
 TARGETS_DEFAULT: Final = 4
 TARGETS_MAX: Final = 64
-RANK: Final = Rank(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +65,6 @@ class System:
 
     def __init__(self, config: SystemConfig, engine: Engine) -> None:
         self.engine = engine
-        self.services: Services | None = None
         self._config = config
         self._admin: Admin | None = None
         # Everybody who may still have calls on the way: a stopped system answers nobody.
@@ -94,7 +91,8 @@ class System:
                 InvalidError (another number of targets than the system has)
         """
         engine = Engine(
-            RANK,
+            SERVICE_RANK,
+            own_modules(),
             network=network or InprocNetwork(asyncio.get_running_loop()),
             directory=directory,
             live_path=live_path,
@@ -113,11 +111,10 @@ class System:
 
     async def _start(self, *, evict: bool) -> None:
         engine, config = self.engine, self._config
-        store = await Store.open(engine)
-        count = await store.target_count(config.targets, TARGETS_DEFAULT)
+        mgmt = engine.modules.find(ManagementModule)
+        count = await mgmt.target_count(engine, config.targets, TARGETS_DEFAULT)
         engine.add_targets(count)
-        members = (Member(config.host, RANK, count),)
-        self.services = await Services.start(engine, store, members, evict=evict)
+        await engine.set_up((Member(config.host, SERVICE_RANK, count),), evict=evict)
 
     @property
     def network(self) -> Transport:
@@ -136,7 +133,7 @@ class System:
                 timeout=self._config.timeout,
                 owner=self._config.owner,
                 group=self._config.group,
-                service=Endpoint(RANK, SYSTEM_TAG),
+                service=SERVICE,
             )
             self._clients.append(self._admin)
         return self._admin
@@ -149,7 +146,7 @@ class System:
             clock=self.engine.clock,
             rng=self.engine.rng,
             timeout=self._config.timeout,
-            service=Endpoint(RANK, SYSTEM_TAG),
+            service=SERVICE,
         )
         self._clients = [each for each in self._clients if not each.closed]
         self._clients.append(client)

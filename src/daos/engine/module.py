@@ -1,19 +1,78 @@
-"""What a module is to a target: procedures to register.
+"""What a module is: everything that a rank can be asked for, in pieces that are loaded by name.
 
-The composition root lists the modules and sets each up on every target, which knows nothing of what
-they do.
-Source: DAOS src/include/daos_srv/daos_engine.h "struct dss_module".
+    init ── serve_system, serve_target, answer_drpc ── setup ─ … ─ cleanup ── fini
+    process  what it answers, on each xstream          the rank           process
+
+A module derives from `Module` and overrides what it has something for. Its object belongs to one
+rank: where targets are processes, each has a copy, made when the process was.
+
+Source: DAOS src/include/daos_srv/daos_engine.h "struct dss_module"
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from enum import Flag
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from daos.engine.target import Target
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from daos.drpc.registry import M, Peer
+    from daos.engine.control import Control
+    from daos.engine.rank import Engine
+    from daos.engine.target import Target
+    from daos.engine.tls import TlsKey
+    from daos.engine.xstream import Xstream
 
 
-class TargetModule(Protocol):
-    """A module with handlers on every target."""
+class Facility(Flag):
+    """What a module wants from its engine. Source: DAOS DSS_FAC_LOAD_CLI"""
 
-    def setup_target(self, target: Target) -> None:
-        """Register this module's procedures with the target's context; called once a target."""
+    NONE = 0
+    LOAD_CLIENT = 1  # it calls other ranks as a client does
+
+
+class DrpcTable(Protocol):
+    """Where a module's dRPC methods are told."""
+
+    def add(
+        self,
+        module: int,
+        method: int,
+        request: type[M],
+        answer: Callable[[M, Peer], Awaitable[Message | None]],
+    ) -> None:
+        """Answer `method` of dRPC module `module`. Raises: ExistsError, InvalidError"""
+
+
+class Module:
+    """See the module."""
+
+    name: ClassVar[str]  # as it is loaded by; at most 32 characters
+    id: ClassVar[int]  # of its procedures' opcodes
+    version: ClassVar[int]
+    facilities: ClassVar[Facility] = Facility.NONE
+    key: ClassVar[TlsKey[Any] | None] = None
+    metrics: ClassVar[tuple[str, ...]] = ()  # each xstream has them, as <name>/<metric>
+
+    def init(self) -> None:
+        """Once a process, before it has a loop, a thread or a child."""
+
+    def fini(self) -> None:
+        """The opposite of `init`."""
+
+    def serve_system(self, xstream: Xstream) -> None:
+        """Register what is answered at tag 0 of the rank."""
+
+    def serve_target(self, target: Target) -> None:
+        """Register what is answered at a target's tag; called once a target."""
+
+    def answer_drpc(self, table: DrpcTable, control: Control) -> None:
+        """Register what the server of this host may ask of the engine."""
+
+    async def setup(self, engine: Engine) -> None:
+        """The rank is in the system, its targets can be reached. An error ends its start."""
+
+    async def cleanup(self, engine: Engine) -> None:
+        """The opposite of `setup`, also where that failed: nobody can be answered any more."""

@@ -43,7 +43,6 @@ from daos.base.ids import ContainerUuid, Epoch, HandleUuid, PoolUuid, TargetInde
 from daos.bio.meta import MetaContext
 from daos.engine.aggregation import ShardAggregation
 from daos.engine.core import AggregationConfig
-from daos.engine.storage import Storage
 from daos.engine.xstream import Xstream
 from daos.vos.container import VosContainer
 from daos.vos.dedup_record import DedupSetting
@@ -104,13 +103,12 @@ class Target:
         self,
         index: TargetIndex,
         xstream: Xstream,
-        storage: Storage,
         aggregation: AggregationConfig | None = None,
     ) -> None:
         self.index = index
         self.xstream = xstream
         self._aggregation = aggregation or AggregationConfig()
-        self._storage = storage
+        self._storage = xstream.storage
         self._shards: dict[PoolUuid, Shard] = {}
         self._handles: dict[bytes, ContainerHandle] = {}
         self._opening: list[_Opening] = []

@@ -1,4 +1,4 @@
-"""The management service, and the management handlers of every target.
+"""The management service.
 
 Keys in the management rdb (values are MessagePack arrays unless said otherwise):
 
@@ -40,19 +40,15 @@ from daos.base.errors import (
 )
 from daos.base.ids import SYSTEM_TAG, PoolUuid, Rank
 from daos.base.names import LABEL_SIZE_MAX, check_label
-from daos.cart.context import Endpoint, Rpc
+from daos.cart.context import Endpoint
 from daos.cart.protocol import Procedure, ReplyT, RequestT
 from daos.engine.later import Later
 from daos.engine.service import (
     NOT_THERE,
-    answering,
     ask_targets,
-    engines_only,
     parse_id,
-    parse_pool_id,
     target_endpoints,
 )
-from daos.engine.target import Target
 from daos.engine.xstream import Xstream
 from daos.mgmt import core, wire
 from daos.mgmt.core import PoolRecord, PoolState
@@ -98,8 +94,8 @@ class _Found(NamedTuple):
     pair: KeyValuePair
 
 
-class ManagementModule:
-    """One management service, and handlers on every target."""
+class Management:
+    """The management service of a system."""
 
     def __init__(
         self, xstream: Xstream, rdb: Rdb, *, members: Members, services: PoolServices
@@ -117,38 +113,6 @@ class ManagementModule:
     def close(self) -> None:
         """Give up what is owed; the next start finds it."""
         self._owed.close()
-
-    def setup_system(self) -> None:
-        """Serve administrators and clients on the system xstream."""
-        serve = self._xstream.context.serve
-        serve(wire.POOL_CREATE, answering(self._create))
-        serve(wire.POOL_DESTROY, answering(self._destroy))
-        serve(wire.POOL_LIST, answering(self._list))
-        serve(wire.POOL_FIND, answering(self._find))
-        serve(wire.RANK_JOIN, engines_only(self._join))
-
-    @staticmethod
-    def setup_target(target: Target) -> None:
-        """Serve what the management service asks of a target."""
-        serve = target.xstream.context.serve
-
-        async def create(rpc: Rpc[wire.TargetCreateRequest]) -> pool_wire.Empty:
-            await target.create_shard(
-                parse_pool_id(rpc.request.pool), size_bytes=rpc.request.size_bytes
-            )
-            return pool_wire.Empty()
-
-        async def destroy(rpc: Rpc[wire.TargetDestroyRequest]) -> pool_wire.Empty:
-            await target.destroy_shard(parse_pool_id(rpc.request.pool))
-            return pool_wire.Empty()
-
-        async def open_(rpc: Rpc[wire.TargetOpenRequest]) -> pool_wire.Empty:
-            await target.open_shard(parse_pool_id(rpc.request.pool))
-            return pool_wire.Empty()
-
-        serve(wire.TGT_CREATE, engines_only(create))
-        serve(wire.TGT_DESTROY, engines_only(destroy))
-        serve(wire.TGT_OPEN, engines_only(open_))
 
     async def start(self) -> None:
         """Remove what was half made or half removed, open the rest.
@@ -194,12 +158,14 @@ class ManagementModule:
                     raise
                 log.info("rank %d can't be reached; it opens its shards when it joins", rank)
 
-    async def _join(self, rpc: Rpc[wire.RankJoinRequest]) -> pool_wire.Empty:
-        """Let a rank that has started open its shards, and know which handles there are."""
-        rank = rpc.request.rank
-        endpoints = self._by_rank().get(Rank(rank))
-        if rpc.source.rank != rank or endpoints is None:
-            raise InvalidError(f"rank {rpc.source.rank} can't join as {rank}")
+    async def join(self, rank: Rank) -> None:
+        """Let a rank that has started open its shards, and know which handles there are.
+
+        Raises: InvalidError  it is no rank of the system
+        """
+        endpoints = self._by_rank().get(rank)
+        if endpoints is None:
+            raise InvalidError(f"rank {rank} is none of this system")
         for found in await self._records():
             uuid = found.record.uuid
             ready = found.record.state is PoolState.READY
@@ -209,7 +175,6 @@ class ManagementModule:
                 continue
             await self._ask(wire.TGT_OPEN, wire.TargetOpenRequest(uuid), endpoints=endpoints)
             await self._services.rejoin(PoolUuid(UUID(bytes=uuid)), endpoints)
-        return pool_wire.Empty()
 
     def _by_rank(self) -> dict[Rank, list[Endpoint]]:
         ranks: dict[Rank, list[Endpoint]] = {}
@@ -217,8 +182,11 @@ class ManagementModule:
             ranks.setdefault(endpoint.rank, []).append(endpoint)
         return ranks
 
-    async def _create(self, rpc: Rpc[wire.PoolCreateRequest]) -> wire.PoolRecord:
-        request = rpc.request
+    async def create(self, request: wire.PoolCreateRequest, deadline_ns: int) -> wire.PoolRecord:
+        """Make a pool; repeated with its UUID, the first answer.
+
+        Raises: InvalidError, ExistsError, BusyError, NoSpaceError
+        """
         check_label(request.label, "pool")
         parse_id(request.uuid, "pool")
         core.check_principals(request.owner, request.group)
@@ -244,7 +212,7 @@ class ManagementModule:
             if not done.succeeded:
                 return await self._created_before(request)
             try:
-                await self._make(request, each, rpc)
+                await self._make(request, each, deadline_ns)
                 record = msgspec.structs.replace(record, state=PoolState.READY)
                 await self._rdb.txn([], [Put(key, msgspec.msgpack.encode(record))])
             except DaosError:
@@ -263,9 +231,9 @@ class ManagementModule:
             raise BusyError(f"pool {request.label!r} is {found.record.state.lower()}")
         return _on_wire(found.record)
 
-    async def _make(self, request: wire.PoolCreateRequest, each: int, rpc: Rpc) -> None:
+    async def _make(self, request: wire.PoolCreateRequest, each: int, deadline_ns: int) -> None:
         create = wire.TargetCreateRequest(request.uuid, each)
-        await self._ask(wire.TGT_CREATE, create, deadline_ns=rpc.deadline_ns)
+        await self._ask(wire.TGT_CREATE, create, deadline_ns=deadline_ns)
         service = pool_wire.SvcCreateRequest(
             request.uuid,
             request.label,
@@ -275,7 +243,7 @@ class ManagementModule:
             request.owner,
             request.group,
         )
-        await self._call(pool_wire.SVC_CREATE, service, deadline_ns=rpc.deadline_ns)
+        await self._call(pool_wire.SVC_CREATE, service, deadline_ns=deadline_ns)
 
     async def _undo(self, request: wire.PoolCreateRequest) -> None:
         """Remove what a failed create has made. What fails here is owed."""
@@ -297,8 +265,8 @@ class ManagementModule:
             return
         await self._remove(await self._mark(found))
 
-    async def _destroy(self, rpc: Rpc[wire.PoolDestroyRequest]) -> pool_wire.Empty:
-        request = rpc.request
+    async def destroy(self, request: wire.PoolDestroyRequest, deadline_ns: int) -> None:
+        """Remove a pool. Raises: NotFoundError, BusyError (connected, and not forced)"""
         while True:
             found = await self._by_name(request.name)
             record = found.record
@@ -306,17 +274,17 @@ class ManagementModule:
                 raise BusyError(f"pool {request.name!r} is being created")
             is_open = record.state is PoolState.READY and record.uuid not in self._failed
             if is_open and not request.force:
-                await self._leave(record, rpc)
+                await self._leave(record, deadline_ns)
             try:
                 marked = await self._mark(found)
             except BusyError:
                 continue  # somebody else changed it; look again
             await self._remove(marked)
-            return pool_wire.Empty()
+            return
 
-    async def _leave(self, record: PoolRecord, rpc: Rpc) -> None:
+    async def _leave(self, record: PoolRecord, deadline_ns: int) -> None:
         leave = pool_wire.SvcLeaveRequest(record.uuid)
-        reply = await self._call(pool_wire.SVC_LEAVE, leave, deadline_ns=rpc.deadline_ns)
+        reply = await self._call(pool_wire.SVC_LEAVE, leave, deadline_ns=deadline_ns)
         if reply.handles:
             raise BusyError(f"pool {record.label!r} has {reply.handles} connected handles")
 
@@ -346,8 +314,8 @@ class ManagementModule:
             raise
         self._failed.pop(record.uuid, None)
 
-    async def _list(self, rpc: Rpc[wire.PoolListRequest]) -> wire.PoolListReply:
-        after = rpc.request.after
+    async def page(self, after: bytes) -> wire.PoolListReply:
+        """Some pools, behind the place that the page before gave."""
         lo = _POOL + parse_id(after, "place of a listing").bytes + b"\0" if after else _POOL
         found = await self._rdb.range(lo, prefix_end(_POOL), limit=wire.PAGE_ENTRIES)
         records = [_parse(pair).record for pair in found.pairs]
@@ -357,12 +325,13 @@ class ManagementModule:
             tuple(_on_wire(record, failed=record.uuid in self._failed) for record in records), after
         )
 
-    async def _find(self, rpc: Rpc[wire.PoolFindRequest]) -> wire.PoolRecord:
-        record = (await self._by_name(rpc.request.name)).record
+    async def find(self, name: str) -> wire.PoolRecord:
+        """The pool of this label or UUID. Raises: NotFoundError, BusyError, why it did not open"""
+        record = (await self._by_name(name)).record
         if (error := self._failed.get(record.uuid)) is not None:
             raise error
         if record.state is not PoolState.READY:
-            raise BusyError(f"pool {rpc.request.name!r} is {record.state.lower()}")
+            raise BusyError(f"pool {name!r} is {record.state.lower()}")
         return _on_wire(record)
 
     async def _by_name(self, name: str) -> _Found:

@@ -54,27 +54,9 @@ log = logging.getLogger(__name__)
 PAGE_ENTRIES_MAX: Final = 256  # of one enumeration reply: a turn of the loop, 14 us a key
 
 
-class ObjectModule:
-    """Registers the object protocol with every target."""
+class ObjectService:
+    """What one target answers."""
 
-    @staticmethod
-    def setup_target(target: Target) -> None:
-        """Serve object requests on this target."""
-        service = _ObjectService(target)
-        serve = target.xstream.context.serve
-        serve(wire.UPDATE, service.update, land=service.land_update)
-        serve(wire.FETCH, service.fetch)
-        serve(wire.PUNCH, service.punch)
-        serve(wire.DKEY_LIST, service.list_dkeys)
-        serve(wire.AKEY_LIST, service.list_akeys)
-        serve(wire.RECX_LIST, service.list_recxs)
-        serve(wire.OBJECT_LIST, service.list_objects)
-        serve(wire.VERSION_LIST, service.list_versions)
-        serve(wire.QUERY_KEY, service.query_key)
-        serve(wire.CHANGE_LIST, service.list_changes)
-
-
-class _ObjectService:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._hlc = target.xstream.hlc

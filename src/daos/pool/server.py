@@ -37,8 +37,6 @@ from daos.engine.service import (
     parse_pool_id,
     target_endpoints,
 )
-from daos.engine.storage import Storage
-from daos.engine.target import Target
 from daos.engine.xstream import Xstream
 from daos.placement.pool_map import PoolMap
 from daos.pool import core, wire
@@ -90,7 +88,7 @@ class Below(Protocol):
 
 
 class PoolService:
-    """One pool's metadata. Made by `PoolModule`. Raises: CorruptError (pool map)."""
+    """One pool's metadata. Made by `PoolServices`. Raises: CorruptError (pool map)."""
 
     def __init__(self, xstream: Xstream, meta: PoolMeta, rdb: LocalRdb) -> None:
         self.xstream = xstream
@@ -228,12 +226,12 @@ class PoolService:
         return await read_records(self.rdb, HANDLE_PREFIX, HandleRecord, "pool handle")
 
 
-class PoolModule:
-    """The pool services of a rank, and the pool handlers of its targets."""
+class PoolServices:
+    """The pool services of a rank."""
 
-    def __init__(self, xstream: Xstream, storage: Storage) -> None:
+    def __init__(self, xstream: Xstream) -> None:
         self._xstream = xstream
-        self._storage = storage
+        self._storage = xstream.storage
         self._services: dict[bytes, PoolService] = {}
         self._below: list[Below] = []
         self._started = False
@@ -242,7 +240,7 @@ class PoolModule:
         """Let `below` know when pool handles end."""
         self._below.append(below)
 
-    def setup_system(self) -> None:
+    def serve(self) -> None:
         """Serve clients and the management service on the system xstream."""
         serve = self._xstream.context.serve
         serve(wire.SVC_CREATE, engines_only(self._create))
@@ -256,23 +254,6 @@ class PoolModule:
         serve(wire.SET_PROPS, answering(self._set_props))
         serve(wire.ATTRS, answering(self._attrs))
         serve(wire.SET_ATTRS, answering(self._set_attrs))
-
-    @staticmethod
-    def setup_target(target: Target) -> None:
-        """Serve what the pool service asks of a target."""
-
-        async def query(rpc: Rpc[wire.TargetQueryRequest]) -> wire.TargetQueryReply:
-            space = target.shard(parse_pool_id(rpc.request.pool)).vos.query()
-            return wire.TargetQueryReply(
-                ((space.scm.total, space.scm.free), (space.nvme.total, space.nvme.free))
-            )
-
-        async def reclaim(rpc: Rpc[wire.TargetReclaimRequest]) -> wire.Empty:
-            target.set_reclaim(parse_pool_id(rpc.request.pool), rpc.request.reclaim)
-            return wire.Empty()
-
-        target.xstream.context.serve(wire.TGT_QUERY, engines_only(query))
-        target.xstream.context.serve(wire.TGT_RECLAIM, engines_only(reclaim))
 
     def started(self) -> None:
         """From now on a pool without a service here does not exist: all have been opened."""

@@ -287,3 +287,27 @@ class SmdQueryResp(_message.Message):
     status: int
     ranks: _containers.RepeatedCompositeFieldContainer[SmdQueryResp.RankResp]
     def __init__(self, status: _Optional[int] = ..., ranks: _Optional[_Iterable[_Union[SmdQueryResp.RankResp, _Mapping]]] = ...) -> None: ...
+
+class SmdDevReq(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class SmdDevResp(_message.Message):
+    __slots__ = ("status", "devices")
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
+    status: int
+    devices: _containers.RepeatedCompositeFieldContainer[SmdDevice]
+    def __init__(self, status: _Optional[int] = ..., devices: _Optional[_Iterable[_Union[SmdDevice, _Mapping]]] = ...) -> None: ...
+
+class SmdPoolReq(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class SmdPoolResp(_message.Message):
+    __slots__ = ("status", "pools")
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    POOLS_FIELD_NUMBER: _ClassVar[int]
+    status: int
+    pools: _containers.RepeatedCompositeFieldContainer[SmdQueryResp.Pool]
+    def __init__(self, status: _Optional[int] = ..., pools: _Optional[_Iterable[_Union[SmdQueryResp.Pool, _Mapping]]] = ...) -> None: ...

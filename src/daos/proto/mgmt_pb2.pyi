@@ -79,8 +79,19 @@ class PrepShutdownReq(_message.Message):
     def __init__(self, rank: _Optional[int] = ...) -> None: ...
 
 class SetUpReq(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("members",)
+    class Member(_message.Message):
+        __slots__ = ("rank", "host", "targets")
+        RANK_FIELD_NUMBER: _ClassVar[int]
+        HOST_FIELD_NUMBER: _ClassVar[int]
+        TARGETS_FIELD_NUMBER: _ClassVar[int]
+        rank: int
+        host: str
+        targets: int
+        def __init__(self, rank: _Optional[int] = ..., host: _Optional[str] = ..., targets: _Optional[int] = ...) -> None: ...
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    members: _containers.RepeatedCompositeFieldContainer[SetUpReq.Member]
+    def __init__(self, members: _Optional[_Iterable[_Union[SetUpReq.Member, _Mapping]]] = ...) -> None: ...
 
 class ClientNetHint(_message.Message):
     __slots__ = ("provider", "interface", "domain", "crt_timeout", "net_dev_class", "srv_srx_set", "env_vars", "provider_idx")

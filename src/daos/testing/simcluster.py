@@ -17,23 +17,21 @@ import contextlib
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 from daos.base.errors import DaosError
 from daos.base.hlc import Hlc
-from daos.base.ids import SYSTEM_TAG, Rank
+from daos.base.ids import Rank
 from daos.bio.checkpoint import InlineCopy
 from daos.bio.meta import MetaConfig
-from daos.cart.context import Context, Endpoint
+from daos.cart.context import Context
 from daos.client.admin import Admin
 from daos.client.client import Client
-from daos.embedded.engine import Engine
-from daos.embedded.services import Member, Services, Store
+from daos.embedded.modules import own_modules
+from daos.engine.rank import Engine, Member
+from daos.mgmt.module import SERVICE, ManagementModule
 from daos.testing.simdisk import SimDisk
 from daos.testing.simloop import SimClock
 from daos.testing.simnet import SimNetwork
-
-SERVICE: Final = Endpoint(Rank(0), SYSTEM_TAG)
 
 Note = Callable[[str, str], None]
 
@@ -69,6 +67,7 @@ class Host:
         self.boots += 1
         engine = self.engine = Engine(
             self.rank,
+            own_modules(),
             network=cluster.network.host(self.name),
             directory=self.disk.directory(),
             live_path=cluster.live_path / self.name / str(self.boots),
@@ -92,19 +91,15 @@ class Host:
         engine = self.engine
         if engine is None:
             return False
-        if engine._joining is not None:
-            await asyncio.wait([engine._joining])
+        joining = engine.modules.find(ManagementModule).joining
+        if joining is not None:
+            await asyncio.wait([joining])
         return self.engine is engine
 
     async def _serve(self, engine: Engine) -> None:
         cluster = self._cluster
-        if self.rank:
-            engine.add_targets(cluster.targets)
-            engine.start_joining(SERVICE)
-            return
-        store = await Store.open(engine)
-        engine.add_targets(await store.target_count(cluster.targets, cluster.targets))
-        await Services.start(engine, store, cluster.members, evict=False)
+        engine.add_targets(cluster.targets)
+        await engine.set_up(cluster.members, evict=False)
 
     def crash(self) -> None:
         """Cut its power, now."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from daos.container.records import ContainerMeta
+from daos.pool.module import POOL_KEY
 from daos.rdb.interface import UNBOUNDED, Delete, Put
 from daos.rdb.local import LocalRdb
 from tests.unit.embedded.cluster import Cluster, new_id
@@ -26,9 +27,8 @@ Record = tuple[str, bytes, bytes]
 
 def stores(cluster: Cluster) -> dict[str, LocalRdb]:
     system = cluster.system
-    assert system.services is not None
-    mgmt = LocalRdb(system.engine.storage._opened["mgmt"].meta, cluster.clock)
-    return {"mgmt": mgmt, "pool": system.services.pools.service(POOL).rdb}
+    mgmt = LocalRdb(system.engine.xstream.storage._opened["mgmt"].meta, cluster.clock)
+    return {"mgmt": mgmt, "pool": system.engine.xstream.value(POOL_KEY).service(POOL).rdb}
 
 
 async def make(cluster: Cluster) -> None:

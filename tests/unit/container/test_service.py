@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 
 from daos.container import wire
+from daos.pool.module import POOL_KEY
 from daos.testing.devices import MemoryDirectory
 from daos.testing.recording import RecordingDirectory
 from tests.unit.embedded.cluster import (
@@ -404,7 +405,7 @@ async def test_changes_beside_a_destroy_leave_nothing_behind(cluster: Cluster) -
             code_of(pool.open("c1")),
             pool.destroy("c1", force=True),
         )
-        rdb = cluster.system.services.pools.service(pool.pool).rdb  # type: ignore[union-attr]
+        rdb = cluster.system.engine.xstream.value(POOL_KEY).service(pool.pool).rdb
         left = [pair.key for pair in (await rdb.range(b"cont", b"conu")).pairs]
         left += [pair.key for pair in (await rdb.range(b"snap", b"snaq")).pairs]
         assert left == []
@@ -478,7 +479,7 @@ async def test_an_open_that_one_target_refuses_is_undone_on_the_others(
     cluster.targets[broken].fail(KeyError("a bug"))
     assert await code_of(pool.open("c1", handle=new_id(70))) == "SHUTDOWN"
     assert not cluster.targets[1 - broken]._handles
-    rdb = cluster.system.services.pools.service(pool.pool).rdb  # type: ignore[union-attr]
+    rdb = cluster.system.engine.xstream.value(POOL_KEY).service(pool.pool).rdb
     assert (await rdb.range(b"conthdl", b"conthdm")).pairs == []
 
 

@@ -33,14 +33,15 @@ from daos.cart.calling import Into
 from daos.cart.context import Context, Endpoint
 from daos.cart.protocol import Procedure
 from daos.container import wire as cont_wire
-from daos.embedded.system import RANK, System, SystemConfig
+from daos.embedded.system import System, SystemConfig
+from daos.engine.rank import SERVICE_RANK
 from daos.engine.target import Shard, Target
 from daos.mgmt import wire as mgmt_wire
 from daos.object import wire as obj_wire
 from daos.pool import wire as pool_wire
 from daos.testing.devices import Image, MemoryDirectory
 
-SYSTEM: Final = Endpoint(RANK, Tag(0))
+SYSTEM: Final = Endpoint(SERVICE_RANK, Tag(0))
 MIB: Final = 1 << 20
 TARGETS: Final = 2
 POOL_BYTES: Final = 16 * MIB * TARGETS
@@ -71,7 +72,7 @@ def new_id(number: int) -> bytes:
 
 def endpoint(tag: int) -> Endpoint:
     """Of an xstream: 0 the system's, i + 1 target i's; beyond, of an engine that is not there."""
-    return Endpoint(RANK, Tag(tag))
+    return Endpoint(SERVICE_RANK, Tag(tag))
 
 
 class FullLog:

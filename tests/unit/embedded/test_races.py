@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from daos.pool.module import POOL_KEY
 from daos.rdb.interface import UNBOUNDED
 from daos.rdb.local import LocalRdb
 from tests.unit.embedded.cluster import Cluster, PoolHandle, code_of
@@ -74,8 +75,7 @@ async def race(rng: random.Random, *calls: Coroutine[Any, Any, Any]) -> list[str
 
 
 async def keys(cluster: Cluster, pool: PoolHandle, *prefixes: bytes) -> list[bytes]:
-    assert cluster.system.services is not None
-    rdb = cluster.system.services.pools.service(pool.pool).rdb
+    rdb = cluster.system.engine.xstream.value(POOL_KEY).service(pool.pool).rdb
     pairs = (await rdb.range(b"\0", UNBOUNDED)).pairs
     return [pair.key for pair in pairs if pair.key.startswith(prefixes)]
 

@@ -17,8 +17,9 @@ from daos.bio.meta import MetaConfig
 from daos.cart.transport.inproc import InprocNetwork
 from daos.client.admin import Admin
 from daos.client.client import Client
-from daos.embedded.engine import Engine
-from daos.embedded.services import Member, Services, Store
+from daos.embedded.modules import own_modules
+from daos.engine.rank import Engine, Member
+from daos.mgmt.module import ManagementModule
 from daos.testing.devices import MemoryDirectory
 from tests.unit.embedded.cluster import Clock
 
@@ -37,13 +38,13 @@ class TwoRanks:
         self.images = [MemoryDirectory().images, MemoryDirectory().images]
         self.engines: dict[int, Engine] = {}
         self.members = tuple(Member(f"host{n}", Rank(n), TARGETS) for n in range(2))
-        self.services: Services
         self.starts = 0
 
     async def start(self, number: int, *, members: tuple[Member, ...] = ()) -> None:
         self.starts += 1
         engine = self.engines[number] = Engine(
             Rank(number),
+            own_modules(),
             network=self.network,
             directory=MemoryDirectory(self.images[number]),
             live_path=self.live_path / str(self.starts),
@@ -51,20 +52,15 @@ class TwoRanks:
             clock=self.clock,
             rng=self.rng,
         )
-        if number:
-            engine.add_targets(TARGETS)
-            engine.start_joining(self.services.endpoint)
-            return
-        store = await Store.open(engine)
-        engine.add_targets(await store.target_count(TARGETS, TARGETS))
-        self.services = await Services.start(engine, store, members or self.members, evict=False)
+        engine.add_targets(TARGETS)
+        await engine.set_up(members or self.members, evict=False)
 
     async def stop(self, number: int) -> None:
         await self.engines.pop(number).stop(checkpoint=False)
 
     async def joined(self) -> None:
-        joining = [each._joining for each in self.engines.values() if each._joining is not None]
-        await asyncio.gather(*joining)
+        mgmts = [each.modules.find(ManagementModule) for each in self.engines.values()]
+        await asyncio.gather(*(each.joining for each in mgmts if each.joining is not None))
 
     def client(self) -> Client:
         engine = self.engines[0]

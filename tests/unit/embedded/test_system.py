@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from daos.base.errors import CorruptError, DaosError, InvalidError, NotSupportedError, ShutdownError
-from daos.embedded.services import FORMAT, SystemRecord
 from daos.embedded.system import SystemConfig
+from daos.mgmt.store import FORMAT, SystemRecord
 from daos.pool import wire as pool_wire
+from daos.pool.module import POOL_KEY
 from daos.testing.devices import Image, MemoryDevice, MemoryDirectory
 from tests.unit.embedded.cluster import Cluster, code_of, oid_of, on_cluster
 
@@ -45,7 +46,7 @@ def test_another_format_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     async def run() -> None:
         async with Cluster(tmp_path / "a") as cluster:
             images = cluster.images()
-        monkeypatch.setattr("daos.embedded.services.FORMAT", FORMAT + 1)
+        monkeypatch.setattr("daos.mgmt.store.FORMAT", FORMAT + 1)
         newer = Cluster(tmp_path / "b", directory=MemoryDirectory(images))
         with pytest.raises(NotSupportedError, match="format 1"):
             await newer.start()
@@ -236,7 +237,7 @@ def test_a_start_that_fails_closes_what_it_opened(tmp_path: Path) -> None:
 async def test_a_bug_in_a_service_fails_its_request_alone(cluster: Cluster) -> None:
     """The services keep nothing in memory that a request could leave half changed."""
     pool = await cluster.pool()
-    service = cluster.system.services.pools.service(pool.pool)  # type: ignore[union-attr]
+    service = cluster.system.engine.xstream.value(POOL_KEY).service(pool.pool)
     vars(service)["props"] = None
     assert await code_of(cluster.call(pool_wire.PROPS, pool.named)) == "MISC"
     del vars(service)["props"]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from daos.pool import wire
+from daos.pool.module import POOL_KEY
 from daos.rdb.interface import TxnResult
 from tests.unit.embedded.cluster import (
     TARGETS,
@@ -264,8 +265,7 @@ async def test_a_connect_that_looked_before_the_pool_was_to_go_loses_its_turn(
     cluster: Cluster,
 ) -> None:
     pool = (await cluster.create_pool()).uuid
-    assert cluster.system.services is not None
-    service = cluster.system.services.pools.service(pool)
+    service = cluster.system.engine.xstream.value(POOL_KEY).service(pool)
     txn, looked, go_on = service.rdb.txn, asyncio.Event(), asyncio.Event()
 
     async def late(*args: Any) -> TxnResult:  # noqa: ANN401

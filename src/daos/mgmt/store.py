@@ -1,18 +1,16 @@
-"""The services of a system: management, pools, containers. They run on one of its ranks.
+"""The management store: what a system is for life, and its pools.
 
-    mgmt rdb --Store.open--> Store --Services.start--> procedures on the rank's system xstream
-
-The device `mgmt` in the directory of that rank holds what the system is for life:
+The device `mgmt` in the directory of the rank with the services holds
 
     system     SystemRecord
     members    MembersRecord, of a system with several ranks
-    pool/…     pools (mgmt/server.py)
+    pool/…     pools (server.py)
 
 Crash table:
     while `mgmt` is made     it is alone in the directory: made again at the next start
-    any other time           each shard recovers by itself, management finishes half-done work
+    any other time           the shard recovers by itself, management finishes half-done work
 
-Source: DAOS src/mgmt/srv.c, src/control/system (membership); ours: members are for life.
+Source: DAOS src/control/system (membership); ours: members are for life.
 """
 
 from __future__ import annotations
@@ -20,20 +18,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
 from daos.base.clock import uuid_from
 from daos.base.errors import CorruptError, InvalidError, NotSupportedError
-from daos.base.ids import PoolUuid, Rank
 from daos.bio.meta import MetaContext
-from daos.cart.context import Endpoint
-from daos.container.server import ContainerModule
-from daos.embedded.engine import Engine
-from daos.mgmt.server import ManagementModule
+from daos.engine.rank import Engine, Member
 from daos.pool.records import parse_record
-from daos.pool.server import PoolModule
 from daos.rdb.interface import Put, absent
 from daos.rdb.local import LocalRdb
 
@@ -52,14 +45,6 @@ class SystemRecord(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_
 
     format: int
     targets: int  # of the rank with the services
-
-
-class Member(NamedTuple):
-    """A rank of a system: where it runs, and how many targets it has."""
-
-    host: str  # name of the fault domain
-    rank: Rank
-    targets: int
 
 
 class MembersRecord(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -101,7 +86,7 @@ class Store:
             )
         return record.targets
 
-    async def check_members(self, members: tuple[Member, ...]) -> None:
+    async def check_members(self, members: Sequence[Member]) -> None:
         """Record the ranks of a new system, compare those of an old one.
 
         Raises: InvalidError  the system has other ranks
@@ -114,67 +99,8 @@ class Store:
             raise InvalidError(f"the system has other ranks for life than {members}")
 
 
-class Services:
-    """Made by `start`. They end with the engine they run on."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.endpoint = Endpoint(engine.rank, engine.xstream.tag)
-        self.pools = PoolModule(engine.xstream, engine.storage)
-        self._containers = ContainerModule(engine.xstream, self.pools)
-        self._evict = True
-        engine.at_close(self.pools.close)
-        engine.at_close(self._containers.close)
-
-    @classmethod
-    async def start(
-        cls, engine: Engine, store: Store, members: tuple[Member, ...], *, evict: bool
-    ) -> Services:
-        """Open every pool and serve. Targets must listen; ranks that can't be reached join later.
-
-        `evict`: no client of the last run is alive, so their handles are forgotten.
-
-        Raises: InvalidError (other members than the system has), CorruptError
-        """
-        await store.check_members(members)
-        services = cls(engine)
-        services._evict = evict
-        pools, containers = services.pools, services._containers
-        pools.attach(containers)
-        mgmt = ManagementModule(
-            engine.xstream,
-            store.rdb,
-            members=_by_host(members),
-            services=services,
-        )
-        engine.at_close(mgmt.close)
-        pools.setup_system()
-        containers.setup_system()
-        mgmt.setup_system()
-        engine.xstream.context.listen()
-        await mgmt.start()
-        engine.joined()
-        services.pools.started()
-        return services
-
-    async def open(self, pool: PoolUuid) -> None:
-        """Open the services of a pool; management asks when its shards are open."""
-        await self.pools.open(pool, evict=self._evict)
-        await self._containers.open(pool, evict=self._evict)
-
-    async def rejoin(self, pool: PoolUuid, endpoints: Sequence[Endpoint]) -> None:
-        """Tell targets that have just started what is open of a pool."""
-        await self._containers.rejoin(pool, endpoints)
-
-
-def _by_host(members: tuple[Member, ...]) -> list[tuple[str, list[tuple[Rank, int]]]]:
-    hosts: dict[str, list[tuple[Rank, int]]] = {}
-    for member in members:
-        hosts.setdefault(member.host, []).append((member.rank, member.targets))
-    return list(hosts.items())
-
-
 async def _open_mgmt(engine: Engine) -> MetaContext:
-    storage, names = engine.storage, engine.directory.names()
+    storage, names = engine.xstream.storage, engine.directory.names()
     if not storage.exists(_MGMT):
         if names:
             raise CorruptError(
@@ -196,7 +122,8 @@ async def _open_mgmt(engine: Engine) -> MetaContext:
 
 
 async def _make_mgmt(engine: Engine) -> MetaContext:
-    return await engine.storage.create(_MGMT, uuid=uuid_from(engine.rng), size_bytes=MGMT_BYTES)
+    uuid = uuid_from(engine.rng)
+    return await engine.xstream.storage.create(_MGMT, uuid=uuid, size_bytes=MGMT_BYTES)
 
 
 def _encode(record: msgspec.Struct) -> bytes:

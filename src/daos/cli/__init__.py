@@ -1,0 +1,1 @@
+"""The command lines. Each is a module of its own, named after its command."""

@@ -1,0 +1,47 @@
+"""What modules may ask of the engine process that they run in, on behalf of its server.
+
+Source: DAOS src/engine/init.c, src/mgmt/srv_drpc.c
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from daos.base.ids import Rank
+from daos.engine.rank import Engine, Member
+
+
+class Place(NamedTuple):
+    """Where a rank of the system is reached."""
+
+    rank: Rank
+    uri: str
+    incarnation: int
+
+
+class Control(Protocol):
+    """The process of an engine."""
+
+    @property
+    def rank(self) -> Rank | None:
+        """Which it is; None until `set_rank`."""
+
+    @property
+    def engine(self) -> Engine:
+        """The rank at work. Raises: AgainError  it is not set up"""
+
+    def set_rank(self, rank: Rank) -> None:
+        """Which rank of the system it is, for life. Raises: ExistsError  it is another one"""
+
+    def update_group(self, version: int, places: Sequence[Place]) -> None:
+        """Where all ranks are, unless a newer version is known. Raises: InvalidError"""
+
+    async def set_up(self, members: Sequence[Member]) -> None:
+        """Begin to serve, as one of these ranks.
+
+        Raises: AlreadyError  it has begun; InvalidError, and what a module's `setup` raises
+        """
+
+    def prepare_shutdown(self) -> None:
+        """A stop follows."""

@@ -1,0 +1,47 @@
+"""The pool module: pool services at tag 0 of the rank that keeps them, numbers of each target.
+
+Source: DAOS src/pool/srv.c
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from daos.cart.context import Rpc
+from daos.engine.module import Module
+from daos.engine.rank import SERVICE_RANK
+from daos.engine.service import engines_only, parse_pool_id
+from daos.engine.target import Target
+from daos.engine.tls import TlsKey, XstreamKind
+from daos.engine.xstream import Xstream
+from daos.pool import wire
+from daos.pool.server import PoolServices
+
+POOL_KEY: Final = TlsKey("pool", XstreamKind.SYSTEM, PoolServices, PoolServices.close)
+
+
+class PoolModule(Module):
+    """Pools: connections, properties, attributes, space."""
+
+    name = "pool"
+    id = wire.MODULE_ID
+    version = wire.VERSION
+    key = POOL_KEY
+
+    def serve_system(self, xstream: Xstream) -> None:
+        if xstream.rank == SERVICE_RANK:
+            xstream.value(POOL_KEY).serve()
+
+    def serve_target(self, target: Target) -> None:
+        async def query(rpc: Rpc[wire.TargetQueryRequest]) -> wire.TargetQueryReply:
+            space = target.shard(parse_pool_id(rpc.request.pool)).vos.query()
+            return wire.TargetQueryReply(
+                ((space.scm.total, space.scm.free), (space.nvme.total, space.nvme.free))
+            )
+
+        async def reclaim(rpc: Rpc[wire.TargetReclaimRequest]) -> wire.Empty:
+            target.set_reclaim(parse_pool_id(rpc.request.pool), rpc.request.reclaim)
+            return wire.Empty()
+
+        target.xstream.context.serve(wire.TGT_QUERY, engines_only(query))
+        target.xstream.context.serve(wire.TGT_RECLAIM, engines_only(reclaim))

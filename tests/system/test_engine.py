@@ -1,0 +1,215 @@
+"""`daos_engine` in processes: serving, ending in order, dying. The test plays its server's part."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf.message import Message
+
+from daos.base.errors import DER, DaosError, InvalidError
+from daos.base.ids import ObjectType
+from daos.client.client import Client
+from daos.client.kv import KeyValue
+from daos.drpc.modules import MgmtMethod
+from daos.engine.process import STATUS_TARGET_LOST
+from daos.proto import mgmt_pb2 as pb
+from daos.testing.engines import EngineProcess, EngineSystem
+
+MIB = 1 << 20
+Body = Callable[[EngineSystem], Coroutine[Any, Any, None]]
+
+
+def on_engines(
+    ranks: int = 1, ports: Mapping[int, int] | None = None
+) -> Callable[[Body], Callable[[Path], None]]:
+    """A test over running engines; none is left behind."""
+
+    def decorate(body: Body) -> Callable[[Path], None]:
+        def test(tmp_path: Path) -> None:
+            async def run() -> None:
+                async with EngineSystem(tmp_path, ranks=ranks, ports=ports) as system:
+                    await body(system)
+
+            asyncio.run(run())
+
+        test.__name__, test.__doc__ = body.__name__, body.__doc__
+        return test
+
+    return decorate
+
+
+async def make_pool(system: EngineSystem) -> None:
+    async with system.admin() as admin:
+        await admin.pool_create("tank", len(system.engines) * system.targets * 16 * MIB)
+
+
+class Writer:
+    """Puts one value after another into one key-value, and remembers what was acknowledged."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.acknowledged: dict[str, bytes] = {}
+        self.kv: KeyValue
+
+    async def begin(self) -> None:
+        """In a new container; its handles stay open."""
+        pool = await self.client.pool("tank")
+        cont = await pool.create_container("c1")
+        self.kv = await cont.kv(await cont.new_oid(ObjectType.KV_LEXICAL, "SX"))
+        await self.put(20)
+
+    async def put(self, count: int) -> None:
+        for _ in range(count):
+            number = len(self.acknowledged)
+            key, value = f"key{number}", b"value %d" % number
+            await self.kv.put(key, value)
+            self.acknowledged[key] = value
+
+    async def check(self) -> None:
+        found = {key: await self.kv.get(key) for key in self.acknowledged}
+        assert found == self.acknowledged
+
+
+def sockets_left(system: EngineSystem) -> list[str]:
+    names = {path.name for path in system.sockets.iterdir()}
+    return sorted(names - {"daos_server.sock"})
+
+
+@on_engines(ranks=2)
+async def test_an_orderly_restart(system: EngineSystem) -> None:
+    """Requests under way are answered, or sent again; nothing is left, nothing is lost."""
+    await make_pool(system)
+    async with system.client() as client:
+        writer = Writer(client)
+        await writer.begin()
+        writing = asyncio.create_task(writer.put(200))
+        for engine in system.engines:
+            assert await engine.stop() == 0
+        assert sockets_left(system) == []
+        for engine in system.engines:
+            await engine.start()
+        await system.set_up()
+        await writing
+        await writer.check()
+
+
+@pytest.mark.parametrize("victim", ["target", "parent"])
+def test_a_killed_process_ends_its_rank(victim: str, tmp_path: Path) -> None:
+    """At once, and nothing else; who writes goes on when it is back."""
+
+    async def body(system: EngineSystem) -> None:
+        await make_pool(system)
+        engine = system.engines[1]
+        async with system.client() as client:
+            writer = Writer(client)
+            await writer.begin()
+            writing = asyncio.create_task(writer.put(200))
+            if victim == "target":
+                engine.kill_target(1)
+                assert await engine.ended() == STATUS_TARGET_LOST
+                assert [name for name in sockets_left(system) if name.startswith("1.")] == []
+            else:
+                engine.kill()
+                assert await engine.ended() == -signal.SIGKILL
+            await system.restart(engine)
+            await writing
+            await writer.check()
+        for engine in system.engines:
+            assert await engine.stop() == 0
+        assert sockets_left(system) == []
+
+    on_engines(ranks=2)(body)(tmp_path)
+
+
+@on_engines()
+async def test_all_die(system: EngineSystem) -> None:
+    """The rank with the services; what was acknowledged is there for the next client."""
+    await make_pool(system)
+    engine = system.engines[0]
+    async with system.client(timeout=1.0) as client:
+        writer = Writer(client)
+        await writer.begin()
+        engine.kill()
+        await engine.ended()
+        with pytest.raises(DaosError) as caught:
+            await writer.put(1)
+        assert caught.value.code in {DER.TIMEDOUT, DER.UNREACH, DER.TX_UNCERTAIN}
+        await system.restart(engine)
+        async with system.client() as other, other.pool("tank") as pool:
+            assert [each.label for each in await pool.containers()] == ["c1"]
+            writer.kv = await (await pool.container("c1", "r")).kv(writer.kv.oid)
+            await writer.check()
+
+
+def test_clients_of_other_hosts_come_by_tcp(tmp_path: Path) -> None:
+    async def body(system: EngineSystem) -> None:
+        await make_pool(system)
+        uri = system.engines[0].ready.result().uri
+        assert uri == f"sm://{system.sockets},tcp://127.0.0.1:{port}"
+        async with system.client(by_tcp=True) as client:
+            writer = Writer(client)
+            await writer.begin()
+            await writer.check()
+
+    port = free_ports(3)
+    on_engines(ports={0: port})(body)(tmp_path)
+
+
+def free_ports(count: int) -> int:
+    """The first of so many ports on end that nobody has right now."""
+    while True:
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            first = 0
+            for number in range(count):
+                sock = stack.enter_context(socket.socket())
+                sock.bind(("127.0.0.1", first + number if first else 0))
+                first = first or sock.getsockname()[1]
+            return first
+
+
+@on_engines()
+async def test_what_a_server_may_get_wrong(system: EngineSystem) -> None:
+    engine = system.engines[0]
+
+    async def status(method: MgmtMethod, request: Message) -> int:
+        reply = await engine.ask(method, request, pb.DaosResp)
+        return -reply.status
+
+    assert await status(MgmtMethod.SET_RANK, pb.SetRankReq(rank=0)) == 0
+    assert await status(MgmtMethod.SET_RANK, pb.SetRankReq(rank=1)) == DER.EXIST
+    assert await status(MgmtMethod.SET_UP, system.members()) == DER.ALREADY
+    assert await status(MgmtMethod.PING_RANK, pb.PingRankReq(rank=0)) == 0
+    assert await status(MgmtMethod.PING_RANK, pb.PingRankReq(rank=1)) == DER.INVAL
+    assert await status(MgmtMethod.PREP_SHUTDOWN, pb.PrepShutdownReq(rank=0)) == 0
+    told = pb.GroupUpdateReq(map_version=99)
+    told.engines.add(rank=0, uri="ofi+verbs://nowhere")
+    assert await status(MgmtMethod.GROUP_UPDATE, told) == DER.INVAL
+
+
+def test_an_engine_that_cannot_be_set_up_ends(tmp_path: Path) -> None:
+    """It says why, by its status and in its log."""
+
+    async def body() -> None:
+        system = EngineSystem(tmp_path, targets=1)
+        async with system:
+            assert await system.engines[0].stop() == 0
+        system.targets = 2
+        with pytest.raises(InvalidError, match="1 targets for life, 2 were asked for"):
+            async with system:
+                pass
+
+    asyncio.run(body())
+
+
+@on_engines()
+async def test_storage_is_one_engines(system: EngineSystem) -> None:
+    other = EngineProcess(system, 0)
+    with pytest.raises(DaosError, match=f"in use by process {system.engines[0].pid}"):
+        await other.start()
