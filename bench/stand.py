@@ -45,7 +45,7 @@ from daos.engine.target import Kept, Target
 from daos.engine.xstream import Xstream
 from daos.object.attempts import Pacing
 from daos.object.client import Call, ContainerLink, ObjectClient
-from daos.object.server import ObjectModule
+from daos.object.module import ObjectModule
 from daos.object.wire import FetchReply
 from daos.placement.jump import JumpMap
 from daos.placement.pool_map import PoolMap
