@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from google.protobuf.message import Message
 
-from daos.base.errors import DER, DaosError, InvalidError
+from daos.base.errors import DER, DaosError, InvalidError, StaleHandleError
 from daos.base.ids import ObjectType
 from daos.client.client import Client
 from daos.client.kv import KeyValue
 from daos.drpc.modules import MgmtMethod
 from daos.engine.process import STATUS_TARGET_LOST
+from daos.proto import ctl_pb2 as ctl
 from daos.proto import mgmt_pb2 as pb
 from daos.testing.engines import EngineProcess, EngineSystem
 
@@ -213,3 +214,77 @@ async def test_storage_is_one_engines(system: EngineSystem) -> None:
     other = EngineProcess(system, 0)
     with pytest.raises(DaosError, match=f"in use by process {system.engines[0].pid}"):
         await other.start()
+
+
+@on_engines(ranks=2)
+async def test_pools_by_drpc(system: EngineSystem) -> None:
+    """What a server passes on for administrators."""
+    first, second = system.engines
+    uuid = "11111111-2222-4333-8444-555555555555"
+    create = pb.PoolCreateReq(uuid=uuid, user="alice@", user_group="staff@")
+    create.properties.add(number=1, strval="tank")
+    create.tier_bytes.extend([8 * MIB, 24 * MIB])
+    made = await first.ask(MgmtMethod.POOL_CREATE, create, pb.PoolCreateResp)
+    assert (made.status, list(made.tgt_ranks), len(made.tier_bytes)) == (0, [0, 1], 2)
+    elsewhere = await second.ask(MgmtMethod.POOL_CREATE, create, pb.PoolCreateResp)
+    assert elsewhere.status == -DER.NOTLEADER
+    listed = await first.ask(MgmtMethod.LIST_POOLS, pb.ListPoolsReq(), pb.ListPoolsResp)
+    assert [(each.uuid, each.label, each.state) for each in listed.pools] == [
+        (uuid, "tank", "Ready")
+    ]
+
+    async with system.client() as client:
+        pool = await client.pool("tank")
+        await pool.create_container("c1")
+        inside = await first.ask(
+            MgmtMethod.LIST_CONTAINERS, pb.ListContReq(id=uuid), pb.ListContResp
+        )
+        assert len(inside.containers) == 1
+        busy = await first.ask(
+            MgmtMethod.POOL_DESTROY, pb.PoolDestroyReq(id="tank"), pb.PoolDestroyResp
+        )
+        assert busy.status == -DER.BUSY
+        evict = await first.ask(MgmtMethod.POOL_EVICT, pb.PoolEvictReq(id="tank"), pb.PoolEvictResp)
+        assert evict.count == 1
+        with pytest.raises(StaleHandleError):
+            await pool.query()
+
+    change = pb.PoolSetPropReq(id="tank")
+    change.properties.add(number=5, strval="time")
+    assert (await first.ask(MgmtMethod.POOL_SET_PROP, change, pb.PoolSetPropResp)).status == 0
+    told = await first.ask(
+        MgmtMethod.POOL_GET_PROP, pb.PoolGetPropReq(id="tank"), pb.PoolGetPropResp
+    )
+    assert {each.number: each.strval for each in told.properties}[5] == "time"
+
+    numbers = await first.ask(MgmtMethod.POOL_QUERY, pb.PoolQueryReq(id="tank"), pb.PoolQueryResp)
+    assert (numbers.total_targets, numbers.total_engines, numbers.enabled_ranks) == (4, 2, "0-1")
+    assert [tier.total // 2 for tier in numbers.tier_stats] == list(made.tier_bytes)
+    targets = pb.PoolQueryTargetReq(id="tank", rank=1)
+    found = await first.ask(MgmtMethod.POOL_QUERY_TARGETS, targets, pb.PoolQueryTargetResp)
+    assert len(found.infos) == 2
+    targets.targets.append(2)
+    found = await first.ask(MgmtMethod.POOL_QUERY_TARGETS, targets, pb.PoolQueryTargetResp)
+    assert found.status == -DER.INVAL
+
+    gone = pb.PoolDestroyReq(id="tank", force=True)
+    assert (await first.ask(MgmtMethod.POOL_DESTROY, gone, pb.PoolDestroyResp)).status == 0
+    listed = await first.ask(MgmtMethod.LIST_POOLS, pb.ListPoolsReq(), pb.ListPoolsResp)
+    assert list(listed.pools) == []
+
+
+@on_engines(ranks=2)
+async def test_storage_by_drpc(system: EngineSystem) -> None:
+    await make_pool(system)
+    async with system.admin() as admin:
+        (pool,) = await admin.pool_list()
+    for engine in system.engines:
+        (device,) = (
+            await engine.ask(MgmtMethod.SMD_LIST_DEVS, ctl.SmdDevReq(), ctl.SmdDevResp)
+        ).devices
+        assert (device.rank, list(device.tgt_ids)) == (engine.number, [0, 1])
+        assert device.total_bytes >= device.avail_bytes > 0
+        (shards,) = (
+            await engine.ask(MgmtMethod.SMD_LIST_POOLS, ctl.SmdPoolReq(), ctl.SmdPoolResp)
+        ).pools
+        assert (shards.uuid, list(shards.tgt_ids), len(shards.blobs)) == (str(pool.uuid), [0, 1], 2)

@@ -55,6 +55,10 @@ class ContainerServices:
             await service.reopen_handles()
         await service.resume()
 
+    async def page(self, pool: bytes, after: bytes) -> wire.ListReply:
+        """Some containers of a pool, behind the place that the page before gave."""
+        return await self._service(pool).page(after)
+
     async def rejoin(self, pool: PoolUuid, endpoints: Sequence[Endpoint]) -> None:
         """Tell targets that have just started which handles there are; go on with what waited."""
         service = self._service(pool.bytes)

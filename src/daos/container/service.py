@@ -247,7 +247,10 @@ class ContainerService(SnapshotService):
     async def containers(self, rpc: Rpc[wire.ListRequest]) -> wire.ListReply:
         """A page of the containers that are not being destroyed."""
         await self._pool.check_handle(rpc.request.pool_handle, write=False)
-        after = rpc.request.after
+        return await self.page(rpc.request.after)
+
+    async def page(self, after: bytes) -> wire.ListReply:
+        """As `containers`, for who needs no handle."""
         if after:
             parse_id(after, "place of a listing")
         lo = records.CONTAINER + after + b"\0" if after else records.CONTAINER

@@ -50,11 +50,11 @@ class EngineConfig:
     @property
     def is_new(self) -> bool:
         """Nothing has been stored here yet."""
-        return not self._devices(None).exists()
+        return not self.devices(None).exists()
 
     def directory(self, target: int | None) -> FileDirectory:
         """The devices of one target, or of the system xstream; nobody else's."""
-        path = self._devices(target)
+        path = self.devices(target)
         with told_by(path):
             path.mkdir(parents=True, exist_ok=True)
         return FileDirectory(path)
@@ -67,7 +67,8 @@ class EngineConfig:
             path.mkdir(parents=True)
         return path
 
-    def _devices(self, target: int | None) -> Path:
+    def devices(self, target: int | None) -> Path:
+        """Where the devices of a target, or of the system xstream, are files."""
         return self.storage / "devices" / self._name(target)
 
     @staticmethod

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
+from uuid import UUID
 
 from daos.base.ids import Rank
 from daos.engine.rank import Engine, Member
@@ -18,6 +19,24 @@ class Place(NamedTuple):
     rank: Rank
     uri: str
     incarnation: int
+
+
+class Device(NamedTuple):
+    """A file system that keeps the devices of a rank."""
+
+    uuid: UUID
+    targets: tuple[int, ...]  # who share it
+    total_bytes: int
+    available_bytes: int
+    cluster_bytes: int
+
+
+class Stored(NamedTuple):
+    """A pool's part on a rank."""
+
+    pool: UUID
+    targets: tuple[int, ...]
+    blobs: tuple[int, ...]  # of each of them: what keeps its shard
 
 
 class Control(Protocol):
@@ -45,3 +64,9 @@ class Control(Protocol):
 
     def prepare_shutdown(self) -> None:
         """A stop follows."""
+
+    def device(self) -> Device:
+        """What the devices of this engine are kept on. Raises: DaosError"""
+
+    def stored(self) -> list[Stored]:
+        """Which pools are kept there. Raises: DaosError"""

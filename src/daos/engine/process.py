@@ -34,9 +34,9 @@ from daos.drpc.client import call
 from daos.drpc.modules import ModuleId
 from daos.drpc.registry import M, Methods, Peer, Registry
 from daos.drpc.server import Listener
-from daos.engine import child
+from daos.engine import child, inventory
 from daos.engine.config import SERVER_SOCKET, EngineConfig
-from daos.engine.control import Place
+from daos.engine.control import Device, Place, Stored
 from daos.engine.modules import Modules
 from daos.engine.rank import Engine, Member
 from daos.engine.tether import (
@@ -392,6 +392,12 @@ class EngineProcess:
 
     def prepare_shutdown(self) -> None:
         log.info("rank %s is about to be stopped", self._rank)
+
+    def device(self) -> Device:
+        return inventory.device(self._config)
+
+    def stored(self) -> list[Stored]:
+        return inventory.stored(self._config)
 
 
 def _remove_sockets_of_the_dead(directory: Path) -> None:

@@ -16,7 +16,7 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from daos.base.errors import AgainError, DaosError, InvalidError
+from daos.base.errors import DER, AgainError, DaosError, InvalidError
 from daos.base.ids import SYSTEM_TAG, PoolUuid, Rank
 from daos.cart.context import Endpoint, Rpc
 from daos.container.module import CONTAINER_KEY
@@ -143,9 +143,19 @@ class ManagementModule(Module):
         serve(wire.TGT_OPEN, engines_only(open_))
 
     def answer_drpc(self, table: DrpcTable, control: Control) -> None:
-        from daos.mgmt import drpc  # an embedded system does without protobuf
+        from daos.mgmt import drpc, pools, smd  # an embedded system does without protobuf
+        from daos.mgmt.administration import Administration
+
+        def administration() -> Administration:
+            engine = control.engine
+            if engine.rank != SERVICE_RANK:
+                text = f"rank {SERVICE_RANK} has the services, this is rank {engine.rank}"
+                raise DaosError(text, code=DER.NOTLEADER)
+            return Administration(engine, self.service)
 
         drpc.add(table, control)
+        pools.add(table, administration)
+        smd.add(table, control)
 
     async def setup(self, engine: Engine) -> None:
         """Raises: InvalidError (the system has other ranks or targets for life), CorruptError"""

@@ -137,12 +137,15 @@ class PoolService:
         core.check_writable(record.flags, write=write)
         return record
 
-    async def evict(self, client: bytes) -> list[bytes]:
-        """Remove the handles of one client, or all for b""; which there were."""
+    async def evict(self, client: bytes = b"", *, only: Collection[bytes] = ()) -> list[bytes]:
+        """Remove the handles of one client, or all for b""; which there were.
+
+        `only`: none but these
+        """
         gone = [
             handle
             for handle, record in (await self._handles()).items()
-            if not client or record.client == client
+            if (not client or record.client == client) and (not only or handle in only)
         ]
         for handle in gone:
             await self.rdb.txn([], [Delete(HANDLE_PREFIX + handle)])
@@ -161,15 +164,15 @@ class PoolService:
             if (await self.rdb.txn([compare], [Put(_TURN, b"")])).succeeded:
                 return 0
 
-    async def query(self, rpc: Rpc) -> wire.QueryReply:
+    async def query(self, *, deadline_ns: int, trace_id: int = 0) -> wire.QueryReply:
         """Numbers of the pool; space is asked of every target."""
         replies = await ask_targets(
             self.xstream,
             self.endpoints,
             wire.TGT_QUERY,
             wire.TargetQueryRequest(self.uuid.bytes),
-            deadline_ns=rpc.deadline_ns,
-            trace_id=rpc.trace_id,
+            deadline_ns=deadline_ns,
+            trace_id=trace_id,
         )
         tiers = []
         for tier in zip(*(reply.tiers for reply in replies), strict=True):
@@ -193,7 +196,9 @@ class PoolService:
         """All properties, in the order of the table."""
         return await read_properties(self.rdb, _PROP, core.PROPERTIES)
 
-    async def set_props(self, given: dict[str, str], rpc: Rpc) -> None:
+    async def set_props(
+        self, given: dict[str, str], *, deadline_ns: int, trace_id: int = 0
+    ) -> None:
         """Change properties, all or nothing; targets hear of those that they act on.
 
         A target that can't be told hears of it at the next open of a container.
@@ -208,8 +213,8 @@ class PoolService:
                 self.endpoints,
                 wire.TGT_RECLAIM,
                 wire.TargetReclaimRequest(self.uuid.bytes, changes["reclaim"]),
-                deadline_ns=rpc.deadline_ns,
-                trace_id=rpc.trace_id,
+                deadline_ns=deadline_ns,
+                trace_id=trace_id,
             )
 
     async def attrs(self, names: tuple[str, ...]) -> dict[str, bytes]:
@@ -289,7 +294,7 @@ class PoolServices:
                     raise CorruptError(f"pool {pool}: id", offset=0, want=pool, got=record.uuid)
                 service = PoolService(self._xstream, record, rdb)
                 if evict:
-                    await service.evict(b"")
+                    await service.evict()
             except BaseException:
                 rdb.close()
                 await self._storage.close(name, checkpoint=False)
@@ -340,24 +345,46 @@ class PoolServices:
     async def _disconnect(self, rpc: Rpc[wire.HandleRequest]) -> wire.Empty:
         service = self.service(rpc.request.pool)
         await service.disconnect(rpc.request.handle)
-        await self._close_opened(service, [rpc.request.handle], rpc)
+        await self._close_opened(
+            service, [rpc.request.handle], deadline_ns=rpc.deadline_ns, trace_id=rpc.trace_id
+        )
         return wire.Empty()
 
     async def _query(self, rpc: Rpc[wire.HandleRequest]) -> wire.QueryReply:
         service = self.service(rpc.request.pool)
         await service.check_handle(rpc.request.handle, write=False)
-        return await service.query(rpc)
+        return await service.query(deadline_ns=rpc.deadline_ns, trace_id=rpc.trace_id)
 
     async def _evict(self, rpc: Rpc[wire.EvictRequest]) -> wire.EvictReply:
-        service = self.service(rpc.request.pool)
-        gone = await service.evict(rpc.request.client)
-        await self._close_opened(service, gone, rpc)
-        return wire.EvictReply(len(gone))
+        count = await self.evict(
+            rpc.request.pool,
+            rpc.request.client,
+            deadline_ns=rpc.deadline_ns,
+            trace_id=rpc.trace_id,
+        )
+        return wire.EvictReply(count)
 
-    async def _close_opened(self, service: PoolService, handles: list[bytes], rpc: Rpc) -> None:
+    async def evict(
+        self,
+        pool: bytes,
+        client: bytes = b"",
+        *,
+        only: Collection[bytes] = (),
+        deadline_ns: int,
+        trace_id: int = 0,
+    ) -> int:
+        """Revoke handles, as `PoolService.evict`, and what was opened through them; how many."""
+        service = self.service(pool)
+        gone = await service.evict(client, only=only)
+        await self._close_opened(service, gone, deadline_ns=deadline_ns, trace_id=trace_id)
+        return len(gone)
+
+    async def _close_opened(
+        self, service: PoolService, handles: list[bytes], *, deadline_ns: int, trace_id: int
+    ) -> None:
         for below in self._below:
             await below.close_opened(
-                service.uuid, handles, deadline_ns=rpc.deadline_ns, trace_id=rpc.trace_id
+                service.uuid, handles, deadline_ns=deadline_ns, trace_id=trace_id
             )
 
     async def _props(self, rpc: Rpc[wire.HandleRequest]) -> wire.PropsReply:
@@ -368,7 +395,9 @@ class PoolServices:
     async def _set_props(self, rpc: Rpc[wire.SetPropsRequest]) -> wire.Empty:
         service = self.service(rpc.request.pool)
         await service.check_handle(rpc.request.handle, write=True)
-        await service.set_props(rpc.request.props, rpc)
+        await service.set_props(
+            rpc.request.props, deadline_ns=rpc.deadline_ns, trace_id=rpc.trace_id
+        )
         return wire.Empty()
 
     async def _attrs(self, rpc: Rpc[wire.AttrsRequest]) -> wire.AttrsReply:

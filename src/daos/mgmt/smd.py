@@ -1,0 +1,55 @@
+"""What the server of this host asks its engine about storage: devices, and pools on them, by dRPC.
+
+Source: DAOS src/mgmt/srv_query.c ds_smd_list_devs, ds_smd_list_pools
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from daos.base.errors import DaosError
+from daos.drpc.modules import MgmtMethod
+from daos.drpc.registry import Peer
+from daos.engine.control import Control
+from daos.engine.module import DrpcTable
+from daos.mgmt.drpc import MGMT, failed
+from daos.proto import ctl_pb2 as pb
+
+# Data 1, metadata 2, log 4: a device is all of them.
+_ROLES: Final = 7
+
+
+def add(table: DrpcTable, control: Control) -> None:
+    """Answer what is asked about storage."""
+
+    async def devices(request: pb.SmdDevReq, peer: Peer) -> pb.SmdDevResp:
+        try:
+            found = control.device()
+        except DaosError as error:
+            return pb.SmdDevResp(status=failed("SmdListDevs", error))
+        device = pb.SmdDevice(
+            uuid=str(found.uuid),
+            tgt_ids=found.targets,
+            total_bytes=found.total_bytes,
+            avail_bytes=found.available_bytes,
+            usable_bytes=found.available_bytes,
+            cluster_size=found.cluster_bytes,
+            rank=control.rank or 0,
+            role_bits=_ROLES,
+        )
+        return pb.SmdDevResp(devices=[device])
+
+    async def pools(request: pb.SmdPoolReq, peer: Peer) -> pb.SmdPoolResp:
+        try:
+            found = control.stored()
+        except DaosError as error:
+            return pb.SmdPoolResp(status=failed("SmdListPools", error))
+        return pb.SmdPoolResp(
+            pools=[
+                pb.SmdQueryResp.Pool(uuid=str(each.pool), tgt_ids=each.targets, blobs=each.blobs)
+                for each in found
+            ]
+        )
+
+    table.add(MGMT, MgmtMethod.SMD_LIST_DEVS, pb.SmdDevReq, devices)
+    table.add(MGMT, MgmtMethod.SMD_LIST_POOLS, pb.SmdPoolReq, pools)
