@@ -1,0 +1,184 @@
+"""CtlSvc: the service of one host: its storage, and the processes of its engines.
+
+Storage is a directory for each engine. It is told in the reference's terms: an engine's directory
+is a mount of its first tier ("SCM"); there are no devices of the second one ("NVMe").
+
+Source: DAOS src/control/server/ctl_*.go
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+from daos.base.directory import told_by
+from daos.base.errors import DaosError
+from daos.control import faults
+from daos.control.harness import Harness
+from daos.control.instance import Instance
+from daos.control.members import MemberState
+from daos.control.service import Answer
+from daos.control.sets import parse_ranks
+from daos.drpc.modules import MgmtMethod
+from daos.proto import ctl_pb2 as pb
+from daos.proto.shared_pb2 import RankResult
+
+log = logging.getLogger(__name__)
+
+_START_S: Final = 300.0
+_ANY_RANK: Final = 0xFFFFFFFF
+_MEMINFO: Final = Path("/proc/meminfo")
+
+
+class Host:
+    """Answers for the engines of the harness."""
+
+    def __init__(self, harness: Harness, *, address: str) -> None:
+        self._harness = harness
+        self._address = address
+
+    @property
+    def answers(self) -> dict[str, Answer]:
+        """By name of the method."""
+        own: dict[str, Callable[[Any], Awaitable[Any]]] = {
+            "StorageScan": self._scan,
+            "StorageFormat": self._format,
+            "SmdQuery": self._smd_query,
+            "PrepShutdownRanks": self._prepare,
+            "StopRanks": self._stop,
+            "StartRanks": self._start,
+        }
+        return own
+
+    # --- storage ---
+
+    async def _scan(self, request: pb.StorageScanReq) -> pb.StorageScanResp:
+        answer = pb.StorageScanResp(sys_mem_info=_memory(_read_memory()))
+        for instance in self._harness.instances:
+            if instance.superblock is None:
+                continue
+            total, available = instance.usage()
+            answer.scm.namespaces.add(
+                uuid=str(instance.superblock.uuid),
+                blockdev=str(instance.config.storage),
+                size=total,
+                mount=pb.ScmNamespace.Mount(
+                    path=str(instance.config.storage),
+                    total_bytes=total,
+                    avail_bytes=available,
+                    usable_bytes=available,
+                    rank=_ANY_RANK if instance.rank is None else instance.rank,
+                    **{"class": "ram"},
+                ),
+            )
+        answer.nvme.SetInParent()
+        return answer
+
+    async def _format(self, request: pb.StorageFormatReq) -> pb.StorageFormatResp:
+        """Format the engines that wait for it; with `reformat`, those that stand, too."""
+        answer = pb.StorageFormatResp()
+        formatted = list[Instance]()
+        for instance in self._harness.instances:
+            state = pb.ResponseState()
+            try:
+                if instance.superblock is not None and not request.reformat:
+                    raise faults.already_formatted(str(instance.config.storage))
+                self._harness.format(instance)
+                formatted.append(instance)
+            except DaosError as error:
+                state.status = pb.CTL_ERR_SCM
+                state.error = str(error)
+                if isinstance(error, faults.FaultError):
+                    state.info = error.resolution
+            answer.mrets.add(
+                mntpoint=str(instance.config.storage), state=state, instanceidx=instance.index
+            )
+        await self._harness.start_instances(formatted)
+        return answer
+
+    async def _smd_query(self, request: pb.SmdQueryReq) -> pb.SmdQueryResp:
+        answer = pb.SmdQueryResp()
+        for instance in self._harness.instances:
+            if instance.rank is None or request.rank not in (_ANY_RANK, instance.rank):
+                continue
+            if instance.state is not MemberState.JOINED:
+                continue
+            told = answer.ranks.add(rank=instance.rank)
+            if not request.omit_devices:
+                devices = await instance.ask(
+                    MgmtMethod.SMD_LIST_DEVS, pb.SmdDevReq(), pb.SmdDevResp
+                )
+                told.devices.extend(
+                    each for each in devices.devices if request.uuid in ("", each.uuid)
+                )
+            if not request.omit_pools:
+                pools = await instance.ask(
+                    MgmtMethod.SMD_LIST_POOLS, pb.SmdPoolReq(), pb.SmdPoolResp
+                )
+                told.pools.extend(each for each in pools.pools if request.uuid in ("", each.uuid))
+        return answer
+
+    # --- engines ---
+
+    async def _prepare(self, request: pb.RanksReq) -> pb.RanksResp:
+        chosen = self._chosen(request)
+        return self._results(chosen, "prep shutdown", await self._harness.prepare(chosen))
+
+    async def _stop(self, request: pb.RanksReq) -> pb.RanksResp:
+        chosen = self._chosen(request)
+        await self._harness.stop_instances(chosen, force=request.force, prepare=False)
+        return self._results(chosen, "stop", {})
+
+    async def _start(self, request: pb.RanksReq) -> pb.RanksResp:
+        chosen = self._chosen(request)
+        await self._harness.start_instances(chosen)
+        failed = await self._harness.joined(chosen, within_s=_START_S)
+        return self._results(chosen, "start", failed)
+
+    def _chosen(self, request: pb.RanksReq) -> list[Instance]:
+        wanted = parse_ranks(request.ranks)
+        return [
+            each
+            for each in self._harness.instances
+            if each.rank is not None and (not wanted or each.rank in wanted)
+        ]
+
+    def _results(
+        self, chosen: list[Instance], action: str, failed: dict[int, DaosError]
+    ) -> pb.RanksResp:
+        return pb.RanksResp(
+            results=[
+                RankResult(
+                    rank=each.rank,
+                    action=action,
+                    errored=each.index in failed,
+                    msg=failed[each.index].message if each.index in failed else "",
+                    state=each.state.text,
+                    addr=self._address,
+                )
+                for each in chosen
+            ]
+        )
+
+
+def _read_memory() -> str:
+    with told_by(_MEMINFO):
+        return _MEMINFO.read_text()
+
+
+def _memory(text: str) -> pb.SysMemInfo:
+    """The lines of /proc/meminfo that are told on."""
+    kb = dict[str, int]()
+    for line in text.splitlines():
+        name, _, rest = line.partition(":")
+        number = rest.split()
+        if number and number[0].isdigit():
+            kb[name] = int(number[0])
+    return pb.SysMemInfo(
+        hugepage_size_kb=kb.get("Hugepagesize", 0),
+        mem_total_kb=kb.get("MemTotal", 0),
+        mem_free_kb=kb.get("MemFree", 0),
+        mem_available_kb=kb.get("MemAvailable", 0),
+    )

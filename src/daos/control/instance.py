@@ -1,0 +1,202 @@
+"""`Instance`: one engine of this server: its storage, its process, what is known of it.
+
+    storage:   unformatted --format--> formatted (superblock)
+    process:   start --> ready (NotifyReady) --> ended
+    calls:     dRPC at the socket that NotifyReady named
+
+Decides nothing; `harness` does.
+
+Source: DAOS src/control/server/instance*.go
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import replace as changed
+from pathlib import Path
+from typing import Final, TypeVar
+from uuid import UUID
+
+from google.protobuf.message import Message
+
+from daos.base.clock import Clock
+from daos.base.directory import LOCK, told_by
+from daos.base.errors import InvalidError
+from daos.control import faults, files
+from daos.control.config.model import EngineConfig
+from daos.control.layout import Superblock
+from daos.control.members import MemberState
+from daos.control.processes import ended
+from daos.drpc.client import call
+from daos.drpc.modules import MgmtMethod, ModuleId
+from daos.proto.srv_pb2 import NotifyReadyReq
+
+M = TypeVar("M", bound=Message)
+
+SUPERBLOCK: Final = "superblock"
+# Answers about ranks and groups are made without I/O.
+CALL_S: Final = 20.0
+
+
+class Instance:
+    """Engine `index`. Raises: CorruptError  its superblock is damaged"""
+
+    def __init__(self, index: int, config: EngineConfig, *, system: str, clock: Clock) -> None:
+        self.index: Final = index
+        self.config: Final = config
+        self.superblock: Superblock | None = None
+        self.info = ""
+        self.process: asyncio.subprocess.Process | None = None
+        self.ready: NotifyReadyReq | None = None
+        self.stopping = False
+        self._clock = clock
+        self.state = MemberState.AWAIT_FORMAT
+        raw = files.read(config.storage / SUPERBLOCK)
+        if raw is not None:
+            block = Superblock.parse(raw)
+            if block.system != system:
+                text = f"{config.storage} belongs to the system {block.system!r}, not {system!r}"
+                raise InvalidError(text)
+            self.superblock = block
+            self.state = MemberState.STOPPED
+
+    @property
+    def state(self) -> MemberState:
+        """Where it is in its life."""
+        return self._state
+
+    @state.setter
+    def state(self, state: MemberState) -> None:
+        self._state = state
+        self.since_ns = self._clock.now_ns()
+
+    @property
+    def rank(self) -> int | None:
+        """The rank, once it has one."""
+        return None if self.superblock is None else self.superblock.rank
+
+    @property
+    def pid(self) -> int | None:
+        """Of the running process."""
+        return None if self.process is None else self.process.pid
+
+    def format(self, uuid: UUID, system: str, *, fault_domain: str) -> None:
+        """Make the storage. What is there is removed: the caller has made sure.
+
+        Raises: AccessError, NoSpaceError, InvalidError, BusyError
+        """
+        storage = self.config.storage
+        if self.process is not None:
+            raise faults.already_formatted(str(storage))
+        files.make_private(storage)
+        with told_by(storage):
+            for entry in storage.iterdir():
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink()
+        self._write(Superblock(uuid, system, fault_domain=fault_domain))
+        self.state = MemberState.STOPPED
+
+    def becomes(self, rank: int) -> None:
+        """Keep the rank that the engine has from now on."""
+        assert self.superblock is not None
+        self._write(changed(self.superblock, rank=rank))
+
+    def is_at(self, uri: str, incarnation: int) -> None:
+        """Keep where the engine is to be found now."""
+        assert self.superblock is not None
+        self._write(changed(self.superblock, uri=uri, incarnation=incarnation))
+
+    def _write(self, block: Superblock) -> None:
+        files.replace(self.config.storage / SUPERBLOCK, block.emit())
+        self.superblock = block
+
+    async def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Start the process, in a session of its own: signals of our terminal are not for it.
+
+        Raises: DaosError  it can't be started
+        """
+        self.ready = None
+        self.info = ""
+        log = self.config.log_file
+        if log is not None:
+            files.make_private(log.parent)
+        with told_by(log or Path(command[0])):
+            output = None if log is None else open(log, "ab")  # noqa: ASYNC230, SIM115
+            try:
+                self.process = await asyncio.create_subprocess_exec(
+                    *command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env=dict(environment),
+                    start_new_session=True,
+                )
+            finally:
+                if output is not None:
+                    output.close()
+        self.state = MemberState.STARTING
+
+    async def wait(self) -> str:
+        """Wait for the end of the process; how it ended. Its children end with it."""
+        process = self.process
+        assert process is not None
+        status = await process.wait()
+        self.process = self.ready = None
+        # What a killed parent leaves behind for a moment, and what hangs.
+        _kill_group(process.pid)
+        if status < 0:
+            return f"killed by signal {-status} ({signal.Signals(-status).name})"
+        return f"exit status {status}"
+
+    def signal(self, number: int) -> None:
+        """Send the process a signal, if there is one."""
+        if self.process is not None:
+            self.process.send_signal(number)
+
+    async def ask(
+        self, method: MgmtMethod, request: Message, reply: type[M], *, timeout_s: float = CALL_S
+    ) -> M:
+        """Ask the engine by dRPC.
+
+        Raises: FaultError  it is not started; DaosError  as `drpc.client.call`
+        """
+        if self.ready is None:
+            raise faults.data_plane_not_started()
+        path = Path(self.ready.drpcListenerSock)
+        return await call(path, ModuleId.MGMT, method, request, reply, timeout_s=timeout_s)
+
+    async def end_orphan(self, *, grace_s: float) -> int | None:
+        """End an engine that a server that died left behind; its pid.
+
+        Raises: BusyError  the storage is in use by something that is no engine of ours
+        """
+        return await ended(
+            self.config.storage / LOCK,
+            ("-s", str(self.config.storage), "-I", str(self.index)),
+            grace_s=grace_s,
+        )
+
+    def usage(self) -> tuple[int, int]:
+        """Total and available bytes of the file system below the storage."""
+        with told_by(self.config.storage):
+            found = os.statvfs(self.config.storage)
+        return found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
+
+
+def _kill_group(group: int) -> None:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def is_socket(path: str) -> bool:
+    """Whether an engine has made it."""
+    return Path(path).is_socket()
