@@ -86,7 +86,9 @@ class Server:
         )
         self.management: Final = Management(self.harness, address=self.address, hostname=hostname)
         self.host: Final = Host(self.harness, address=self.address)
-        self._agent = None if config.agent is None else _Agent(config, programs, environ, clock)
+        self.agent: Final = (
+            None if config.agent is None else AgentProcess(config, programs, environ, clock)
+        )
         self._drpc: Listener | None = None
         self._grpc: grpc.aio.Server | None = None
 
@@ -104,8 +106,8 @@ class Server:
         self._grpc = await self._listen(sockets / CONTROL_SOCKET)
         where = self._tcp() or f"unix:{sockets / CONTROL_SOCKET}"
         self._say(f"DAOS Control Server v{VERSION} (pid {os.getpid()}) listening on {where}")
-        if self._agent is not None:
-            await self._agent.start()
+        if self.agent is not None:
+            await self.agent.start()
         await self.harness.start()
 
     def methods(self) -> Methods:
@@ -165,13 +167,13 @@ class Server:
             log_file = self.harness.instances[index].config.log_file
             hint = f"; see {log_file}" if log_file else ""
             raise DaosError(f"engine {index}: {error.message}{hint}", code=error.code)
-        if self._agent is not None:
-            await self._agent.ready(within_s=within_s)
+        if self.agent is not None:
+            await self.agent.ready(within_s=within_s)
 
     async def close(self) -> None:
         """Stop everything, and leave nothing behind. Idempotent."""
-        if self._agent is not None:
-            await self._agent.close()
+        if self.agent is not None:
+            await self.agent.close()
         await self.harness.close()
         server, self._grpc = self._grpc, None
         if server is not None:
@@ -183,7 +185,7 @@ class Server:
         files.remove_sockets(self.config.sockets, "daos_engine*.sock")
 
 
-class _Agent:
+class AgentProcess:
     """The agent of a system without configuration: a process that is kept running."""
 
     def __init__(
@@ -198,7 +200,9 @@ class _Agent:
         self._clock = clock
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
-        self._listens = asyncio.Event()
+        self._change = asyncio.Condition()
+        self.listens = False
+        self.starts = 0  # how often it has begun to listen
 
     async def start(self) -> None:
         """Raises: BusyError  another agent has the directory"""
@@ -207,10 +211,14 @@ class _Agent:
         await ended(self._directory / AGENT_LOCK, wanted, grace_s=_AGENT_GRACE_S)
         self._keeper = asyncio.get_running_loop().create_task(self._keep())
 
-    async def ready(self, *, within_s: float) -> None:
+    async def ready(self, *, within_s: float, starts: int = 0) -> None:
+        """Wait until it listens, for the time `starts` at least.
+
+        Raises: DaosError  TIMEDOUT
+        """
         try:
-            async with asyncio.timeout(within_s):
-                await self._listens.wait()
+            async with asyncio.timeout(within_s), self._change:
+                await self._change.wait_for(lambda: self.listens and self.starts >= starts)
         except TimeoutError:
             text = f"the agent is not ready within {within_s:g} s; see {self._config.log_file}"
             raise DaosError(text, code=DER.TIMEDOUT) from None
@@ -247,14 +255,20 @@ class _Agent:
                 try:
                     await asyncio.wait({said, end}, return_when=asyncio.FIRST_COMPLETED)
                     if said.done():
-                        self._listens.set()
+                        self.starts += 1
+                        await self._now(listens=True)
                     await asyncio.wait({end})
                 finally:
                     said.cancel()
                     end.cancel()
             finally:
                 notice.close()
-            self._listens.clear()
+            await self._now(listens=False)
             delay_s = self._limit.delay_s(self._clock.monotonic_ns())
             log.warning("the agent ended (%s); it is started again", process.returncode)
             await asyncio.sleep(delay_s)
+
+    async def _now(self, *, listens: bool) -> None:
+        async with self._change:
+            self.listens = listens
+            self._change.notify_all()

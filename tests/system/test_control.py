@@ -1,0 +1,561 @@
+"""A server with engines as processes: how they come up, die, are stopped, and what others hear.
+
+The engines are fakes that speak dRPC; everything else is real. Nothing may be left behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+import pytest
+from google.protobuf.message import Message
+
+from daos.base.clock import SystemClock
+from daos.base.directory import LOCK, Lock
+from daos.base.errors import DER, AccessError, BusyError, DaosError, InvalidError
+from daos.control import layout
+from daos.control.access import Component
+from daos.control.client import ControlClient
+from daos.control.config.model import ServerConfig, zero
+from daos.control.faults import FaultError
+from daos.control.members import MemberState
+from daos.control.places import Places
+from daos.control.server import Programs, Server
+from daos.drpc.client import call
+from daos.drpc.modules import MgmtMethod, ModuleId, SrvMethod
+from daos.drpc.registry import Methods, Peer, Registry
+from daos.drpc.server import Listener
+from daos.proto import ctl_pb2, mgmt_pb2
+from daos.proto.srv_pb2 import NotifyReadyReq, NotifyReadyResp
+from daos.testing.fake_engine import TOLD
+
+ENGINE = (sys.executable, "-m", "daos.testing.fake_engine")
+AGENT = (sys.executable, "-m", "daos.cli.agent")
+WITHIN_S = 60.0
+M = TypeVar("M", bound=Message)
+
+
+@pytest.fixture
+def base() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(dir="/tmp", prefix="dc"))
+    yield path
+    left = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _is_of(pid, path)]
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(path)
+    assert left == []
+
+
+def _is_of(pid: int, path: Path) -> bool:
+    try:
+        return str(path).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def config(
+    base: Path, *, engines: int = 1, agent: bool = False, **settings: object
+) -> ServerConfig:
+    places = Places(base, base / "run", base / "run")
+    found = zero(places, engines=engines, environ={})
+    changes: dict[str, Any] = {"restart_min_delay_s": 0.0, "stop_grace_s": WITHIN_S, **settings}
+    found = replace(found, **changes)
+    return found if agent else replace(found, agent=None)
+
+
+class Running:
+    """A server, who asks it, and what it said."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        self.said: list[str] = []
+        self.config = config
+        self.server = Server(
+            config,
+            programs=Programs(ENGINE, AGENT),
+            environ=os.environ,
+            hostname="h1",
+            clock=SystemClock(),
+            rng=random.SystemRandom(),
+            say=self.said.append,
+        )
+        self.admin = self.client(Component.ADMIN)
+        self.instances = self.server.harness.instances
+
+    def client(self, component: Component, host: str = "") -> ControlClient:
+        where = host or f"unix:{self.config.sockets / 'control.sock'}"
+        return ControlClient(
+            [where], component=component, clock=SystemClock(), rng=random.SystemRandom()
+        )
+
+    async def ask(self, method: str, request: Message, reply: type[M]) -> M:
+        return await self.admin.ask(method, request, reply, timeout_s=WITHIN_S)
+
+    async def ask_host(self, method: str, request: Message, reply: type[M]) -> M:
+        (answer,) = (await self.admin.ask_hosts(method, request, reply)).values()
+        assert not isinstance(answer, DaosError), answer
+        return answer
+
+    async def states(self) -> list[str]:
+        request = mgmt_pb2.SystemQueryReq()
+        found = await self.ask("SystemQuery", request, mgmt_pb2.SystemQueryResp)
+        return [each.state for each in found.members]
+
+    def told(self, index: int = 0) -> list[dict[str, Any]]:
+        """What an engine was told, over all of its lives."""
+        path = self.config.engines[index].storage / TOLD
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    async def until(self, settled: Callable[[], bool]) -> None:
+        assert await self.server.harness.until(settled, within_s=WITHIN_S)
+
+
+def run(
+    config: ServerConfig,
+    scenario: Callable[[Running], Awaitable[None]],
+    *,
+    ready: bool = True,
+) -> Running:
+    """Run `scenario` beside a server; afterwards nothing of it may be left."""
+
+    async def main() -> Running:
+        running = Running(config)
+        try:
+            await running.server.start()
+            if ready:
+                await running.server.ready(within_s=WITHIN_S)
+            await scenario(running)
+        finally:
+            await running.admin.close()
+            await running.server.close()
+            await running.server.close()
+        return running
+
+    running = asyncio.run(main())
+    assert not any(path.is_socket() for path in config.sockets.iterdir())
+    return running
+
+
+async def nothing(running: Running) -> None:
+    return None
+
+
+# --- coming up ---
+
+
+def test_two_engines_are_told_who_and_where_they_are(base: Path) -> None:
+    async def scenario(running: Running) -> None:
+        assert await running.states() == ["joined", "joined"]
+        for index in (0, 1):
+            rank, group, set_up = running.told(index)
+            assert rank["method"] == "SET_RANK"
+            assert rank.get("rank", 0) == index
+            assert [each.get("rank", 0) for each in group["engines"]] == [0, 1]
+            assert all(each["uri"].startswith("sm://") for each in group["engines"])
+            assert set_up["members"] == [
+                {"host": "h1", "targets": 4},
+                {"rank": 1, "host": "h1", "targets": 4},
+            ]
+
+    running = run(config(base, engines=2), scenario)
+    pids = [line.split()[5] for line in running.said[1:]]
+    assert running.said == [
+        f"DAOS Control Server v0.1.0 (pid {os.getpid()}) listening on unix:{base}/run/control.sock",
+        f"DAOS I/O Engine (v0.1.0) process {pids[0]} started on rank 0 with 4 target, "
+        "0 helper XS, firstcore 0, host h1.",
+        f"DAOS I/O Engine (v0.1.0) process {pids[1]} started on rank 1 with 4 target, "
+        "0 helper XS, firstcore 0, host h1.",
+    ]
+
+
+def test_what_it_knows_outlives_it(base: Path) -> None:
+    async def first(running: Running) -> None:
+        attributes = mgmt_pb2.SystemSetAttrReq(attributes={"a": "1", "b": "2"})
+        await running.ask("SystemSetAttr", attributes, mgmt_pb2.DaosResp)
+        remove = mgmt_pb2.SystemSetAttrReq(attributes={"b": ""})
+        await running.ask("SystemSetAttr", remove, mgmt_pb2.DaosResp)
+
+    async def second(running: Running) -> None:
+        request = mgmt_pb2.SystemGetAttrReq()
+        found = await running.ask("SystemGetAttr", request, mgmt_pb2.SystemGetAttrResp)
+        assert dict(found.attributes) == {"a": "1"}
+
+    one = run(config(base, engines=2), first)
+    two = run(config(base, engines=2), second)
+    identities = [
+        [each.superblock and (each.superblock.uuid, each.rank) for each in running.instances]
+        for running in (one, two)
+    ]
+    assert identities[0] == identities[1]
+    assert two.server.harness.record.map_version > one.server.harness.record.map_version
+
+
+def test_storage_of_another_system_is_refused(base: Path) -> None:
+    run(config(base), nothing)
+    with pytest.raises(InvalidError, match="belongs to the system 'daos_server', not 'other'"):
+        run(config(base, name="other"), nothing)
+
+
+def test_formatted_by_an_administrator(base: Path) -> None:
+    asked = replace(config(base, engines=2), auto_format=False)
+
+    async def scenario(running: Running) -> None:
+        assert [each.state for each in running.instances] == [MemberState.AWAIT_FORMAT] * 2
+        format_, answer = ctl_pb2.StorageFormatReq(), ctl_pb2.StorageFormatResp
+        done = await running.ask_host("StorageFormat", format_, answer)
+        assert [each.state.status for each in done.mrets] == [ctl_pb2.CTL_SUCCESS] * 2
+        assert [each.mntpoint for each in done.mrets] == [f"{base}/engine0", f"{base}/engine1"]
+        await running.server.ready(within_s=WITHIN_S)
+        assert await running.states() == ["joined", "joined"]
+        again = await running.ask_host("StorageFormat", format_, answer)
+        assert [each.state.status for each in again.mrets] == [ctl_pb2.CTL_ERR_SCM] * 2
+        assert "code = 101" in again.mrets[0].state.error
+        # Nor by force, while it runs.
+        forced = await running.ask_host(
+            "StorageFormat", ctl_pb2.StorageFormatReq(reformat=True), answer
+        )
+        assert "code = 101" in forced.mrets[0].state.error
+        assert await running.states() == ["joined", "joined"]
+
+    running = run(asked, scenario, ready=False)
+    assert running.said[1:3] == [f"SCM format required on instance {index}" for index in (0, 1)]
+
+
+def test_a_rank_that_lost_its_storage_waits_for_an_administrator(base: Path) -> None:
+    run(config(base, engines=2), nothing)
+    shutil.rmtree(base / "engine1")
+    asked = replace(config(base, engines=2), auto_format=False)
+
+    async def scenario(running: Running) -> None:
+        await running.until(lambda: running.instances[0].state is MemberState.READY)
+        assert await running.states() == ["ready"]  # the system is not whole
+        await running.ask_host(
+            "StorageFormat", ctl_pb2.StorageFormatReq(), ctl_pb2.StorageFormatResp
+        )
+        await running.server.ready(within_s=WITHIN_S)
+        assert [each.rank for each in running.instances] == [0, 1]
+
+    run(asked, scenario, ready=False)
+
+
+@pytest.mark.parametrize(("how", "told"), [("start", "exit status 3"), ("set_up", "SetUp was")])
+def test_an_engine_that_does_not_come_up(
+    base: Path, how: str, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = config(base, restarts=False)
+    asked = replace(asked, engines=(replace(asked.engines[0], modules=f"fail:{how}"),))
+
+    with pytest.raises(DaosError, match=f"engine 0: .*{told}.*see {base}/log/daos_engine.0.log"):
+        run(asked, nothing)
+    assert told in caplog.text
+
+
+# --- dying ---
+
+
+@pytest.mark.expects_warning("ended: killed by signal 9 (SIGKILL)")
+def test_an_engine_that_dies_is_started_again(base: Path) -> None:
+    async def scenario(running: Running) -> None:
+        victim = running.instances[1]
+        before = victim.pid
+        assert before is not None
+        os.kill(before, signal.SIGKILL)
+        await running.until(lambda: victim.pid not in (None, before))
+        await running.until(lambda: victim.state is MemberState.JOINED)
+        assert await running.states() == ["joined", "joined"]
+        methods = [each["method"] for each in running.told(0)]
+        assert methods == ["SET_RANK", "GROUP_UPDATE", "SET_UP", "GROUP_UPDATE"]
+
+    run(config(base, engines=2), scenario)
+
+
+@pytest.mark.expects_warning("ended: killed by signal 9", "is started again in")
+def test_an_engine_that_dies_again_waits(base: Path) -> None:
+    async def scenario(running: Running) -> None:
+        victim = running.instances[0]
+        for _ in range(2):
+            await running.until(lambda: victim.state is MemberState.JOINED)
+            assert victim.pid is not None
+            os.kill(victim.pid, signal.SIGKILL)
+            await running.until(lambda: victim.state is not MemberState.JOINED)
+        await running.until(lambda: victim.state is MemberState.ERRORED)
+        assert await running.states() == ["errored"]
+        with pytest.raises(FaultError, match="code = 612"):
+            await running.admin.ask(
+                "ListPools", mgmt_pb2.ListPoolsReq(), mgmt_pb2.ListPoolsResp, timeout_s=0.1
+            )
+        # By hand it need not wait.
+        request = mgmt_pb2.SystemStartReq()
+        done = await running.ask("SystemStart", request, mgmt_pb2.SystemStartResp)
+        assert [(each.state, each.errored) for each in done.results] == [("joined", False)]
+
+    run(replace(config(base), restart_min_delay_s=1000.0), scenario)
+
+
+@pytest.mark.expects_warning("does not stop in")
+def test_an_engine_that_hears_nothing_is_killed(base: Path) -> None:
+    asked = config(base)
+    asked = replace(
+        asked, engines=(replace(asked.engines[0], modules="fail:stop"),), stop_grace_s=0.2
+    )
+
+    async def scenario(running: Running) -> None:
+        assert await running.states() == ["joined"]
+
+    asked = replace(asked, engines=(replace(asked.engines[0], modules="fail:stop"),))
+    run(asked, scenario)
+
+
+@pytest.mark.expects_warning("was left behind by a server that died")
+def test_what_a_server_that_was_killed_left_is_ended(base: Path) -> None:
+    asked = config(base)
+    run(asked, nothing)
+    sockets, storage = asked.sockets, asked.engines[0].storage
+
+    async def scenario() -> None:
+        async def ready(request: NotifyReadyReq, peer: Peer) -> NotifyReadyResp:
+            heard.set()
+            return NotifyReadyResp()
+
+        heard = asyncio.Event()
+        methods, registry = Methods(), Registry()
+        methods.add(SrvMethod.NOTIFY_READY, NotifyReadyReq, ready)
+        registry.register(ModuleId.SRV, methods)
+        listener = await Listener.start(sockets / "daos_server.sock", registry, mode=0o600)
+        options = ("-t", "4", "-g", "x", "-d", str(sockets), "-s", str(storage), "-I", "0")
+        orphan = await asyncio.create_subprocess_exec(*ENGINE, *options)
+        await heard.wait()
+        await listener.close()
+        running = Running(asked)
+        try:
+            await running.server.start()
+            await running.server.ready(within_s=WITHIN_S)
+            assert await orphan.wait() == 0
+            assert running.instances[0].pid != orphan.pid
+        finally:
+            await running.admin.close()
+            await running.server.close()
+
+    asyncio.run(scenario())
+
+
+def test_storage_that_somebody_else_uses_is_left_alone(base: Path) -> None:
+    run(config(base), nothing)
+    lock = Lock(base / "engine0" / LOCK)
+    try:
+        with pytest.raises(BusyError, match=f"in use by process {os.getpid()}, which is none of"):
+            run(config(base), nothing)
+    finally:
+        lock.release()
+
+
+def test_a_damaged_superblock_is_not_formatted_over(base: Path) -> None:
+    run(config(base), nothing)
+    path = base / "engine0" / "superblock"
+    raw = path.read_bytes()
+    path.write_bytes(raw.replace(b"rank: 0", b"rank: 1"))
+    with pytest.raises(layout.CorruptError):
+        run(config(base), nothing)
+    assert path.read_bytes() != raw
+
+
+# --- stopping and starting ---
+
+
+def test_stopped_and_started_by_an_administrator(base: Path) -> None:
+    async def scenario(running: Running) -> None:
+        stop = mgmt_pb2.SystemStopReq(ranks="1,7")
+        done = await running.ask("SystemStop", stop, mgmt_pb2.SystemStopResp)
+        assert [(each.rank, each.action, each.state, each.errored) for each in done.results] == [
+            (1, "stop", "stopped", False)
+        ]
+        assert done.absentranks == "7"
+        assert await running.states() == ["joined", "stopped"]
+        assert running.told(1)[-1]["method"] == "PREP_SHUTDOWN"
+        start = mgmt_pb2.SystemStartReq()
+        done = await running.ask("SystemStart", start, mgmt_pb2.SystemStartResp)
+        assert [(each.rank, each.state) for each in done.results] == [(0, "joined"), (1, "joined")]
+        both = mgmt_pb2.SystemStopReq(ranks="0", hosts="h1")
+        with pytest.raises(InvalidError, match="ranks or hosts"):
+            await running.ask("SystemStop", both, mgmt_pb2.SystemStopResp)
+        other = mgmt_pb2.SystemStopReq(hosts="h2")
+        done = await running.ask("SystemStop", other, mgmt_pb2.SystemStopResp)
+        assert (list(done.results), done.absenthosts) == ([], "h2")
+
+    run(config(base, engines=2), scenario)
+
+
+@pytest.mark.expects_warning("does not prepare to stop")
+def test_where_one_can_not_prepare_none_is_stopped(base: Path) -> None:
+    asked = config(base, engines=2)
+    broken = replace(asked.engines[1], modules="fail:prepare")
+    asked = replace(asked, engines=(asked.engines[0], broken))
+
+    async def scenario(running: Running) -> None:
+        stop = mgmt_pb2.SystemStopReq()
+        done = await running.ask("SystemStop", stop, mgmt_pb2.SystemStopResp)
+        assert [(each.action, each.errored) for each in done.results] == [
+            ("prep shutdown", False),
+            ("prep shutdown", True),
+        ]
+        assert all(each.pid is not None for each in running.instances)
+        forced = mgmt_pb2.SystemStopReq(force=True)
+        done = await running.ask("SystemStop", forced, mgmt_pb2.SystemStopResp)
+        assert [each.state for each in done.results] == ["stopped", "stopped"]
+
+    run(asked, scenario)
+
+
+# --- what others hear ---
+
+
+def test_pools_are_kept_by_rank_0(base: Path) -> None:
+    uuid = str(UUID(int=1 << 70))
+
+    async def scenario(running: Running) -> None:
+        pb = mgmt_pb2
+        label = pb.PoolProperty(number=1, strval="tank")
+        create = pb.PoolCreateReq(uuid=uuid, properties=[label], total_bytes=1 << 30)
+        made = await running.ask("PoolCreate", create, pb.PoolCreateResp)
+        assert list(made.tgt_ranks) == [0, 1]
+        assert list(made.tier_bytes) == [1 << 29, 0]
+        found = await running.ask("ListPools", pb.ListPoolsReq(), pb.ListPoolsResp)
+        assert [(each.uuid, each.label) for each in found.pools] == [(uuid, "tank")]
+        query = await running.ask("PoolQuery", pb.PoolQueryReq(id="none"), pb.PoolQueryResp)
+        assert query.status == -DER.NONEXIST
+        with pytest.raises(FaultError, match="code = 616"):
+            await running.ask("PoolCreate", pb.PoolCreateReq(uuid=uuid), pb.PoolCreateResp)
+        with pytest.raises(InvalidError, match="without properties"):
+            await running.ask("PoolSetProp", pb.PoolSetPropReq(id="tank"), pb.PoolSetPropResp)
+        cleaned = await running.ask(
+            "SystemCleanup", pb.SystemCleanupReq(machine="h9"), pb.SystemCleanupResp
+        )
+        assert [(each.pool_id, each.count) for each in cleaned.results] == [(uuid, 1)]
+        destroy = pb.PoolDestroyReq(id="tank")
+        assert (await running.ask("PoolDestroy", destroy, pb.PoolDestroyResp)).status == 0
+
+    run(config(base, engines=2), scenario)
+
+
+@pytest.mark.expects_warning("grpc denied")
+def test_who_may_call_what(base: Path) -> None:
+    async def scenario(running: Running) -> None:
+        async with running.client(Component.AGENT) as agent:
+            with pytest.raises(AccessError, match=r"agent may not call mgmt.MgmtSvc/ListPools"):
+                await agent.ask("ListPools", mgmt_pb2.ListPoolsReq(), mgmt_pb2.ListPoolsResp)
+        request = mgmt_pb2.SystemQueryReq(sys="bad")
+        with pytest.raises(FaultError, match="code = 603") as caught:
+            await running.ask("SystemQuery", request, mgmt_pb2.SystemQueryResp)
+        assert caught.value.resolution == "retry the request with the correct system name"
+        leader = await running.ask(
+            "LeaderQuery", mgmt_pb2.LeaderQueryReq(), mgmt_pb2.LeaderQueryResp
+        )
+        assert (leader.current_leader, list(leader.replicas)) == ("h1:10001", ["h1:10001"])
+        properties = await running.ask(
+            "SystemGetProp", mgmt_pb2.SystemGetPropReq(), mgmt_pb2.SystemGetPropResp
+        )
+        assert properties.properties["daos_system"] == "daos_server"
+        mode = (running.config.sockets / "control.sock").stat().st_mode
+        assert mode & 0o077 == 0
+
+    run(config(base), scenario)
+
+
+@pytest.mark.expects_warning("is not instance 0")
+def test_only_the_process_that_was_started_is_an_engine(base: Path) -> None:
+    async def scenario(running: Running) -> None:
+        server = running.config.sockets / "daos_server.sock"
+        lie = NotifyReadyReq(uri="sm:///x", drpcListenerSock=str(server), instanceIdx=0)
+        with pytest.raises(DaosError, match="FAILURE"):
+            await call(
+                server, ModuleId.SRV, SrvMethod.NOTIFY_READY, lie, NotifyReadyResp, timeout_s=10
+            )
+        assert await running.states() == ["joined"]
+
+    run(config(base), scenario)
+
+
+def test_a_host_tells_of_its_storage(base: Path) -> None:
+    async def scenario(running: Running) -> None:
+        scan = await running.ask_host(
+            "StorageScan", ctl_pb2.StorageScanReq(), ctl_pb2.StorageScanResp
+        )
+        (space,) = scan.scm.namespaces
+        assert space.mount.path == f"{base}/engine0"
+        assert 0 < space.mount.avail_bytes <= space.mount.total_bytes
+        assert scan.sys_mem_info.mem_total_kb > 0
+        query = ctl_pb2.SmdQueryReq(rank=0xFFFFFFFF)
+        smd = await running.ask_host("SmdQuery", query, ctl_pb2.SmdQueryResp)
+        assert [each.rank for each in smd.ranks] == [0]
+
+    run(config(base), scenario)
+
+
+def test_tcp_only_where_it_is_allowed(base: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with pytest.raises(InvalidError, match="allow_insecure: true"):
+        run(config(base, port=port), nothing)
+
+    async def scenario(running: Running) -> None:
+        async with running.client(Component.ADMIN, f"127.0.0.1:{port}") as admin:
+            found = await admin.ask(
+                "SystemQuery", mgmt_pb2.SystemQueryReq(), mgmt_pb2.SystemQueryResp
+            )
+        assert found.members[0].addr == f"h1:{port}"
+
+    asked = config(base, port=port, insecure=True, interface="lo")
+    assert run(asked, scenario).said[0].endswith(f"listening on 127.0.0.1:{port}")
+
+
+def test_nobody_there(base: Path) -> None:
+    async def scenario() -> None:
+        where = [f"unix:{base}/control.sock", f"unix:{base}/another.sock"]
+        async with ControlClient(
+            where, component=Component.ADMIN, clock=SystemClock(), rng=random.SystemRandom()
+        ) as admin:
+            with pytest.raises(FaultError, match="code = 506"):
+                await admin.ask("ListPools", mgmt_pb2.ListPoolsReq(), mgmt_pb2.ListPoolsResp)
+            answers = await admin.ask_hosts(
+                "StorageScan", ctl_pb2.StorageScanReq(), ctl_pb2.StorageScanResp
+            )
+        assert list(answers) == where
+        assert all(isinstance(each, FaultError) for each in answers.values())
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.expects_warning("the agent ended")
+def test_an_agent_that_dies_is_started_again(base: Path) -> None:
+    async def attach() -> mgmt_pb2.GetAttachInfoResp:
+        return await call(
+            base / "run" / "daos_agent.sock",
+            ModuleId.MGMT,
+            MgmtMethod.GET_ATTACH_INFO,
+            mgmt_pb2.GetAttachInfoReq(all_ranks=True),
+            mgmt_pb2.GetAttachInfoResp,
+            timeout_s=20,
+        )
+
+    async def scenario(running: Running) -> None:
+        assert [each.rank for each in (await attach()).rank_uris] == [0]
+        pid = int((base / "run" / "daos_agent.lock").read_text())
+        os.kill(pid, signal.SIGKILL)
+        assert running.server.agent is not None
+        await running.server.agent.ready(within_s=WITHIN_S, starts=2)
+        assert [each.rank for each in (await attach()).rank_uris] == [0]
+
+    run(config(base, agent=True), scenario)
