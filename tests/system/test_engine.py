@@ -9,12 +9,15 @@ import socket
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from google.protobuf.message import Message
 
+from daos.base.clock import SystemClock
 from daos.base.errors import DER, DaosError, InvalidError, StaleHandleError
 from daos.base.ids import ObjectType
+from daos.client.admin import Admin
 from daos.client.client import Client
 from daos.client.kv import KeyValue
 from daos.drpc.modules import MgmtMethod
@@ -46,9 +49,8 @@ def on_engines(
     return decorate
 
 
-async def make_pool(system: EngineSystem) -> None:
-    async with system.admin() as admin:
-        await admin.pool_create("tank", len(system.engines) * system.targets * 16 * MIB)
+async def make_pool(system: EngineSystem) -> UUID:
+    return await system.create_pool("tank", len(system.engines) * system.targets * 16 * MIB)
 
 
 class Writer:
@@ -275,9 +277,7 @@ async def test_pools_by_drpc(system: EngineSystem) -> None:
 
 @on_engines(ranks=2)
 async def test_storage_by_drpc(system: EngineSystem) -> None:
-    await make_pool(system)
-    async with system.admin() as admin:
-        (pool,) = await admin.pool_list()
+    pool = await make_pool(system)
     for engine in system.engines:
         (device,) = (
             await engine.ask(MgmtMethod.SMD_LIST_DEVS, ctl.SmdDevReq(), ctl.SmdDevResp)
@@ -287,4 +287,16 @@ async def test_storage_by_drpc(system: EngineSystem) -> None:
         (shards,) = (
             await engine.ask(MgmtMethod.SMD_LIST_POOLS, ctl.SmdPoolReq(), ctl.SmdPoolResp)
         ).pools
-        assert (shards.uuid, list(shards.tgt_ids), len(shards.blobs)) == (str(pool.uuid), [0, 1], 2)
+        assert (shards.uuid, list(shards.tgt_ids), len(shards.blobs)) == (str(pool), [0, 1], 2)
+
+
+@on_engines()
+async def test_pools_are_made_by_administrators_only(system: EngineSystem) -> None:
+    """Who are the server's: what a client asks for is not even served."""
+    context, rng = system.context()
+    async with Admin(context, clock=SystemClock(), rng=rng, timeout=5.0) as admin:
+        for attempt in (admin.pool_create("tank", "64MiB"), admin.pool_destroy("tank", force=True)):
+            with pytest.raises(DaosError) as caught:
+                await attempt
+            assert caught.value.code is DER.UNREG
+        assert await admin.pool_list() == []

@@ -139,6 +139,7 @@ class EngineProcess:
         self._targets: list[_Target] = []
         self._rank: Rank | None = None
         self._engine: Engine | None = None
+        self._setting_up = False  # or it has been set up
         self._serving = False
         self._stop = asyncio.Event()
         self._failed = False
@@ -336,16 +337,17 @@ class EngineProcess:
         config = self._config
         if self._rank is None:
             raise InvalidError("SetUp came before SetRank: which rank is this?")
-        if self._engine is not None:
+        if self._setting_up:
             raise DaosError("this engine has been set up", code=DER.ALREADY)
         own = [each for each in members if each.rank == self._rank]
         if len(own) != 1 or own[0].targets != config.targets:
             text = f"rank {self._rank} has {config.targets} targets, the system says {own}"
             raise InvalidError(text)
+        self._setting_up = True
         try:
+            await self._wait_for_clock()
             engine = self._new_engine(self._rank)
             await self._begin_targets(self._rank)
-            await self._wait_for_clock()
             await engine.set_up(members, evict=False)
         except BaseException:
             self._failed = True

@@ -71,6 +71,8 @@ class ManagementModule(Module):
         self._store: Store | None = None
         self._service: Management | None = None
         self._joining: asyncio.Task[None] | None = None
+        # Of an engine with a server: administrators come to that, which knows who they are.
+        self._has_server = False
 
     @property
     def service(self) -> Management:
@@ -117,8 +119,9 @@ class ManagementModule(Module):
             return Empty()
 
         serve = xstream.context.serve
-        serve(wire.POOL_CREATE, answering(create))
-        serve(wire.POOL_DESTROY, answering(destroy))
+        if not self._has_server:
+            serve(wire.POOL_CREATE, answering(create))
+            serve(wire.POOL_DESTROY, answering(destroy))
         serve(wire.POOL_LIST, answering(page))
         serve(wire.POOL_FIND, answering(find))
         serve(wire.RANK_JOIN, engines_only(join))
@@ -153,6 +156,7 @@ class ManagementModule(Module):
                 raise DaosError(text, code=DER.NOTLEADER)
             return Administration(engine, self.service)
 
+        self._has_server = True
         drpc.add(table, control)
         pools.add(table, administration)
         smd.add(table, control)

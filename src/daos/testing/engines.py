@@ -22,16 +22,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
+from uuid import UUID
 
 from google.protobuf.message import Message
 
-from daos.base.clock import SystemClock
+from daos.base.clock import SystemClock, uuid_from
 from daos.base.errors import DaosError, error_for
 from daos.base.hlc import Hlc
 from daos.base.ids import Rank
 from daos.cart.context import Context
 from daos.cart.transport.ranks import Places, RankNetwork, parse_uri
-from daos.client.admin import Admin
 from daos.client.client import Client
 from daos.drpc.client import call
 from daos.drpc.modules import MgmtMethod, ModuleId, SrvMethod
@@ -136,14 +136,16 @@ class EngineSystem:
         targets: int = 2,
         arguments: tuple[str, ...] = (),
         ports: Mapping[int, int] | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
-        """`ports`: of the ranks that listen on TCP, too."""
+        """`ports`: of the ranks that listen on TCP, too. `variables` of their environment."""
         self.storage = storage
         self.targets = targets
         self.arguments = arguments
         self.version = 0
         self.engines = [EngineProcess(self, number) for number in range(ranks)]
         self._ports = ports or {}
+        self._variables = variables or {}
         self._clock = SystemClock()
 
     async def __aenter__(self) -> Self:
@@ -201,7 +203,8 @@ class EngineSystem:
     def environment(self, number: int) -> dict[str, str]:
         """What the server would tell an engine."""
         port = self._ports.get(number)
-        return {} if port is None else {"D_INTERFACE": "lo", "D_PORT": str(port)}
+        told = {} if port is None else {"D_INTERFACE": "lo", "D_PORT": str(port)}
+        return {**told, **self._variables}
 
     def group(self) -> pb.GroupUpdateReq:
         """Where all are."""
@@ -220,15 +223,20 @@ class EngineSystem:
 
     def client(self, *, timeout: float = 60.0, by_tcp: bool = False) -> Client:
         """A client in this process; `async with` closes it. `by_tcp`: as if on another host."""
-        context, rng = self._context(by_tcp=by_tcp)
+        context, rng = self.context(by_tcp=by_tcp)
         return Client(context, clock=self._clock, rng=rng, timeout=timeout)
 
-    def admin(self, *, timeout: float = 60.0) -> Admin:
-        """An administrator in this process, who needs no server."""
-        context, rng = self._context()
-        return Admin(context, clock=self._clock, rng=rng, timeout=timeout)
+    async def create_pool(self, label: str, size_bytes: int) -> UUID:
+        """What an administrator asks the server for. Raises: the engine's error"""
+        uuid = uuid_from(random.Random())
+        request = pb.PoolCreateReq(uuid=str(uuid), total_bytes=size_bytes, user="me@")
+        request.properties.add(number=1, strval=label)
+        engine = self.engines[0]
+        _check(await engine.ask(MgmtMethod.POOL_CREATE, request, pb.PoolCreateResp), engine)
+        return uuid
 
-    def _context(self, *, by_tcp: bool = False) -> tuple[Context, random.Random]:
+    def context(self, *, by_tcp: bool = False) -> tuple[Context, random.Random]:
+        """A place to call all ranks from, and randomness; who takes it closes it."""
         loop = asyncio.get_running_loop()
         uris = {Rank(each.rank): parse_uri(each.uri) for each in self.group().engines}
         if by_tcp:
@@ -258,6 +266,8 @@ def alive(group: int) -> bool:
     return False
 
 
-def _check(reply: pb.DaosResp | pb.GroupUpdateResp, engine: EngineProcess) -> None:
+def _check(
+    reply: pb.DaosResp | pb.GroupUpdateResp | pb.PoolCreateResp, engine: EngineProcess
+) -> None:
     if reply.status:
         raise error_for(reply.status, f"engine {engine.number}:\n{engine.log.read_text()}")
