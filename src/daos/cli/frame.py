@@ -1,0 +1,244 @@
+"""What all command lines share: options that stand anywhere, the JSON envelope, errors, groups.
+
+    main(tool, group, arguments) --> a command --> Answer --> text on stdout, or the envelope
+                                        └ DaosError, UsageError --> stderr, or the envelope; exit 1
+
+A command returns an `Answer` and prints nothing itself. Groups name the modules of their commands
+and load one when it is asked for, so that help and completion stay fast.
+
+Source: DAOS src/control/cmd/dmg/main.go, src/control/lib/ui; features "Conventions"
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import click
+
+from daos.base.errors import DER, DaosError, InvalidError
+
+_CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class Answer(NamedTuple):
+    """What a command has to say. `failed`: it is said, and the exit status is 1."""
+
+    text: str = ""
+    response: object = None
+    failed: bool = False
+
+
+@dataclass(slots=True)
+class Options:
+    """Options that every command of a tool takes, wherever they stand. One for each run."""
+
+    json: bool = False
+    debug: bool = False
+    values: dict[str, Any] | None = None  # of the tool's own, by name
+
+    def get(self, name: str) -> Any:  # noqa: ANN401  # as click made it
+        """An option of the tool; None where it was not given."""
+        return (self.values or {}).get(name)
+
+
+class _Inner(click.Command):
+    """A command below a tool, which takes the tool's options as well."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,  # noqa: ANN401  # click's
+    ) -> click.Context:
+        root = parent.find_root().command if parent is not None else None
+        given = {option.name for option in self.params}
+        if isinstance(root, Tool):
+            self.params += [option for option in root.shared if option.name not in given]
+        return super().make_context(info_name, args, parent, **extra)
+
+
+class Command(_Inner):
+    """A command that gives an `Answer`."""
+
+
+class Entry(NamedTuple):
+    """A command, or group of commands, that is loaded when it is needed."""
+
+    place: str  # "daos.cli.dmg_pool:group"
+    help: str
+    aliases: tuple[str, ...] = ()
+    hidden: bool = False
+
+
+class Group(_Inner, click.Group):
+    """Commands by name, loaded one by one; aliases are accepted and not listed."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        help: str,
+        entries: Mapping[str, Entry] | None = None,
+        params: list[click.Parameter] | None = None,
+    ) -> None:
+        super().__init__(name=name, help=help, params=params, context_settings=_CONTEXT)
+        self.entries = dict(entries or {})
+        self._aliases = {
+            alias: name for name, entry in self.entries.items() for alias in entry.aliases
+        }
+
+    def alias(self, name: str, *others: str) -> None:
+        """Let a command be called by other names, too."""
+        self._aliases.update(dict.fromkeys(others, name))
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        own = super().list_commands(ctx)
+        return sorted({*own, *(name for name, entry in self.entries.items() if not entry.hidden)})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        name = self._aliases.get(cmd_name, cmd_name)
+        entry = self.entries.get(name)
+        if entry is None:
+            return super().get_command(ctx, name)
+        module, _, attribute = entry.place.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click does, without loading what is only listed."""
+        rows = []
+        for name in self.list_commands(ctx):
+            entry = self.entries.get(name)
+            if entry is not None:
+                rows.append((name, entry.help))
+            elif (command := super().get_command(ctx, name)) is not None and not command.hidden:
+                rows.append((name, command.get_short_help_str(80)))
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
+
+
+class Tool(Group):
+    """The outermost group of a command line, with the options that stand anywhere."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        options: Iterable[click.Option] = (),
+        entries: Mapping[str, Entry] | None = None,
+        help: str,
+    ) -> None:
+        self.shared = [
+            _shared(click.Option(["-j", "--json"], is_flag=True, help="Answer in JSON.")),
+            _shared(click.Option(["-d", "--debug"], is_flag=True, help="Show where errors arise.")),
+            *(_shared(option) for option in options),
+        ]
+        super().__init__(name, entries=entries, help=help, params=list(self.shared))
+
+
+def _shared(option: click.Option) -> click.Option:
+    option.expose_value = False
+    option.callback = _keep
+    return option
+
+
+def _keep(ctx: click.Context, option: click.Parameter, value: object) -> object:
+    options = ctx.ensure_object(Options)
+    name = option.name or ""
+    if value is None or value is False or value == ():
+        return value  # said before, perhaps
+    if name in ("json", "debug"):
+        setattr(options, name, True)
+    else:
+        options.values = {**(options.values or {}), name: value}
+    return value
+
+
+def main(tool: Tool, arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = Options(json=_wants_json(given))
+    name = tool.name or ""
+    try:
+        answer = tool.main(given, prog_name=name, standalone_mode=False, obj=options)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.Abort:
+        return _fail(name, options, DaosError("interrupted", code=DER.CANCELED))
+    except click.ClickException as error:
+        return _fail(name, options, _usage(error))
+    except DaosError as error:
+        if options.debug:
+            raise
+        return _fail(name, options, error)
+    return _say(answer, options) if isinstance(answer, Answer) else 0
+
+
+def _say(answer: Answer, options: Options) -> int:
+    if options.json:
+        envelope = {"response": answer.response, "error": None, "status": 0}
+        print(json.dumps(envelope, indent=2))
+    elif answer.text:
+        print(answer.text, end="" if answer.text.endswith("\n") else "\n")
+    return 1 if answer.failed else 0
+
+
+def _fail(name: str, options: Options, error: DaosError) -> int:
+    text = error.message if error.code is DER.INVAL else str(error)
+    if options.json:
+        envelope = {"response": None, "error": text, "status": -int(error.code)}
+        print(json.dumps(envelope, indent=2))
+    else:
+        print(f"ERROR: {name}: {text}", file=sys.stderr)
+    return 1
+
+
+def _usage(error: click.ClickException) -> InvalidError:
+    text = error.format_message().rstrip(".")
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        text += f"; see `{error.ctx.command_path} --help`"
+    return InvalidError(text[:1].lower() + text[1:])
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Also where the line cannot be parsed at all."""
+    before = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return any(each in ("-j", "--json") for each in before)
+
+
+def pairs(text: str, what: str) -> dict[str, str]:
+    """`key:value,key:value` as a mapping.
+
+    Raises: InvalidError  a part without a colon, or a key that comes twice
+    """
+    found: dict[str, str] = {}
+    for part in text.split(","):
+        key, colon, value = part.strip().partition(":")
+        if not colon or not key or key in found:
+            raise InvalidError(f"{what} {text!r}: expected key:value,key:value; at {part!r}")
+        found[key] = value
+    return found
+
+
+def names(text: str | None) -> tuple[str, ...]:
+    """`key,key` as a tuple; none where there is no text."""
+    return tuple(part.strip() for part in text.split(",") if part.strip()) if text else ()
+
+
+def command(group: Group, name: str, *aliases: str) -> Callable[[Callable[..., Answer]], Command]:
+    """As `group.command`, for functions that give an `Answer`; `aliases` are accepted as well."""
+    group.alias(name, *aliases)
+
+    def made(function: Callable[..., Answer]) -> Command:
+        built = click.command(name, cls=Command)(function)
+        group.add_command(built)
+        return built
+
+    return made
