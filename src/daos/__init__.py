@@ -1,6 +1,7 @@
 """DAOS in Python: a versioned, transactional object store.
 
     with daos.local("./data") as system:       a whole system inside this process
+    with daos.connect() as client:             a system that servers keep, by this host's agent
     daos.aio                                   the same interface for asyncio
     daos.DaosError, daos.DER                   what can go wrong, see daos.base.errors
     daos.ObjectId, daos.ObjectType, daos.Cond  what calls take and give
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
         Snapshot,
         Version,
     )
+    from daos.embedded.attached import connect
     from daos.embedded.local import local
     from daos.placement.layout import Layout
     from daos.placement.oid import Hint
@@ -122,6 +124,7 @@ __all__ = [
     "Version",
     "__version__",
     "aio",
+    "connect",
     "local",
     "parse_size",
 ]
@@ -181,6 +184,7 @@ _HOME: Final[dict[str, str]] = {
     "Snapshot": "daos.client.values",
     "Version": "daos.client.values",
     "aio": "",
+    "connect": "daos.embedded.attached",
     "local": "daos.embedded.local",
 }
 

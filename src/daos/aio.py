@@ -25,7 +25,8 @@ Everything belongs to the loop it was made in.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Final
 
 from daos.client.admin import Admin
 from daos.client.array import Array
@@ -53,6 +54,7 @@ from daos.client.values import (
 )
 
 if TYPE_CHECKING:
+    from daos.embedded.attached import async_connect as connect
     from daos.embedded.local import async_local as local
 
 __all__ = [
@@ -79,15 +81,22 @@ __all__ = [
     "SpaceInfo",
     "TierInfo",
     "Version",
+    "connect",
     "local",
 ]
 
 
-def __getattr__(name: str) -> object:
-    """`local` brings a whole system along: loaded when it is first asked for."""
-    if name != "local":
-        raise AttributeError(f"module 'daos.aio' has no attribute {name!r}")
-    from daos.embedded.local import async_local
+_ROOTS: Final = {
+    "connect": ("daos.embedded.attached", "async_connect"),
+    "local": ("daos.embedded.local", "async_local"),
+}
 
-    globals()["local"] = async_local
-    return async_local
+
+def __getattr__(name: str) -> object:
+    """`local` brings a whole system along: loaded when it is first asked for. So is `connect`."""
+    if name not in _ROOTS:
+        raise AttributeError(f"module 'daos.aio' has no attribute {name!r}")
+    module, inside = _ROOTS[name]
+    value: object = getattr(importlib.import_module(module), inside)
+    globals()[name] = value
+    return value

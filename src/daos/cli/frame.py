@@ -57,9 +57,9 @@ class _Inner(click.Command):
         **extra: Any,  # noqa: ANN401  # click's
     ) -> click.Context:
         root = parent.find_root().command if parent is not None else None
-        given = {option.name for option in self.params}
+        taken = {word for option in self.params for word in option.opts}
         if isinstance(root, Tool):
-            self.params += [option for option in root.shared if option.name not in given]
+            self.params += [option for option in root.shared if taken.isdisjoint(option.opts)]
         return super().make_context(info_name, args, parent, **extra)
 
 

@@ -81,17 +81,7 @@ class Admin(Handle):
     async def pool_list(self, *, timeout: float | None = None) -> list[PoolListing]:
         """Every pool of the system, by label."""
         with self._operation(timeout) as call:
-            return [
-                PoolListing(
-                    uuid=UUID(bytes=record.uuid),
-                    label=record.label,
-                    state=record.state,
-                    size=record.size_bytes,
-                    targets=record.targets,
-                    service_ranks=record.service_ranks,
-                )
-                for record in await self._service.pool_list(call)
-            ]
+            return [listing_of(record) for record in await self._service.pool_list(call)]
 
     async def close(self) -> None:
         """End the calls that run, close the context. Idempotent."""
@@ -102,3 +92,15 @@ class Admin(Handle):
 
     def __repr__(self) -> str:
         return "<Admin>"
+
+
+def listing_of(record: wire.PoolRecord) -> PoolListing:
+    """A pool as its users see it."""
+    return PoolListing(
+        uuid=UUID(bytes=record.uuid),
+        label=record.label,
+        state=record.state,
+        size=record.size_bytes,
+        targets=record.targets,
+        service_ranks=record.service_ranks,
+    )

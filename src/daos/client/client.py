@@ -16,10 +16,11 @@ from daos.base.clock import Clock, Rng
 from daos.base.errors import DaosError
 from daos.base.ids import SYSTEM_TAG, Rank
 from daos.cart.context import Context, Endpoint
-from daos.client.admin import SERVICE
+from daos.client.admin import SERVICE, listing_of
 from daos.client.memory import Buffer
-from daos.client.pool import Pool
+from daos.client.pool import Monitor, Pool
 from daos.client.session import NO_ANSWER, Handle, Opening, Session
+from daos.client.values import PoolListing
 from daos.mgmt.client import ManagementClient
 from daos.pool.client import PoolClient
 from daos.pool.core import check_flags
@@ -36,6 +37,7 @@ class Client(Handle):
         rng: Rng,
         service: Endpoint = SERVICE,
         timeout: float = 60.0,
+        monitor: Monitor | None = None,
     ) -> None:
         """Units: timeout in seconds, for calls that name none."""
         session = Session(
@@ -43,6 +45,7 @@ class Client(Handle):
         )
         super().__init__(session, None, writable=True)
         self.context = context
+        self._monitor = monitor
         self._management = ManagementClient(context=context, endpoint=service)
 
     def pool(
@@ -53,6 +56,11 @@ class Client(Handle):
         Raises: NotFoundError, BusyError (somebody else holds it, or is there), InvalidError
         """
         return Opening(lambda: self._connect(str(label_or_uuid), check_flags(flags), timeout))
+
+    async def pools(self, *, timeout: float | None = None) -> list[PoolListing]:
+        """Every pool of the system, by label."""
+        with self._operation(timeout) as call:
+            return [listing_of(record) for record in await self._management.pool_list(call)]
 
     def buffer(self, nbytes: int) -> Buffer:
         """Page-aligned memory that a target on this host reads and writes in place.
@@ -87,10 +95,12 @@ class Client(Handle):
                 pool=record.uuid,
                 handle=self._session.new_id(),
             )
-            pool = Pool(self._session, self, link, writable=flags != "r")
+            pool = Pool(self._session, self, link, writable=flags != "r", monitor=self._monitor)
             connected = link.connect(self._session.client, flags, call)
             pool._attach(await self._opening(pool, connected))
-            return pool
+        if self._monitor is not None:
+            await self._monitor.pool_connected(pool.uuid, UUID(bytes=link.handle))
+        return pool
 
     def __repr__(self) -> str:
         return "<Client>"

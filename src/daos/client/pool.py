@@ -7,10 +7,11 @@ Source: DAOS src/client/api/pool.c, container.c
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 from uuid import UUID
 
 from daos.base.errors import InvalidError
-from daos.base.ids import MapVersion
+from daos.base.ids import MapVersion, Rank
 from daos.base.names import check_label
 from daos.client.attributes import ServiceHandle, texts
 from daos.client.container import Container
@@ -25,13 +26,30 @@ from daos.pool.core import check_flags
 _TIERS = ("SCM", "NVMe")
 
 
+class Monitor(Protocol):
+    """Whoever gives the handles of this process back when it dies."""
+
+    async def pool_connected(self, pool: UUID, handle: UUID) -> None:
+        """There is a handle. Never fails."""
+
+    async def pool_disconnected(self, pool: UUID, handle: UUID) -> None:
+        """It has been given back. Never fails."""
+
+
 class Pool(ServiceHandle[PoolClient]):
     """A pool handle; `client.pool(...)` opens it."""
 
     def __init__(
-        self, session: Session, parent: Handle, service: PoolClient, *, writable: bool
+        self,
+        session: Session,
+        parent: Handle,
+        service: PoolClient,
+        *,
+        writable: bool,
+        monitor: Monitor | None = None,
     ) -> None:
         super().__init__(session, parent, service, writable=writable)
+        self._monitor = monitor
         self.uuid = UUID(bytes=service.pool)
         self.pool_map = PoolMap(MapVersion(1), ())
         self._containers = PoolContainers(
@@ -41,6 +59,11 @@ class Pool(ServiceHandle[PoolClient]):
             pool=service.pool,
             pool_handle=service.handle,
         )
+
+    @property
+    def leader(self) -> Rank:
+        """The rank whose service answers for the pool."""
+        return self._service.endpoint.rank
 
     async def query(self, *, timeout: float | None = None) -> PoolInfo:
         """Numbers and space, asked of every target now."""
@@ -129,6 +152,9 @@ class Pool(ServiceHandle[PoolClient]):
 
     async def _release(self) -> None:
         await self._service.disconnect(self._session.closing_call())
+        if self._monitor is not None:
+            handle = UUID(bytes=self._service.handle)
+            await self._monitor.pool_disconnected(self.uuid, handle)
 
     def __repr__(self) -> str:
         return f"<Pool {self.label or self.uuid}>"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from daos.base.ids import Epoch, ObjectId
+from daos.base.ids import Epoch, ObjectId, Rank
 from daos.client import admin, client, container, pool
 from daos.client.face import Face, ServiceFace, blocking, listing, opening
 from daos.client.memory import Buffer
@@ -93,6 +93,11 @@ class Container(ServiceFace[container.Container]):
 class Pool(ServiceFace[pool.Pool]):
     """A pool handle; `client.pool(...)` opens it."""
 
+    @property
+    def leader(self) -> Rank:
+        """The rank whose service answers for the pool."""
+        return self._core.leader
+
     query = blocking(pool.Pool.query)
     create_container = opening(pool.Pool.create_container, Container)
     container = opening(pool.Pool.container, Container)
@@ -104,6 +109,7 @@ class Client(Face[client.Client]):
     """A connection to one system."""
 
     pool = opening(client.Client.pool, Pool)
+    pools = blocking(client.Client.pools)
 
     def buffer(self, nbytes: int) -> Buffer:
         """Page-aligned memory that a target on this host reads and writes in place.

@@ -1,0 +1,40 @@
+"""`daos`: what users of a system do with pools, containers and objects.
+
+Source: DAOS src/control/cmd/daos/main.go; features §2.2
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from daos.cli.frame import Entry, Tool, main
+
+TOOL = Tool(
+    "daos",
+    options=[
+        click.Option(["-G", "--sys-name"], metavar="NAME", help="The system (daos_server)."),
+        click.Option(["--verbose"], is_flag=True, help="Tell more."),
+    ],
+    entries={
+        "pool": Entry("daos.cli.daos_pool:group", "Query pools, and attributes of pools."),
+        "container": Entry(
+            "daos.cli.daos_container:group", "Make, query and destroy containers.", ("cont",)
+        ),
+        "object": Entry("daos.cli.daos_object:group", "Query objects.", ("obj",)),
+        "system": Entry("daos.cli.daos_system:group", "Query the system.", ("sys",)),
+        "version": Entry("daos.cli.version:command", "Print the version."),
+        "completion": Entry("daos.cli.completion:command", "Print a script that completes words."),
+    },
+    help="Work with the pools, containers and objects of a DAOS system.",
+)
+
+
+def run() -> None:
+    """The console script."""
+    sys.exit(main(TOOL))
+
+
+if __name__ == "__main__":
+    run()

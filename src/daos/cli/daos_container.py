@@ -1,0 +1,304 @@
+"""`daos container`: create, destroy, list, query, properties, attributes, snapshots, objects.
+
+Source: DAOS src/control/cmd/daos/container.go, snapshot.go, property.go; features §2.2.2
+"""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+from daos.base.errors import DER, DaosError, InvalidError
+from daos.cli import attributes
+from daos.cli.attached import with_client
+from daos.cli.container_text import (
+    ContainerInfo,
+    as_json,
+    created_text,
+    query_text,
+    snapshot_created_text,
+    snapshot_json,
+    snapshots_text,
+)
+from daos.cli.daos_pool import list_of_containers
+from daos.cli.frame import Answer, Group, Options, command, names, pairs
+from daos.cli.properties import properties_answer
+from daos.client.client import Client
+from daos.client.container import Container
+from daos.client.pool import Pool
+from daos.client.session import Opening
+from daos.container.core import PROPERTIES
+
+group = Group("container", help="Make, query and destroy containers.")
+_EPOCH = re.compile(r"(0x[0-9a-fA-F]{1,16}|[0-9]{1,20})", re.ASCII)
+
+
+@command(group, "create")
+@click.argument("pool")
+@click.argument("label", required=False)
+@click.option("-t", "--type", "layout", help="Layout: POSIX, HDF5, PYTHON …")
+@click.option("-l", "--label", "other_label", hidden=True)
+@click.option("--properties", metavar="KEY:VALUE,…", help="Properties to begin with.")
+@click.option("-a", "--attrs", metavar="KEY:VALUE,…", help="Attributes to begin with.")
+@click.pass_obj
+def create(
+    options: Options,
+    pool: str,
+    label: str | None,
+    layout: str | None,
+    other_label: str | None,
+    properties: str | None,
+    attrs: str | None,
+) -> Answer:
+    """Make a container in POOL, known by LABEL, or by its UUID alone."""
+    if label and other_label:
+        raise InvalidError("the label is given twice")
+    props = pairs(properties, "properties") if properties else {}
+    name = label or other_label or props.pop("label", "")
+    values = pairs(attrs, "attributes") if attrs else {}
+
+    async def work(client: Client) -> Answer:
+        async with client.pool(pool) as opened:
+            container = await opened.create_container(name, type=layout, props=props)
+            try:
+                if values:
+                    put = {key: value.encode() for key, value in values.items()}
+                    await container.attrs.update(put)
+                info = await _info(opened, container)
+            except DaosError:
+                await container.close()
+                await opened.destroy_container(container.uuid, force=True)
+                raise
+            await container.close()
+            return Answer(created_text(info), as_json(info))
+
+    return with_client(options, work)
+
+
+@command(group, "destroy")
+@click.argument("pool")
+@click.argument("container")
+@click.option("-f", "--force", is_flag=True, help="Also while somebody has it open.")
+@click.pass_obj
+def destroy(options: Options, pool: str, container: str, force: bool) -> Answer:
+    """Destroy a container and all that is in it."""
+
+    async def work(client: Client) -> Answer:
+        async with client.pool(pool) as opened:
+            await opened.destroy_container(container, force=force)
+        return Answer(f"Successfully destroyed container {container}\n")
+
+    return with_client(options, work)
+
+
+@command(group, "list", "ls")
+@click.argument("pool")
+@click.option("-v", "--verbose", is_flag=True, help="Tell the layout, too.")
+@click.pass_obj
+def list_(options: Options, pool: str, verbose: bool) -> Answer:
+    """List the containers of POOL."""
+    return list_of_containers(options, pool, verbose=verbose or bool(options.get("verbose")))
+
+
+@command(group, "query")
+@click.argument("pool")
+@click.argument("container")
+@click.pass_obj
+def query(options: Options, pool: str, container: str) -> Answer:
+    """Tell what a container is."""
+
+    async def work(client: Client) -> Answer:
+        async with (
+            client.pool(pool, flags="r") as opened,
+            opened.container(container, flags="r") as found,
+        ):
+            info = await _info(opened, found)
+        return Answer(query_text(info), as_json(info))
+
+    return with_client(options, work)
+
+
+@command(group, "list-objects", "list-obj")
+@click.argument("pool")
+@click.argument("container")
+@click.option("-e", "--epc", metavar="EPOCH", help="As of this snapshot.")
+@click.pass_obj
+def list_objects(options: Options, pool: str, container: str, epc: str | None) -> Answer:
+    """List the objects of a container, one HI.LO a line."""
+
+    async def work(client: Client) -> Answer:
+        async with (
+            client.pool(pool, flags="r") as opened,
+            opened.container(container, flags="r") as found,
+        ):
+            seen = await found.at(parse_epoch(epc)) if epc else found
+            oids = [str(oid) async for oid in seen.objects()]
+        return Answer("".join(f"{oid}\n" for oid in oids), oids)
+
+    return with_client(options, work)
+
+
+@command(group, "get-prop")
+@click.argument("pool")
+@click.argument("container")
+@click.argument("keys", required=False, metavar="[KEY,…]")
+@click.pass_obj
+def get_prop(options: Options, pool: str, container: str, keys: str | None) -> Answer:
+    """Tell properties; all if no KEY is named."""
+    wanted = [PROPERTIES.find(name) for name in names(keys)] or list(PROPERTIES.properties)
+
+    async def work(client: Client) -> Answer:
+        async with (
+            client.pool(pool, flags="r") as opened,
+            opened.container(container, flags="r") as found,
+        ):
+            values = await found.props.items()
+        title = f"Properties for container {container}"
+        return properties_answer(title, [(each, values[each.name]) for each in wanted])
+
+    return with_client(options, work)
+
+
+@command(group, "set-prop")
+@click.argument("pool")
+@click.argument("container")
+@click.argument("properties", metavar="KEY:VALUE,…")
+@click.pass_obj
+def set_prop(options: Options, pool: str, container: str, properties: str) -> Answer:
+    """Change properties, all or none: `label` and `status`."""
+    values = pairs(properties, "properties")
+
+    async def work(client: Client) -> Answer:
+        async with client.pool(pool) as opened, opened.container(container) as found:
+            await found.props.update(values)
+        return Answer("Properties were successfully set\n")
+
+    return with_client(options, work)
+
+
+def _open(client: Client, ids: tuple[str, ...], flags: str) -> Opening[Container]:
+    """The container of a pool; the pool is closed with the client."""
+
+    async def open_() -> Container:
+        pool = await client.pool(ids[0], flags=flags)
+        return await pool.container(ids[1], flags=flags)
+
+    return Opening(open_)
+
+
+attributes.add_commands(group, "container", _open, ("pool", "container"))
+
+
+@command(group, "create-snap", "snap")
+@click.argument("pool")
+@click.argument("container")
+@click.option("-s", "--snap", metavar="NAME", help="Name of the snapshot.")
+@click.pass_obj
+def create_snap(options: Options, pool: str, container: str, snap: str | None) -> Answer:
+    """Freeze the container as it is now."""
+
+    async def work(client: Client) -> Answer:
+        async with client.pool(pool) as opened, opened.container(container) as found:
+            epoch = await found.snapshot(snap)
+        return Answer(snapshot_created_text(epoch), snapshot_json(epoch, snap or ""))
+
+    return with_client(options, work)
+
+
+@command(group, "list-snap", "list-snaps")
+@click.argument("pool")
+@click.argument("container")
+@click.pass_obj
+def list_snap(options: Options, pool: str, container: str) -> Answer:
+    """List snapshots, oldest first."""
+
+    async def work(client: Client) -> Answer:
+        async with (
+            client.pool(pool, flags="r") as opened,
+            opened.container(container, flags="r") as found,
+        ):
+            snapshots = await found.snapshots()
+        response = [snapshot_json(epoch, name) for epoch, name in snapshots]
+        return Answer(snapshots_text(snapshots), response)
+
+    return with_client(options, work)
+
+
+@command(group, "destroy-snap")
+@click.argument("pool")
+@click.argument("container")
+@click.option("-e", "--epc", metavar="EPOCH", help="The one of this epoch.")
+@click.option("-s", "--snap", metavar="NAME", help="The one of this name.")
+@click.option("-r", "--epcrange", metavar="A-B", help="All from epoch A to epoch B.")
+@click.pass_obj
+def destroy_snap(
+    options: Options,
+    pool: str,
+    container: str,
+    epc: str | None,
+    snap: str | None,
+    epcrange: str | None,
+) -> Answer:
+    """Let go of snapshots."""
+    if sum(each is not None for each in (epc, snap, epcrange)) != 1:
+        raise InvalidError("give one of --epc, --snap and --epcrange")
+
+    async def work(client: Client) -> Answer:
+        async with client.pool(pool) as opened, opened.container(container) as found:
+            for which in await _chosen(found, epc, snap, epcrange):
+                await found.destroy_snapshot(which)
+        return Answer()
+
+    return with_client(options, work)
+
+
+@command(group, "rollback")
+@click.argument("pool")
+@click.argument("container")
+@click.option("-e", "--epc", metavar="EPOCH")
+@click.option("-s", "--snap", metavar="NAME")
+def rollback(pool: str, container: str, epc: str | None, snap: str | None) -> Answer:
+    """Not supported, as in the reference: open a snapshot and copy what you want back."""
+    del epc, snap
+    text = f"{pool}/{container}: rollback is not supported; read from the snapshot instead"
+    raise DaosError(text, code=DER.NOSYS)
+
+
+async def _chosen(
+    found: Container, epc: str | None, snap: str | None, epcrange: str | None
+) -> list[int | str]:
+    if epc is not None:
+        return [parse_epoch(epc)]
+    if snap is not None:
+        return [snap]
+    first, dash, last = (epcrange or "").partition("-")
+    if not dash:
+        raise InvalidError(f"--epcrange {epcrange!r}: expected two epochs, like 0x10-0x20")
+    lo, hi = parse_epoch(first), parse_epoch(last)
+    return [epoch for epoch, _ in await found.snapshots() if lo <= epoch <= hi]
+
+
+def parse_epoch(text: str) -> int:
+    """An epoch, decimal or in hexadecimal. Raises: InvalidError"""
+    if _EPOCH.fullmatch(text) is None:
+        raise InvalidError(f"epoch {text!r}: expected a number, or one like 0x17e4a6")
+    return int(text, 0)
+
+
+async def _info(pool: Pool, container: Container) -> ContainerInfo:
+    found = await container.query()
+    props = await container.props.items()
+    return ContainerInfo(
+        pool_uuid=str(pool.uuid),
+        container_uuid=str(found.uuid),
+        container_label=found.label,
+        container_type=props["layout_type"],
+        redundancy_factor=int(props["rd_fac"]),
+        num_handles=found.handles,
+        open_time=found.opened,
+        close_modify_time=found.modified,
+        num_snapshots=found.snapshots,
+        latest_snapshot=found.newest_snapshot,
+        health=props["status"],
+    )

@@ -1,0 +1,40 @@
+"""`daos system query`: what this host's agent tells of the system.
+
+Source: DAOS src/control/cmd/daos/system.go; features §2.2.3
+"""
+
+from __future__ import annotations
+
+import click
+
+from daos.cart.transport.routes import format_uris
+from daos.cli.attached import agent_socket, attachment
+from daos.cli.frame import Answer, Group, Options, command
+from daos.cli.text import entity
+
+group = Group("system", help="Query the system.")
+
+
+@command(group, "query")
+@click.pass_obj
+def query(options: Options) -> Answer:
+    """Tell the system's name, and where its ranks are."""
+    found = attachment(options)
+    uris = [(int(rank), format_uris(each)) for rank, each in sorted(found.ranks.items())]
+    rows = [
+        ("name", found.system),
+        ("fabric provider", found.provider),
+        ("access points", ",".join(str(rank) for rank, _ in uris if rank == found.service.rank)),
+        ("rank URIs", ""),
+        *((f"rank[{rank}]", uri) for rank, uri in uris),
+    ]
+    response = {
+        "system_name": found.system,
+        "fabric_provider": found.provider,
+        "agent_path": str(agent_socket()),
+        "access_point_rank_uris": [
+            {"rank": rank, "uri": uri} for rank, uri in uris if rank == found.service.rank
+        ],
+        "rank_uris": [{"rank": rank, "uri": uri} for rank, uri in uris],
+    }
+    return Answer(entity("connected to DAOS system:", rows), response)
