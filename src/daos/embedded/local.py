@@ -32,9 +32,9 @@ from daos.bio.meta_config import MetaConfig
 from daos.cart.transport import Transport
 from daos.client.admin import Admin as AsyncAdmin
 from daos.client.client import Client as AsyncClient
+from daos.client.owner import group_principal, user_principal
 from daos.client.portal import Portal
 from daos.client.sync import Admin, Client
-from daos.embedded.owner import group_principal, user_principal
 from daos.embedded.system import System, SystemConfig
 
 _DEVICES: Final = "devices"

@@ -25,10 +25,10 @@ from daos.cart.context import Context
 from daos.cart.transport import Transport
 from daos.client.admin import Admin as AsyncAdmin
 from daos.client.client import Client as AsyncClient
+from daos.client.owner import group_principal, user_principal
 from daos.client.portal import Portal
 from daos.client.sync import Admin, Client
 from daos.embedded.addresses import Address, parse_address, transport_to
-from daos.embedded.owner import group_principal, user_principal
 
 
 class AsyncRemoteSystem:

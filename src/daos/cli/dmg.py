@@ -1,0 +1,42 @@
+"""`dmg`: what administrators do with a system.
+
+Source: DAOS src/control/cmd/dmg/main.go; features §2.1
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from daos.cli.frame import Entry, Tool, main
+
+TOOL = Tool(
+    "dmg",
+    options=[
+        click.Option(["-i", "--insecure"], is_flag=True, help="Without certificates."),
+        click.Option(["-o", "--config-path"], metavar="FILE", help="Configuration of dmg."),
+        click.Option(
+            ["-l", "--host-list"], metavar="HOSTS", help="Whom to ask, like host1:10001,host2."
+        ),
+    ],
+    entries={
+        "pool": Entry("daos.cli.dmg_pool:group", "Make, query and destroy pools."),
+        "system": Entry("daos.cli.dmg_system:group", "Query, stop and start ranks.", ("sys",)),
+        "storage": Entry(
+            "daos.cli.dmg_storage:group", "Format storage, and tell how it is used.", ("sto",)
+        ),
+        "version": Entry("daos.cli.version:command", "Print the version."),
+        "completion": Entry("daos.cli.completion:command", "Print a script that completes words."),
+    },
+    help="Administer a DAOS system.",
+)
+
+
+def run() -> None:
+    """The console script."""
+    sys.exit(main(TOOL))
+
+
+if __name__ == "__main__":
+    run()
