@@ -44,6 +44,7 @@ class Listener:
         self.path: Final = path
         self._registry = registry
         self._listening = listening
+        self._take = asyncio.get_running_loop().sock_accept
         self._sessions: set[asyncio.Task[None]] = set()
         self._calls: set[asyncio.Task[None]] = set()
         self._accepting = asyncio.get_running_loop().create_task(self._accept())
@@ -74,7 +75,7 @@ class Listener:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                connected, _ = await loop.sock_accept(self._listening)
+                connected, _ = await self._take(self._listening)
             except OSError as error:
                 log.warning("drpc accept failed path=%s %s", self.path, error.strerror)
                 if error.errno in _FULL:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import stat
@@ -273,6 +274,50 @@ def test_more_sessions_than_there_is_room_for(run: Run, monkeypatch: pytest.Monk
         await place.echo()
 
     run(scenario)
+
+
+@pytest.mark.expects_warning("drpc accept failed")
+def test_a_failed_accept_ends_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_FULL_S", 0.0)
+
+    async def scenario(place: Place) -> None:
+        peer = place.raw()
+        await settled(lambda: place.listener.sessions == 1)
+        loop = asyncio.get_running_loop()
+        accept, failures = loop.sock_accept, [errno.EMFILE, errno.ECONNABORTED]
+
+        async def failing(listening: socket.socket) -> tuple[socket.socket, object]:
+            if failures:
+                raise OSError(failures.pop(), "no")
+            return await accept(listening)
+
+        monkeypatch.setattr(place.listener, "_take", failing)
+        await place.echo()
+        await place.echo()
+        assert failures == []
+        peer.close()
+
+    run(scenario)
+
+
+def test_the_client_counts_its_calls(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    async def scenario() -> None:
+        with listen(tmp_path / "s", 0o600) as listening:
+            async with await Connection.open(tmp_path / "s") as client:
+                connected, _ = await asyncio.get_running_loop().sock_accept(listening)
+                peer = MessageSocket(connected, tmp_path / "s")
+                for _ in range(3):
+                    asking = asyncio.ensure_future(client.call(2, 1, Call(), Call, timeout_s=20))
+                    sent = Call.FromString(await peer.receive() or b"")
+                    seen.append(sent.sequence)
+                    await peer.send(Response(sequence=sent.sequence).SerializeToString())
+                    await asking
+                peer.close()
+
+    asyncio.run(scenario())
+    assert seen == [1, 2, 3]
 
 
 def test_a_call_has_its_time(run: Run) -> None:
