@@ -42,21 +42,15 @@ _EPOCH = re.compile(r"(0x[0-9a-fA-F]{1,16}|[0-9]{1,20})", re.ASCII)
 @click.option("--properties", metavar="KEY:VALUE,…", help="Properties to begin with.")
 @click.option("-a", "--attrs", metavar="KEY:VALUE,…", help="Attributes to begin with.")
 @click.pass_obj
-def create(
-    options: Options,
-    pool: str,
-    label: str | None,
-    layout: str | None,
-    other_label: str | None,
-    properties: str | None,
-    attrs: str | None,
-) -> Answer:
+def create(options: Options, /, pool: str, layout: str | None, **given: str | None) -> Answer:
     """Make a container in POOL, known by LABEL, or by its UUID alone."""
-    if label and other_label:
+    props = pairs(given["properties"], "properties") if given["properties"] else {}
+    values = pairs(given["attrs"], "attributes") if given["attrs"] else {}
+    labels = [each for each in (given["label"], given["other_label"], props.get("label")) if each]
+    if len(labels) > 1:
         raise InvalidError("the label is given twice")
-    props = pairs(properties, "properties") if properties else {}
-    name = label or other_label or props.pop("label", "")
-    values = pairs(attrs, "attributes") if attrs else {}
+    props.pop("label", None)
+    name = labels[0] if labels else ""
 
     async def work(client: Client) -> Answer:
         async with client.pool(pool) as opened:
@@ -187,7 +181,9 @@ def _open(client: Client, ids: tuple[str, ...], flags: str) -> Opening[Container
     return Opening(open_)
 
 
-attributes.add_commands(group, "container", _open, ("pool", "container"))
+attributes.add_commands(
+    group, attributes.Owner(what="container", arguments=("pool", "container"), open=_open)
+)
 
 
 @command(group, "create-snap", "snap")
@@ -232,22 +228,15 @@ def list_snap(options: Options, pool: str, container: str) -> Answer:
 @click.option("-s", "--snap", metavar="NAME", help="The one of this name.")
 @click.option("-r", "--epcrange", metavar="A-B", help="All from epoch A to epoch B.")
 @click.pass_obj
-def destroy_snap(
-    options: Options,
-    pool: str,
-    container: str,
-    epc: str | None,
-    snap: str | None,
-    epcrange: str | None,
-) -> Answer:
+def destroy_snap(options: Options, /, pool: str, container: str, **which: str | None) -> Answer:
     """Let go of snapshots."""
-    if sum(each is not None for each in (epc, snap, epcrange)) != 1:
+    if sum(each is not None for each in which.values()) != 1:
         raise InvalidError("give one of --epc, --snap and --epcrange")
 
     async def work(client: Client) -> Answer:
         async with client.pool(pool) as opened, opened.container(container) as found:
-            for which in await _chosen(found, epc, snap, epcrange):
-                await found.destroy_snapshot(which)
+            for each in await _chosen(found, **which):
+                await found.destroy_snapshot(each)
         return Answer()
 
     return with_client(options, work)

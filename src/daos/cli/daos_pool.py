@@ -102,7 +102,14 @@ def list_of_containers(options: Options, pool: str, *, verbose: bool) -> Answer:
     return with_client(options, work)
 
 
-attributes.add_commands(group, "pool")
+attributes.add_commands(
+    group,
+    attributes.Owner(
+        what="pool",
+        arguments=("pool",),
+        open=lambda client, ids, flags: client.pool(ids[0], flags=flags),
+    ),
+)
 
 
 async def pool_info(pool: Pool, *, enabled: bool = False, health_only: bool = False) -> PoolInfo:

@@ -6,7 +6,8 @@ Source: DAOS src/control/cmd/dmg/pool.go; features §2.1.1
 from __future__ import annotations
 
 import random
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 import click
 from daos.control.client import ControlClient, checked
@@ -67,38 +68,26 @@ _RATIO: Final = (6.0, 94.0)
 @click.option("-g", "--group", "owner_group", help="Owner group (your first).")
 @click.option("-P", "--properties", metavar="KEY:VALUE,…", help="Properties to begin with.")
 @click.pass_obj
-def create(
-    options: Options,
-    label: str,
-    size: str | None,
-    tier_ratio: str | None,
-    nranks: int | None,
-    ranks: str | None,
-    scm_size: str | None,
-    nvme_size: str | None,
-    nsvc: int | None,
-    user: str | None,
-    owner_group: str | None,
-    properties: str | None,
-) -> Answer:
+def create(options: Options, /, label: str, properties: str | None, **given: Any) -> Answer:  # noqa: ANN401  # as click made them
     """Make a pool named LABEL over all engines, or some."""
+    check_label(label, "pool")
     props = pairs(properties, "properties") if properties else {}
     if "label" in props:
         raise InvalidError("the label is given twice; leave it out of --properties")
-    check_label(label, "pool")
-    _check_combination(size, tier_ratio, nranks, ranks, scm_size, nvme_size)
+    wanted = Wanted(**given)
+    wanted.check()
     request = pb.PoolCreateReq(
         uuid=str(uuid_from(random.SystemRandom())),
-        user=_principal(user) if user is not None else user_principal(),
-        user_group=_principal(owner_group) if owner_group is not None else group_principal(),
+        user=_principal(wanted.user) if wanted.user else user_principal(),
+        user_group=_principal(wanted.owner_group) if wanted.owner_group else group_principal(),
         properties=[_property("label", label), *(_property(*each) for each in props.items())],
-        num_svc_reps=nsvc or 0,
-        num_ranks=nranks or 0,
-        ranks=parse_ranges(ranks or "", "--ranks"),
+        num_svc_reps=wanted.nsvc or 0,
+        num_ranks=wanted.nranks or 0,
+        ranks=parse_ranges(wanted.ranks or "", "--ranks"),
     )
 
     async def work(control: ControlClient) -> Answer:
-        first = await _set_size(request, control, size, tier_ratio, scm_size, nvme_size)
+        first = await _set_size(request, control, wanted)
         reply = checked(await control.ask("PoolCreate", request, pb.PoolCreateResp), label)
         made = Created(
             uuid=request.uuid,
@@ -112,47 +101,50 @@ def create(
     return with_control(options, work)
 
 
-def _check_combination(
-    size: str | None,
-    tier_ratio: str | None,
-    nranks: int | None,
-    ranks: str | None,
-    scm_size: str | None,
-    nvme_size: str | None,
-) -> None:
-    manual = scm_size is not None or nvme_size is not None
-    if (size is None) == (not manual):
-        raise InvalidError(
-            "unsupported option combination: give --size, or --scm-size and --nvme-size"
-        )
-    if nvme_size is not None and scm_size is None:
-        raise InvalidError("--nvme-size needs --scm-size")
-    if manual and (nranks is not None or tier_ratio is not None):
-        raise InvalidError("--nranks and --tier-ratio do not go with --scm-size and --nvme-size")
-    if size is not None and size.endswith("%") and (nranks is not None or tier_ratio is not None):
-        raise InvalidError("--nranks and --tier-ratio do not go with a percentage of all storage")
-    if nranks is not None and ranks is not None:
-        raise InvalidError("give --nranks or --ranks, not both")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the options of `create` ask for."""
+
+    size: str | None
+    tier_ratio: str | None
+    nranks: int | None
+    ranks: str | None
+    scm_size: str | None
+    nvme_size: str | None
+    nsvc: int | None
+    user: str | None
+    owner_group: str | None
+
+    def check(self) -> None:
+        """Refuse what does not go together. Raises: InvalidError"""
+        manual = self.scm_size is not None or self.nvme_size is not None
+        chosen = self.nranks is not None or self.tier_ratio is not None
+        if (self.size is not None) == manual:
+            raise InvalidError(
+                "unsupported option combination: give --size, or --scm-size and --nvme-size"
+            )
+        if manual and self.scm_size is None:
+            raise InvalidError("--nvme-size needs --scm-size")
+        if manual and chosen:
+            raise InvalidError("--nranks and --tier-ratio do not go with sizes of the tiers")
+        if self.size is not None and self.size.endswith("%") and chosen:
+            raise InvalidError("--nranks and --tier-ratio do not go with a part of all storage")
+        if self.nranks is not None and self.ranks is not None:
+            raise InvalidError("give --nranks or --ranks, not both")
 
 
-async def _set_size(
-    request: pb.PoolCreateReq,
-    control: ControlClient,
-    size: str | None,
-    tier_ratio: str | None,
-    scm_size: str | None,
-    nvme_size: str | None,
-) -> str:
+async def _set_size(request: pb.PoolCreateReq, control: ControlClient, wanted: Wanted) -> str:
     """Fill in what the pool shall take; what is said of it first."""
+    size = wanted.size
     if size is None:
-        scm, nvme = parse_size(scm_size or 0), parse_size(nvme_size or 0)
+        scm, nvme = parse_size(wanted.scm_size or 0), parse_size(wanted.nvme_size or 0)
         request.tier_bytes.extend([scm, nvme])
         ratio = 100 * scm / nvme if nvme else 100.0
         return (
             "Creating DAOS pool with manual per-engine storage allocation: "
             f"{format_size(scm)} SCM, {format_size(nvme)} NVMe ({ratio:.2f}% storage tier ratio)"
         )
-    shares = _shares(tier_ratio)
+    shares = _shares(wanted.tier_ratio)
     request.tier_ratio.extend(share / 100 for share in shares)
     if size.endswith("%"):
         percent = parse_percent(size)

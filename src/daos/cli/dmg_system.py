@@ -11,7 +11,7 @@ import click
 from daos.control.client import ControlClient
 
 from daos.base.errors import InvalidError
-from daos.base.ranges import parse_ranges
+from daos.base.ranges import format_ranges, parse_ranges
 from daos.cli.controlled import with_control
 from daos.cli.dmg_pool import list_of_pools
 from daos.cli.frame import Answer, Group, Options, command, names, pairs
@@ -63,19 +63,14 @@ _DESCRIPTIONS = {
 @click.option("--with-states", metavar="STATE,…", help="Only ranks in these states.")
 @click.pass_obj
 def query(
-    options: Options,
-    ranks: str | None,
-    rank_hosts: str | None,
-    verbose: bool,
-    not_ok: bool,
-    with_states: str | None,
+    options: Options, /, verbose: bool, not_ok: bool, with_states: str | None, **which: str | None
 ) -> Answer:
     """Tell the state of ranks."""
-    _check_ranks(ranks, rank_hosts)
+    ranks, hosts = _chosen(**which)
     if not_ok and with_states:
         raise InvalidError("give --not-ok or --with-states, not both")
     mask = _ALL & ~STATES["Joined"] if not_ok else _mask(with_states)
-    request = pb.SystemQueryReq(ranks=ranks or "", hosts=rank_hosts or "", state_mask=mask)
+    request = pb.SystemQueryReq(ranks=ranks, hosts=hosts, state_mask=mask)
 
     async def work(control: ControlClient) -> Answer:
         reply = await control.ask("SystemQuery", request, pb.SystemQueryResp)
@@ -122,12 +117,10 @@ def leader_query(options: Options, down_replicas: bool) -> Answer:
 @click.option("-r", "--ranks", help="Some ranks, like 0,2-3.")
 @click.option("--rank-hosts", help="Ranks of some hosts.")
 @click.pass_obj
-def stop(options: Options, force: bool, ranks: str | None, rank_hosts: str | None) -> Answer:
+def stop(options: Options, /, force: bool, **which: str | None) -> Answer:
     """Stop ranks; all if none are named. Their server goes on."""
-    _check_ranks(ranks, rank_hosts)
-    request = pb.SystemStopReq(
-        prep=not force, kill=True, force=force, ranks=ranks or "", hosts=rank_hosts or ""
-    )
+    ranks, hosts = _chosen(**which)
+    request = pb.SystemStopReq(prep=not force, kill=True, force=force, ranks=ranks, hosts=hosts)
 
     async def work(control: ControlClient) -> Answer:
         reply = await control.ask("SystemStop", request, pb.SystemStopResp)
@@ -140,10 +133,10 @@ def stop(options: Options, force: bool, ranks: str | None, rank_hosts: str | Non
 @click.option("-r", "--ranks", help="Some ranks, like 0,2-3.")
 @click.option("--rank-hosts", help="Ranks of some hosts.")
 @click.pass_obj
-def start(options: Options, ranks: str | None, rank_hosts: str | None) -> Answer:
+def start(options: Options, /, **which: str | None) -> Answer:
     """Start ranks that were stopped; all if none are named."""
-    _check_ranks(ranks, rank_hosts)
-    request = pb.SystemStartReq(ranks=ranks or "", hosts=rank_hosts or "")
+    ranks, hosts = _chosen(**which)
+    request = pb.SystemStartReq(ranks=ranks, hosts=hosts)
 
     async def work(control: ControlClient) -> Answer:
         reply = await control.ask("SystemStart", request, pb.SystemStartResp)
@@ -282,10 +275,11 @@ def get_prop(options: Options, keys: str | None) -> Answer:
     return with_control(options, work)
 
 
-def _check_ranks(ranks: str | None, hosts: str | None) -> None:
-    if ranks is not None and hosts is not None:
+def _chosen(ranks: str | None, rank_hosts: str | None) -> tuple[str, str]:
+    """Ranks and hosts of a request. Raises: InvalidError"""
+    if ranks is not None and rank_hosts is not None:
         raise InvalidError("give --ranks or --rank-hosts, not both")
-    parse_ranges(ranks or "", "--ranks")
+    return format_ranges(parse_ranges(ranks or "", "--ranks")), rank_hosts or ""
 
 
 def _mask(with_states: str | None) -> int:
