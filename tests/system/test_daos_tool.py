@@ -14,7 +14,7 @@ import pytest
 
 import daos
 from daos.base.errors import DER, DaosError, NotFoundError
-from daos.cart.transport.routes import SmUri, this_host
+from daos.cart.transport.ranks import RankUri, this_host
 from daos.cli.daos import TOOL
 from daos.cli.frame import main
 from daos.drpc.modules import MgmtMethod, ModuleId
@@ -33,7 +33,7 @@ class SmallAgent:
 
     def __init__(self, directory: Path, sockets: Path) -> None:
         self.socket = directory / "daos_agent.sock"
-        self._uri = str(SmUri(this_host(), str(sockets)))
+        self._uri = str(RankUri(sockets, None, this_host()))
         self.handles: set[str] = set()
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()

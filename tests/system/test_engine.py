@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 from daos.base.clock import SystemClock
 from daos.base.errors import DER, DaosError, InvalidError, StaleHandleError
 from daos.base.ids import ObjectType
+from daos.cart.transport.ranks import this_host
 from daos.client.admin import Admin
 from daos.client.client import Client
 from daos.client.kv import KeyValue
@@ -155,7 +156,7 @@ def test_clients_of_other_hosts_come_by_tcp(tmp_path: Path) -> None:
     async def body(system: EngineSystem) -> None:
         await make_pool(system)
         uri = system.engines[0].ready.result().uri
-        assert uri == f"sm://{system.sockets},tcp://127.0.0.1:{port}"
+        assert uri == f"sm://{this_host()}{system.sockets},tcp://127.0.0.1:{port}"
         async with system.client(by_tcp=True) as client:
             writer = Writer(client)
             await writer.begin()

@@ -12,13 +12,14 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from daos.base.clock import SystemClock
+from daos.base.errors import InvalidError
+from daos.cli.frame import Answer, Options
 from daos.control import places
 from daos.control.access import Component
 from daos.control.client import ControlClient
-from daos.control.config.control import load_control
-
-from daos.base.clock import SystemClock
-from daos.cli.frame import Answer, Options
+from daos.control.config.model import ControlConfig
+from daos.control.config.others import parse_control
 
 
 def with_control(
@@ -29,12 +30,13 @@ def with_control(
 ) -> Answer:
     """Run `work` with a client of the hosts that option, environment or configuration name."""
     user = places.User(os.getuid(), Path.home(), os.environ)
-    config = load_control(user, options.get("config_path"))
+    config = _configuration(user, options.get("config_path"))
     named = hosts or options.get("host_list")
+    configured = config.hosts if config is not None else ()
     chosen = (
         tuple(part.strip() for part in named.split(","))
         if named
-        else places.control_hosts(user, config.hosts, Path.exists)
+        else places.control_hosts(user, configured, Path.exists)
     )
 
     async def whole() -> Answer:
@@ -43,8 +45,25 @@ def with_control(
             component=Component.ADMIN,
             clock=SystemClock(),
             rng=random.SystemRandom(),
-            system=config.name,
+            system=config.name if config is not None else places.SYSTEM,
         ) as control:
             return await work(control)
 
     return asyncio.run(whole())
+
+
+def _configuration(user: places.User, named: str | None) -> ControlConfig | None:
+    """The file that an option names, the user's, or the machine's; None: there is none.
+
+    Raises: InvalidError  it can't be read, or is wrong
+    """
+    own = user.home / places.OWN_CONTROL_CONFIG
+    for path in (Path(named),) if named else (own, places.CONTROL_CONFIG):
+        try:
+            return parse_control(path.read_text("utf-8"), file=str(path))
+        except FileNotFoundError as error:
+            if named:
+                raise InvalidError(f"{path} does not exist") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidError(f"{path} can't be read: {error}") from error
+    return None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import click
 
-from daos.cart.transport.routes import format_uris
 from daos.cli.attached import agent_socket, attachment
 from daos.cli.frame import Answer, Group, Options, command
 from daos.cli.text import entity
@@ -20,7 +19,7 @@ group = Group("system", help="Query the system.")
 def query(options: Options) -> Answer:
     """Tell the system's name, and where its ranks are."""
     found = attachment(options)
-    uris = [(int(rank), format_uris(each)) for rank, each in sorted(found.ranks.items())]
+    uris = [(int(rank), str(each)) for rank, each in sorted(found.ranks.items())]
     rows = [
         ("name", found.system),
         ("fabric provider", found.provider),

@@ -6,11 +6,11 @@ Source: DAOS src/control/cmd/dmg/pool.go; features §2.1.1
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import click
-from daos.control.client import ControlClient, checked
 
 from daos.base.clock import uuid_from
 from daos.base.errors import DaosError, InvalidError
@@ -38,6 +38,8 @@ from daos.cli.pool_text import (
 )
 from daos.cli.properties import properties_answer
 from daos.client.owner import group_principal, user_principal
+from daos.control.client import ControlClient, checked
+from daos.mgmt.properties import NUMBERS, read, write
 from daos.pool.core import PROPERTIES
 from daos.proto import mgmt_pb2 as pb
 
@@ -80,7 +82,7 @@ def create(options: Options, /, label: str, properties: str | None, **given: Any
         uuid=str(uuid_from(random.SystemRandom())),
         user=_principal(wanted.user) if wanted.user else user_principal(),
         user_group=_principal(wanted.owner_group) if wanted.owner_group else group_principal(),
-        properties=[_property("label", label), *(_property(*each) for each in props.items())],
+        properties=write({**_canonical(props), "label": label}),
         num_svc_reps=wanted.nsvc or 0,
         num_ranks=wanted.nranks or 0,
         ranks=parse_ranges(wanted.ranks or "", "--ranks"),
@@ -285,16 +287,15 @@ def query_targets(options: Options, pool: str, rank: int, target_idx: str | None
 def get_prop(options: Options, pool: str, keys: str | None) -> Answer:
     """Tell properties; all if no KEY is named."""
     wanted = [PROPERTIES.find(name) for name in names(keys)] or list(PROPERTIES.properties)
-    asked = [each for each in wanted if each.number]
     request = pb.PoolGetPropReq(
-        id=pool, properties=[pb.PoolProperty(number=each.number) for each in asked]
+        id=pool, properties=[pb.PoolProperty(number=NUMBERS[each.name]) for each in wanted]
     )
 
     async def work(control: ControlClient) -> Answer:
         reply = await control.ask("PoolGetProp", request, pb.PoolGetPropResp)
         checked(reply, pool)
-        values = {each.number: _text_of(each) for each in reply.properties}
-        rows = [(each, values.get(each.number, "")) for each in asked]
+        values = read(reply.properties)
+        rows = [(each, values.get(each.name, "")) for each in wanted]
         return properties_answer(f"Pool {pool} properties:", rows, of_pool=True)
 
     return with_control(options, work)
@@ -306,8 +307,8 @@ def get_prop(options: Options, pool: str, keys: str | None) -> Answer:
 @click.pass_obj
 def set_prop(options: Options, pool: str, properties: str) -> Answer:
     """Change properties, all or none."""
-    values = pairs(properties, "properties")
-    request = pb.PoolSetPropReq(id=pool, properties=[_property(*each) for each in values.items()])
+    values = _canonical(pairs(properties, "properties"))
+    request = pb.PoolSetPropReq(id=pool, properties=write(values))
 
     async def work(control: ControlClient) -> Answer:
         checked(await control.ask("PoolSetProp", request, pb.PoolSetPropResp), pool)
@@ -402,10 +403,7 @@ def _target(info: pb.PoolQueryTargetInfo) -> TargetInfo:
     )
 
 
-def _property(name: str, value: str) -> pb.PoolProperty:
-    row = PROPERTIES.find(name)
-    return pb.PoolProperty(number=row.number, strval=row.parse(value))
-
-
-def _text_of(prop: pb.PoolProperty) -> str:
-    return prop.strval if prop.WhichOneof("value") != "numval" else str(prop.numval)
+def _canonical(props: Mapping[str, str]) -> dict[str, str]:
+    """Properties by their names, values as the service keeps them. Raises: InvalidError"""
+    rows = {name: PROPERTIES.find(name) for name in props}
+    return {row.name: row.parse(props[name]) for name, row in rows.items()}

@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import TypeVar
 
 import click
-from daos.control.client import ControlClient
 
 from daos.base.errors import DER, DaosError
 from daos.cli.controlled import with_control
 from daos.cli.frame import Answer, Group, Options, command
 from daos.cli.system_text import HostUsage, usage_text
 from daos.cli.text import table
+from daos.control.client import ControlClient
 from daos.proto import ctl_pb2 as pb
 
 group = Group("storage", help="Format storage, and tell how it is used.")

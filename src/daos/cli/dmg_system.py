@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import click
-from daos.control.client import ControlClient
 
 from daos.base.errors import InvalidError
 from daos.base.ranges import format_ranges, parse_ranges
@@ -23,6 +22,7 @@ from daos.cli.system_text import (
     results_text,
 )
 from daos.cli.text import table
+from daos.control.client import ControlClient
 from daos.proto import mgmt_pb2 as pb
 from daos.proto.shared_pb2 import RankResult
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import click
 
-from daos import __version__
+from daos.base.version import VERSION
 from daos.cli.frame import Answer, Command
 
 
@@ -16,4 +16,4 @@ from daos.cli.frame import Answer, Command
 def command(ctx: click.Context) -> Answer:
     """Print the version."""
     name = ctx.find_root().command.name
-    return Answer(f"{name} version {__version__}\n", {"name": name, "version": __version__})
+    return Answer(f"{name} version {VERSION}\n", {"name": name, "version": VERSION})

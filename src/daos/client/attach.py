@@ -25,7 +25,7 @@ from daos.base.errors import DER, DaosError, NotFoundError, ProtocolError, error
 from daos.base.hlc import Hlc
 from daos.base.ids import SYSTEM_TAG, Rank
 from daos.cart.context import Context, Endpoint
-from daos.cart.transport.routes import RoutedTransport, Routes, Uri, parse_uris, this_host
+from daos.cart.transport.ranks import Places, RankNetwork, RankUri, parse_uri
 from daos.client.client import Client
 from daos.client.portal import Portal
 from daos.client.sync import Client as SyncClient
@@ -45,7 +45,7 @@ class Attachment(NamedTuple):
     """What the agent tells of a system."""
 
     system: str
-    ranks: Mapping[Rank, tuple[Uri, ...]]
+    ranks: Mapping[Rank, RankUri]
     service: Endpoint  # of management
     provider: str
 
@@ -72,7 +72,7 @@ class Agent:
             raise DaosError(text, code=DER.UNREACH) from error
         if info.status:
             raise error_for(info.status, f"the agent cannot attach to system {self.system!r}")
-        ranks = {Rank(each.rank): parse_uris(each.uri) for each in info.rank_uris}
+        ranks = {Rank(each.rank): parse_uri(each.uri) for each in info.rank_uris}
         if not ranks or not info.ms_ranks:
             raise ProtocolError(f"the agent at {self.socket} knows no rank of {info.sys!r}")
         service = Endpoint(Rank(min(info.ms_ranks)), SYSTEM_TAG)
@@ -116,9 +116,10 @@ async def attach(
     """
     agent = Agent(socket, system)
     found = await agent.attach_info(timeout)
-    loop = asyncio.get_running_loop()
+    loop, places = asyncio.get_running_loop(), Places()
+    places.update(1, found.ranks)
     context = Context(
-        RoutedTransport(loop, Routes(this_host(), found.ranks)),
+        RankNetwork(loop, places),
         None,
         clock=clock,
         hlc=Hlc(clock),

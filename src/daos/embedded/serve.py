@@ -37,7 +37,6 @@ from daos.base.sizes import parse_size
 from daos.bio.meta_config import MetaConfig
 from daos.cart.transport import Acceptor, Channel, Link, Listener, Transport
 from daos.cart.transport.inproc import InprocNetwork
-from daos.cart.transport.routes import listen_everywhere
 from daos.cart.wire import Endpoint
 from daos.embedded.addresses import Address, SmAddress, parse_address, transport_to
 from daos.embedded.local import make_config, prepare, start_in
@@ -59,12 +58,31 @@ class ServedNetwork:
         self._inside = inside
         self._all = (inside, *outside)
 
-    def listen(self, endpoint: Endpoint, acceptor: Acceptor) -> Listener:
+    def listen(self, endpoint: Endpoint, acceptor: Acceptor) -> _Listeners:
         """Everywhere or nowhere. Raises: as each of them"""
-        return listen_everywhere(self._all, endpoint, acceptor)
+        listeners = _Listeners()
+        try:
+            for transport in self._all:
+                listeners.add(transport.listen(endpoint, acceptor))
+        except DaosError:
+            listeners.close()
+            raise
+        return listeners
 
     def connect(self, endpoint: Endpoint, channel: Channel) -> Link:
         return self._inside.connect(endpoint, channel)
+
+
+class _Listeners:
+    def __init__(self) -> None:
+        self._each: list[Listener] = []
+
+    def add(self, listener: Listener) -> None:
+        self._each.append(listener)
+
+    def close(self) -> None:
+        for listener in self._each:
+            listener.close()
 
 
 async def serve(

@@ -16,7 +16,7 @@ from daos.base.clock import Clock, Rng
 from daos.base.directory import told_by
 from daos.bio.file_directory import FileDirectory
 from daos.bio.meta import MetaConfig
-from daos.cart.transport.ranks import RankUri
+from daos.cart.transport.ranks import RankUri, this_host
 from daos.engine.core import AggregationConfig
 from daos.engine.cores import Plan
 
@@ -45,7 +45,7 @@ class EngineConfig:
     @property
     def uri(self) -> RankUri:
         """Where this rank is reached."""
-        return RankUri(self.sockets, self.tcp)
+        return RankUri(self.sockets, self.tcp, this_host())
 
     @property
     def is_new(self) -> bool:

@@ -19,7 +19,9 @@ from daos.base.hlc import Hlc
 from daos.base.ids import Rank, Tag
 from daos.cart.context import Context, Endpoint, Rpc
 from daos.cart.protocol import Procedure, opcode
-from daos.cart.transport.ranks import Places, RankNetwork, RankUri, parse_uri
+from daos.cart.transport.ranks import Places, RankNetwork, RankUri, parse_uri, this_host
+
+FAR = "0c9e1a4e-0000-0000-0000-000000000000"  # the boot id of no host
 
 
 @pytest.mark.parametrize(
@@ -29,6 +31,7 @@ from daos.cart.transport.ranks import Places, RankNetwork, RankUri, parse_uri
         ("tcp://10.0.0.1:31416", RankUri(None, ("10.0.0.1", 31416))),
         ("tcp://[::1]:5", RankUri(None, ("::1", 5))),
         ("sm:///d,tcp://127.0.0.1:65535", RankUri(Path("/d"), ("127.0.0.1", 65535))),
+        (f"sm://{FAR}/d", RankUri(Path("/d"), None, FAR)),
     ],
 )
 def test_a_uri_is_read_as_it_is_written(text: str, uri: RankUri) -> None:
@@ -158,6 +161,33 @@ def test_a_rank_without_a_socket_here_is_reached_by_tcp() -> None:
         caller = context(RankNetwork(loop, places), None)
         assert await say(caller, Endpoint(Rank(1), Tag(0))) == "0"
         await caller.close()
+        await server.close()
+
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        run(body(Path(directory)))
+
+
+def test_a_directory_of_another_host_is_not_ours() -> None:
+    """Even if there is one of that name here, with a socket of that name."""
+
+    async def body(directory: Path) -> None:
+        loop = asyncio.get_running_loop()
+        here = RankUri(directory, ("127.0.0.1", free_port()), this_host())
+        endpoint = Endpoint(Rank(0), Tag(0))
+        server = serve(RankNetwork(loop, Places(), here), endpoint)
+        outcomes = []
+        for uri in (here, here._replace(host=FAR), here._replace(host=FAR, tcp=None)):
+            places = Places()
+            places.update(1, {Rank(0): uri})
+            network = RankNetwork(loop, places)
+            caller = context(network, None)
+            try:
+                outcomes.append(await say(caller, endpoint))
+            except DaosError as error:
+                outcomes.append(error.code.name)
+            outcomes.append(str([way.statistics().connected for way in network.ways]))
+            await caller.close()
+        assert outcomes == ["0", "[1, 0]", "0", "[0, 1]", "UNREACH", "[0, 0]"]
         await server.close()
 
     with tempfile.TemporaryDirectory(dir="/tmp") as directory:

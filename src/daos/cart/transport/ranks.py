@@ -2,10 +2,13 @@
 
 A rank's URI has one or two parts, joined by a comma, the nearer one first:
 
-    sm://DIRECTORY     on this host: endpoint (rank, tag) is the socket DIRECTORY/rank.tag
-    tcp://HOST:PORT    on any: tag t listens at PORT + t; HOST is an address, [v6] in brackets
+    sm://BOOT_ID/DIRECTORY   on that host: endpoint (rank, tag) is the socket DIRECTORY/rank.tag
+    tcp://HOST:PORT          on any: tag t listens at PORT + t; HOST is an address, [v6] in brackets
 
-    connect:  ours --> inproc;  its socket is in DIRECTORY --> sm;  it has tcp --> tcp;  else sm
+    connect:  ours --> inproc;  on our host, its socket is in DIRECTORY --> sm;  else --> tcp
+
+The boot id, which a host draws when it starts, keeps another host from taking a directory of its
+own that has the same name; without one (`sm:///DIRECTORY`) every reader is taken to be there.
 
 Source: DAOS src/cart/crt_group.c grp_uri_cache_set (contiguous ports); URIs of two parts: ours
 """
@@ -30,7 +33,13 @@ from daos.cart.wire import Endpoint
 PORT_MAX: Final = 65535
 _SM: Final = "sm://"
 _TCP: Final = "tcp://"
-_FORMS: Final = "a URI is sm://DIRECTORY, tcp://HOST:PORT, or both with a comma between"
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+_FORMS: Final = "a URI is sm://BOOT_ID/DIRECTORY, tcp://HOST:PORT, or both with a comma between"
+
+
+def this_host() -> str:
+    """The boot id of the host that this process runs on."""
+    return _BOOT_ID.read_text("ascii").strip()
 
 
 class RankUri(NamedTuple):
@@ -38,9 +47,10 @@ class RankUri(NamedTuple):
 
     directory: Path | None = None
     tcp: tuple[str, int] | None = None
+    host: str = ""  # the boot id of the host that has `directory`; empty: the reader's
 
     def __str__(self) -> str:
-        parts = [f"{_SM}{self.directory}"] if self.directory is not None else []
+        parts = [f"{_SM}{self.host}{self.directory}"] if self.directory is not None else []
         if self.tcp is not None:
             host, port = self.tcp
             parts.append(f"{_TCP}[{host}]:{port}" if ":" in host else f"{_TCP}{host}:{port}")
@@ -63,16 +73,18 @@ def parse_uri(text: str) -> RankUri:
     """Read what `str` of a URI gives. Raises: InvalidError"""
     directory: Path | None = None
     tcp: tuple[str, int] | None = None
+    boot_id = ""
     for part in text.split(","):
         if part.startswith(_SM) and directory is None:
-            directory = Path(part.removeprefix(_SM))
-            if not directory.is_absolute():
-                raise InvalidError(f"{text!r}: {str(directory)!r} is no absolute path; {_FORMS}")
+            boot_id, slash, path = part.removeprefix(_SM).partition("/")
+            if not slash or not path:
+                raise InvalidError(f"{text!r}: {part!r} names no absolute path; {_FORMS}")
+            directory = Path(f"/{path}")
         elif part.startswith(_TCP) and tcp is None:
             tcp = _parse_tcp(text, part.removeprefix(_TCP))
         else:
             raise InvalidError(f"{text!r}: {_FORMS}")
-    return RankUri(directory, tcp)
+    return RankUri(directory, tcp, boot_id)
 
 
 def _parse_tcp(text: str, place: str) -> tuple[str, int]:
@@ -126,6 +138,7 @@ class RankNetwork:
             return None if uri is None else uri.socket_address(endpoint)
 
         self._places = places
+        self._host = this_host()
         self._sm = SmTransport(loop, path)
         self._tcp = TcpTransport(loop, address)
         self._inside = InprocNetwork(loop)
@@ -136,6 +149,11 @@ class RankNetwork:
                 self._at.append(SmTransport(loop, here.socket_path))
             if here.tcp is not None:
                 self._at.append(TcpTransport(loop, here.socket_address))
+
+    @property
+    def ways(self) -> tuple[SmTransport, TcpTransport]:
+        """To other processes: on this host, and to any."""
+        return self._sm, self._tcp
 
     def listen(self, endpoint: Endpoint, acceptor: Acceptor) -> Listener:
         """Everywhere or nowhere. Raises: as each of the transports"""
@@ -156,10 +174,11 @@ class RankNetwork:
         if endpoint in self._listening:
             return self._inside
         uri = self._places.get(endpoint.rank)
-        if uri is None or uri.tcp is None:
-            return self._sm
+        if uri is None or uri.host not in ("", self._host):
+            return self._tcp
         path = uri.socket_path(endpoint)
-        return self._sm if path is not None and os.path.exists(path) else self._tcp
+        there = path is not None and (uri.tcp is None or os.path.exists(path))
+        return self._sm if there else self._tcp
 
 
 class _Listeners:
