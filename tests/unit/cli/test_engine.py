@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from daos.cart.transport.ranks import RankUri
+from daos.cart.transport.ranks import RankUri, this_host
 from daos.cli import engine
 from daos.engine import process
 from daos.engine.config import EngineConfig
@@ -42,7 +42,7 @@ def test_what_the_options_say(started: Started, tmp_path: Path) -> None:
     ((config, names),) = started
     assert names == ["obj", "pool", "cont", "mgmt"]
     assert (config.targets, config.group, config.instance) == (3, "mine", 1)
-    assert config.uri == RankUri(tmp_path / "sockets")
+    assert config.uri == RankUri(tmp_path / "sockets", host=this_host())
     assert config.is_new
     for path in (config.storage, config.sockets):
         assert path.stat().st_mode & 0o777 == 0o700
@@ -55,7 +55,7 @@ def test_where_the_environment_says(
     monkeypatch.setenv("D_PORT", "31416")
     assert engine.main(places(tmp_path)) == 0
     ((config, names),) = started
-    assert config.uri == RankUri(tmp_path / "sockets", ("127.0.0.1", 31416))
+    assert config.uri == RankUri(tmp_path / "sockets", ("127.0.0.1", 31416), host=this_host())
     assert names == ["mgmt", "pool", "cont", "obj"]
 
 
