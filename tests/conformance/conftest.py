@@ -17,6 +17,7 @@ import pytest
 
 import daos
 from daos.embedded.remote import connect
+from daos.testing.enginesystem import engine_system
 from daos.testing.kits.transport_peers import loopback_hosts
 from daos.testing.served import Served
 from daos.testing.simsystem import simulated_system
@@ -45,10 +46,21 @@ def served(tcp: str | None = None) -> Iterator[System]:
         yield system
 
 
+@contextmanager
+def engines() -> Iterator[System]:
+    """Two ranks in processes, a process each target."""
+    with (
+        tempfile.TemporaryDirectory(prefix="daos-") as directory,
+        engine_system(Path(directory), ranks=2, targets=2) as system,
+    ):
+        yield system
+
+
 SYSTEMS: dict[str, Callable[[], AbstractContextManager[System]]] = {
     "embedded": lambda: daos.local(targets=4),
     "sm": served,
     "tcp": lambda: served(f"{next(_hosts)}:31416"),
+    "engines": engines,
     "sim": simulated_system,
 }
 

@@ -161,7 +161,7 @@ class EngineSystem:
                 await engine.start()
             await self.set_up()
         except BaseException:
-            await self._end()
+            await self.close()
             raise
         return self
 
@@ -171,9 +171,10 @@ class EngineSystem:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._end()
+        await self.close()
 
-    async def _end(self) -> None:
+    async def close(self) -> None:
+        """Leave nothing."""
         for engine in self.engines:
             if engine.process is not None and alive(engine.pid):
                 with contextlib.suppress(ProcessLookupError):
