@@ -361,6 +361,35 @@ def test_storage_that_somebody_else_uses_is_left_alone(base: Path) -> None:
         lock.release()
 
 
+def test_files_of_others_are_not_formatted_over(base: Path) -> None:
+    (base / "engine0").mkdir()
+    (base / "engine0" / "thesis.tex").write_text("x")
+    with pytest.raises(
+        InvalidError, match=r"engine0 holds what is none of ours: thesis.tex; empty"
+    ):
+        run(config(base), nothing)
+    assert [path.name for path in (base / "engine0").iterdir()] == ["thesis.tex"]
+
+
+def test_formatted_anew(base: Path) -> None:
+    async def scenario(running: Running) -> None:
+        before = running.instances[0].superblock
+        stop, stopped = mgmt_pb2.SystemStopReq(), mgmt_pb2.SystemStopResp
+        await running.ask("SystemStop", stop, stopped)
+        (base / "engine0" / "devices").mkdir()
+        anew = ctl_pb2.StorageFormatReq(reformat=True)
+        done = await running.ask_host("StorageFormat", anew, ctl_pb2.StorageFormatResp)
+        assert done.mrets[0].state.status == ctl_pb2.CTL_SUCCESS
+        assert not (base / "engine0" / "devices").exists()
+        await running.server.ready(within_s=WITHIN_S)
+        after = running.instances[0].superblock
+        assert before is not None
+        assert after is not None
+        assert (after.rank, after.uuid == before.uuid) == (0, False)
+
+    run(config(base), scenario)
+
+
 def test_a_damaged_superblock_is_not_formatted_over(base: Path) -> None:
     run(config(base), nothing)
     path = base / "engine0" / "superblock"

@@ -106,7 +106,7 @@ def start(options: _Global, /, **given: Any) -> None:  # noqa: ANN401 what click
         if is_zero and not given["foreground"]:
             _start_behind(config, options)
         else:
-            _start_in_front(config, options)
+            _serve(config, options, say=click.echo, ready=lambda: None, whole=is_zero)
     except DaosError as error:
         told.fail(PROGRAM, told.describe(error), as_json=options.as_json)
 
@@ -229,7 +229,13 @@ def _start_behind(config: ServerConfig, options: _Global) -> None:
 
     def run(pipe: background.Pipe) -> int:
         try:
-            _serve(config, options, say=pipe.say, ready=lambda: pipe.ready(_told(config)))
+            _serve(
+                config,
+                options,
+                say=pipe.say,
+                ready=lambda: pipe.ready(_told(config)),
+                whole=True,
+            )
         except DaosError as error:
             pipe.failed(told.describe(error))
             return told.FAILED
@@ -247,10 +253,6 @@ def _start_behind(config: ServerConfig, options: _Global) -> None:
             f"DAOS system {config.name!r} is ready: storage in {config.engines[0].storage.parent}, "
             f"log in {config.log_file}"
         )
-
-
-def _start_in_front(config: ServerConfig, options: _Global) -> None:
-    _serve(config, options, say=click.echo, ready=lambda: None)
 
 
 def _told(config: ServerConfig) -> dict[str, Any]:
@@ -275,8 +277,12 @@ def _serve(
     *,
     say: Callable[[str], object],
     ready: Callable[[], None],
+    whole: bool,
 ) -> None:
-    """Run the server until a signal. Raises: DaosError  it can't start"""
+    """Run the server until a signal; `whole`: only if all of its engines come up.
+
+    Raises: DaosError  it can't start
+    """
     logs.begin(config.log_file, config.log_mask, as_json=options.json_logging or config.log_json)
     files.make_private(config.sockets)
     files.make_private(config.control)
@@ -288,7 +294,7 @@ def _serve(
         # Another server may have other sockets, and must not take the engines for left behind.
         keeping = Lock(config.control / LOCK)
         try:
-            asyncio.run(_run(config, say=say, ready=ready))
+            asyncio.run(_run(config, say=say, ready=ready, whole=whole))
         finally:
             keeping.release()
     finally:
@@ -296,7 +302,11 @@ def _serve(
 
 
 async def _run(
-    config: ServerConfig, *, say: Callable[[str], object], ready: Callable[[], None]
+    config: ServerConfig,
+    *,
+    say: Callable[[str], object],
+    ready: Callable[[], None],
+    whole: bool,
 ) -> None:
     # Heavy: gRPC. A command that only looks, or forks, does without.
     from daos.control.notify import tell
@@ -318,7 +328,7 @@ async def _run(
 
     async def begin() -> None:
         await server.start()
-        if config.auto_format:
+        if whole:
             await server.ready(within_s=_READY_S)
         tell(os.environ, status="ready")
         ready()

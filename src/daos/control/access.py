@@ -13,10 +13,16 @@ Source: DAOS src/control/security/grpc_authorization.go, src/control/build/inter
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+from google.protobuf.message import Message
 
 from daos.drpc.modules import MgmtMethod, ModuleId, SrvMethod
+
+# Answers one method: the types of its messages are in the service's descriptor.
+Answer = Callable[[Any], Awaitable[Message]]
 
 COMPONENT: Final = "x-daos-component"
 VERSION: Final = "x-daos-version"

@@ -48,12 +48,13 @@ def read(path: Path) -> bytes | None:
 
 
 def make_private(directory: Path, mode: int = 0o700) -> None:
-    """Make `directory`, and those above that are missing; ours has `mode`.
+    """Make `directory`, and those above that are missing, with `mode`.
 
     Raises: AccessError, InvalidError
     """
     with told_by(directory):
-        directory.mkdir(mode=mode, parents=True, exist_ok=True)
+        for each in reversed([directory, *directory.parents]):
+            each.mkdir(mode=mode, exist_ok=True)
 
 
 def remove_sockets(directory: Path, pattern: str) -> None:

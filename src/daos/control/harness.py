@@ -120,15 +120,16 @@ class Harness:
         for instance in self.instances:
             await instance.end_orphan(grace_s=self.config.stop_grace_s)
         for instance in self.instances:
-            if instance.superblock is not None:
-                continue
-            if self.config.auto_format:
+            if instance.superblock is None and self.config.auto_format:
                 self.format(instance)
-            else:
-                self._say(f"SCM format required on instance {instance.index}")
         for keeper in self._keepers:
             keeper.begin()
         await self.start_instances(self.instances)
+
+    @property
+    def unformatted(self) -> list[int]:
+        """Which wait for an administrator."""
+        return [each.index for each in self.instances if each.superblock is None]
 
     async def close(self) -> None:
         """Stop all engines and wait for their end. Idempotent."""

@@ -16,10 +16,10 @@ from typing import Any, Final
 from daos.base.directory import told_by
 from daos.base.errors import DaosError
 from daos.control import faults
+from daos.control.access import Answer
 from daos.control.harness import Harness
 from daos.control.instance import Instance
 from daos.control.members import MemberState
-from daos.control.service import Answer
 from daos.control.sets import parse_ranks
 from daos.drpc.modules import MgmtMethod
 from daos.proto import ctl_pb2 as pb

@@ -39,6 +39,9 @@ from daos.proto.srv_pb2 import NotifyReadyReq
 M = TypeVar("M", bound=Message)
 
 SUPERBLOCK: Final = "superblock"
+# What an engine keeps in its storage, and what may stand beside it.
+_OURS: Final = ("devices", "live", SUPERBLOCK, SUPERBLOCK + ".new")
+_BESIDE: Final = (LOCK, "control", "lost+found")
 # Answers about ranks and groups are made without I/O.
 CALL_S: Final = 20.0
 
@@ -86,20 +89,25 @@ class Instance:
         return None if self.process is None else self.process.pid
 
     def format(self, uuid: UUID, system: str, *, fault_domain: str) -> None:
-        """Make the storage. What is there is removed: the caller has made sure.
+        """Make the storage; what an engine has kept there is removed.
 
-        Raises: AccessError, NoSpaceError, InvalidError, BusyError
+        Raises: InvalidError   there are files of others; nothing was changed
+                FaultError     it runs
+                AccessError, NoSpaceError
         """
         storage = self.config.storage
         if self.process is not None:
             raise faults.already_formatted(str(storage))
         files.make_private(storage)
         with told_by(storage):
-            for entry in storage.iterdir():
-                if entry.is_dir() and not entry.is_symlink():
-                    shutil.rmtree(entry)
-                else:
-                    entry.unlink()
+            found = sorted(entry.name for entry in storage.iterdir())
+            if foreign := [name for name in found if name not in (*_OURS, *_BESIDE)]:
+                text = f"{storage} holds what is none of ours: {', '.join(foreign[:3])}"
+                raise InvalidError(f"{text}; empty it, or name another directory")
+            (storage / SUPERBLOCK).unlink(missing_ok=True)  # first: half a format is none
+            files.flush_directory(storage)
+            for name in _OURS:
+                _remove(storage / name)
         self._write(Superblock(uuid, system, fault_domain=fault_domain))
         self.state = MemberState.STOPPED
 
@@ -195,6 +203,13 @@ def _kill_group(group: int) -> None:
         os.killpg(group, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         return
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def is_socket(path: str) -> bool:

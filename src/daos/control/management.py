@@ -21,11 +21,10 @@ from typing import Any, Final
 from daos.base.errors import DaosError, InvalidError
 from daos.base.version import VERSION
 from daos.control import core, faults
-from daos.control.access import system_name
+from daos.control.access import Answer, system_name
 from daos.control.harness import Harness
 from daos.control.instance import Instance
 from daos.control.members import ALL, AVAILABLE, MemberState
-from daos.control.service import Answer
 from daos.control.sets import parse_ranks, print_ranks
 from daos.drpc.modules import MgmtMethod
 from daos.proto import mgmt_pb2 as pb

@@ -1,6 +1,6 @@
 """`Server`: the control plane of one host, in the running loop.
 
-    start   directories, dRPC socket, gRPC, engines, agent
+    start   directories, dRPC socket, engines, gRPC, agent
     ready   every engine has joined, and the agent listens
     close   agent, engines, gRPC, dRPC: the way back
 
@@ -18,9 +18,7 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
-
-import grpc.aio
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from daos.base.clock import Clock, Rng
 from daos.base.errors import DER, DaosError, ExistsError, InvalidError
@@ -35,12 +33,16 @@ from daos.control.notify import VARIABLE, Notice
 from daos.control.places import AGENT_LOCK, CONTROL_SOCKET, SERVER_SOCKET, SOCKET_DIR
 from daos.control.processes import ended
 from daos.control.restarts import RestartLimit
-from daos.control.service import OPTIONS, Service
 from daos.drpc.modules import ModuleId, SrvMethod
 from daos.drpc.registry import Methods, Peer, Registry
 from daos.drpc.server import Listener
 from daos.proto import ctl_pb2, mgmt_pb2
 from daos.proto.srv_pb2 import NotifyReadyReq, NotifyReadyResp
+
+if TYPE_CHECKING:
+    import grpc.aio
+
+    from daos.control.service import Service
 
 log = logging.getLogger(__name__)
 
@@ -103,12 +105,14 @@ class Server:
         registry = Registry()
         registry.register(ModuleId.SRV, self.methods())
         self._drpc = await Listener.start(sockets / SERVER_SOCKET, registry, mode=0o600)
-        self._grpc = await self._listen(sockets / CONTROL_SOCKET)
         where = self._tcp() or f"unix:{sockets / CONTROL_SOCKET}"
+        await self.harness.start()
+        self._grpc = await self._listen(sockets / CONTROL_SOCKET)
         self._say(f"DAOS Control Server v{VERSION} (pid {os.getpid()}) listening on {where}")
+        for index in self.harness.unformatted:
+            self._say(f"SCM format required on instance {index}")
         if self.agent is not None:
             await self.agent.start()
-        await self.harness.start()
 
     def methods(self) -> Methods:
         """What engines may call."""
@@ -123,6 +127,8 @@ class Server:
 
     def services(self) -> tuple[Service, ...]:
         """What others may call by gRPC."""
+        from daos.control.service import Service
+
         management = mgmt_pb2.DESCRIPTOR.services_by_name["MgmtSvc"]
         host = ctl_pb2.DESCRIPTOR.services_by_name["CtlSvc"]
         return (
@@ -142,6 +148,11 @@ class Server:
         return f"{address}:{config.port}"
 
     async def _listen(self, path: Path) -> grpc.aio.Server:
+        # Loaded while the engines start: 0.1 s of each start.
+        import grpc.aio
+
+        from daos.control.service import OPTIONS
+
         server = grpc.aio.server(options=OPTIONS)
         server.add_generic_rpc_handlers(self.services())
         addresses = [f"unix:{path}", *filter(None, [self._tcp()])]

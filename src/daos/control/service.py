@@ -13,7 +13,7 @@ Source: DAOS src/control/server/interceptors.go
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import grpc
@@ -23,12 +23,10 @@ from google.protobuf.message_factory import GetMessageClass
 
 from daos.base.errors import DaosError, InvalidError
 from daos.control import access, faults
-from daos.control.access import Component
+from daos.control.access import Answer, Component
 
 log = logging.getLogger(__name__)
 
-# Each answers the request of its method; the messages' types are in the descriptor.
-Answer = Callable[[Any], Awaitable[Message]]
 # What a message may have: lists of pools and members by far fit in.
 MESSAGE_MAX: Final = 16 << 20
 OPTIONS: Final = (

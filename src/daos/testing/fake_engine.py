@@ -4,7 +4,7 @@
 
 It has the arguments and manners of `daos_engine`: it takes the lock of its storage, tells that it
 is ready, takes its rank, the map and the members, answers about pools from a table in memory, and
-ends by SIGTERM. What it is told it writes to `told.jsonl` in its storage, a line each.
+ends by SIGTERM. What it is told it writes to `live/told.jsonl` in its storage, a line each.
 
     -m fail:start      it ends at once with status 3
     -m fail:set_up     refuses SetUp
@@ -38,7 +38,7 @@ from daos.drpc.server import Listener
 from daos.proto import ctl_pb2, mgmt_pb2
 from daos.proto.srv_pb2 import NotifyReadyReq, NotifyReadyResp
 
-TOLD: Final = "told.jsonl"
+TOLD: Final = "live/told.jsonl"
 _LABEL: Final = 1
 
 
@@ -171,6 +171,7 @@ def main() -> int:
         return 3
     storage = Path(options.s)
     lock = Lock(storage / LOCK)
+    (storage / TOLD).parent.mkdir(exist_ok=True)
     try:
         asyncio.run(_run(options, fail))
     finally:

@@ -1,0 +1,206 @@
+"""`daos_server` as people run it: real engines, a real agent, every process that there will be."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import TypeVar
+from uuid import uuid4
+
+import pytest
+from google.protobuf.message import Message
+
+from daos.base.clock import SystemClock
+from daos.control.access import Component
+from daos.control.client import ControlClient, checked
+from daos.proto import mgmt_pb2 as pb
+from daos.testing.own_system import OwnSystem
+
+M = TypeVar("M", bound=Message)
+WITHIN_S = 60.0
+
+
+@pytest.fixture
+def system() -> Iterator[OwnSystem]:
+    with OwnSystem(os.environ) as system:
+        yield system
+
+
+def ask(system: OwnSystem, method: str, request: Message, reply: type[M]) -> M:
+    async def main() -> M:
+        async with ControlClient(
+            [f"unix:{system.sockets}/control.sock"],
+            component=Component.ADMIN,
+            clock=SystemClock(),
+            rng=random.SystemRandom(),
+        ) as control:
+            return await control.ask(method, request, reply, timeout_s=WITHIN_S)
+
+    return asyncio.run(main())
+
+
+def create(system: OwnSystem, label: str) -> None:
+    request = pb.PoolCreateReq(
+        uuid=str(uuid4()),
+        properties=[pb.PoolProperty(number=1, strval=label)],
+        total_bytes=4 * (64 << 20),
+    )
+    checked(ask(system, "PoolCreate", request, pb.PoolCreateResp), label)
+
+
+def labels(system: OwnSystem) -> list[str]:
+    return [
+        each.label for each in ask(system, "ListPools", pb.ListPoolsReq(), pb.ListPoolsResp).pools
+    ]
+
+
+def ended(pid: int) -> None:
+    """Wait for the end of a process that is not our child."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    assert poll.poll(WITHIN_S * 1000)
+    os.close(pidfd)
+
+
+def test_without_a_configuration_twice_in_a_row(system: OwnSystem) -> None:
+    for turn in range(2):
+        said = system.start().splitlines()
+        assert said[0].startswith("DAOS Control Server v0.1.0 (pid ")
+        assert said[0].endswith(f") listening on unix:{system.sockets}/control.sock")
+        assert " started on rank 0 with 4 target, 0 helper XS, " in said[1]
+        assert said[2].startswith("DAOS system 'daos_server' is ready: storage in ")
+        assert labels(system) == ["tank"] * turn
+        if turn == 0:
+            create(system, "tank")
+        second = system.run("daos_server", "start", check=False)
+        pid = said[0].split("(pid ")[1].split(")")[0]
+        assert second.returncode == 1
+        assert f"runs already in {system.sockets}: process {pid};" in second.stderr
+        dump = system.run("daos_agent", "dump-attachinfo").stdout
+        assert dump == f"name daos_server\nsize 1\nall\n0 sm://{system.sockets}\n"
+        for path in (system.sockets, system.base / "storage"):
+            assert path.stat().st_mode & 0o077 == 0
+        assert system.stop() == f"DAOS Control Server (pid {pid}) has stopped\n"
+        assert system.left() == []
+        nothing = system.run("daos_server", "stop", check=False)
+        assert (nothing.returncode, nothing.stdout) == (1, "")
+        assert nothing.stderr == f"ERROR: daos_server: no server runs in {system.sockets}\n"
+
+
+def test_killed_servers_leave_engines_that_the_next_one_ends(system: OwnSystem) -> None:
+    system.start()
+    create(system, "tank")
+    (server,) = system.pids("daos.cli.server")
+    engines = system.pids("daos.cli.engine")
+    assert len(engines) == 5
+    os.kill(server, signal.SIGKILL)
+    ended(server)
+    assert set(engines) <= set(system.pids())
+    system.start()
+    assert not set(engines) & set(system.pids())
+    assert labels(system) == ["tank"]
+    system.stop()
+    assert system.left() == []
+
+
+def test_a_target_that_is_killed_takes_its_rank_with_it_and_comes_back(system: OwnSystem) -> None:
+    system.start()
+    create(system, "tank")
+    engines = system.pids("daos.cli.engine")
+    os.kill(max(engines), signal.SIGKILL)
+    for pid in engines:
+        ended(pid)
+    assert labels(system) == ["tank"]  # asked until the rank is there again
+    assert len(system.pids("daos.cli.engine")) == 5
+    system.stop()
+    assert system.left() == []
+
+
+CONFIG = """\
+name: lab
+mgmt_svc_replicas: [localhost]
+transport_config:
+  allow_insecure: true
+port: {port}
+provider: sm
+socket_dir: {base}/run
+engines:
+- targets: 1
+  storage: [{{class: ram, scm_mount: {base}/e0}}]
+- targets: 1
+  log_file: {base}/log/e1.log
+  storage: [{{class: ram, scm_mount: {base}/e1}}]
+"""
+
+
+def test_with_a_configuration_in_front(system: OwnSystem) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    path = system.base / "daos_server.yml"
+    path.write_text(CONFIG.format(port=port, base=system.base))
+    server = subprocess.Popen(
+        [sys.executable, "-m", "daos.cli.server", "-o", str(path), "start", "--auto-format"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=system.environ,
+    )
+    assert server.stdout is not None
+    said = [server.stdout.readline() for _ in range(3)]
+    assert said[0].endswith(f"listening on 0.0.0.0:{port}\n")
+    assert " on rank 0 " in said[1]
+    assert " on rank 1 " in said[2]
+    assert [
+        each.state
+        for each in ask(
+            system, "SystemQuery", pb.SystemQueryReq(sys="lab"), pb.SystemQueryResp
+        ).members
+    ] == ["joined", "joined"]
+    server.send_signal(signal.SIGINT)
+    _, errors = server.communicate(timeout=WITHIN_S)
+    assert server.returncode == 0
+    assert "NOTICE: " in errors
+    assert system.left() == []
+
+
+def test_what_is_wrong_is_told_in_words(system: OwnSystem) -> None:
+    path = system.base / "s.yml"
+    path.write_text("name: lab\nengins: []\n")
+    done = system.run("daos_server", "-o", str(path), "start", check=False)
+    told = f"{path}:2: unknown key 'engins'; did you mean 'engines'?"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"ERROR: daos_server: {told}\n")
+    done = system.run("daos_server", "-j", "-o", str(path), "start", check=False)
+    assert done.returncode == 1
+    assert json.loads(done.stdout) == {"response": None, "error": told, "status": -1003}
+    path.write_text("name: lab\nengines: []\n")
+    done = system.run("daos_server", "-o", str(path), "start", check=False)
+    assert done.stderr.splitlines()[0].startswith("ERROR: daos_server: serverconfig: code = 708 ")
+    assert done.stderr.splitlines()[1].startswith(
+        'ERROR: daos_server: serverconfig: code = 708 resolution = "specify at least one'
+    )
+    assert system.run("daos_server", "start", "--port", "x", check=False).returncode == 2
+    version = system.run("daos_server", "version").stdout
+    assert version == "daos_server version 0.1.0\n"
+
+
+def test_a_start_that_fails_leaves_nothing(system: OwnSystem) -> None:
+    done = system.run(
+        "daos_server", "start", "-s", str(system.base / "storage"), "-m", "nonsense", check=False
+    )
+    assert done.returncode == 1
+    assert "ERROR: daos_server: " in done.stderr
+    assert "engine 0: exit status" in done.stderr
+    assert system.left() == []
