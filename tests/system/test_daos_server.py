@@ -89,7 +89,8 @@ def test_without_a_configuration_twice_in_a_row(system: OwnSystem) -> None:
         assert second.returncode == 1
         assert f"runs already in {system.sockets}: process {pid};" in second.stderr
         dump = system.run("daos_agent", "dump-attachinfo").stdout
-        assert dump == f"name daos_server\nsize 1\nall\n0 sm://{system.sockets}\n"
+        assert dump.startswith("name daos_server\nsize 1\nall\n0 sm://")
+        assert dump.endswith(f"{system.sockets}\n")
         for path in (system.sockets, system.base / "storage"):
             assert path.stat().st_mode & 0o077 == 0
         assert system.stop() == f"DAOS Control Server (pid {pid}) has stopped\n"

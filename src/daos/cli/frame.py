@@ -12,7 +12,6 @@ Source: DAOS src/control/cmd/dmg/main.go, src/control/lib/ui; features "Conventi
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import Any, Final, NamedTuple
 import click
 
 from daos.base.errors import DER, DaosError, InvalidError
+from daos.cli import told
 
 _CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -183,21 +183,15 @@ def main(tool: Tool, arguments: Sequence[str] | None = None) -> int:
 
 def _say(answer: Answer, options: Options) -> int:
     if options.json:
-        envelope = {"response": answer.response, "error": None, "status": 0}
-        print(json.dumps(envelope, indent=2))
+        told.envelope(answer.response)
     elif answer.text:
         print(answer.text, end="" if answer.text.endswith("\n") else "\n")
     return 1 if answer.failed else 0
 
 
 def _fail(name: str, options: Options, error: DaosError) -> int:
-    text = error.message if error.code is DER.INVAL else str(error)
-    if options.json:
-        envelope = {"response": None, "error": text, "status": -int(error.code)}
-        print(json.dumps(envelope, indent=2))
-    else:
-        print(f"ERROR: {name}: {text}", file=sys.stderr)
-    return 1
+    told.show(name, told.describe(error), as_json=options.json)
+    return told.FAILED
 
 
 def _usage(error: click.ClickException) -> InvalidError:

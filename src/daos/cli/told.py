@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
 from daos.base.errors import DER, DaosError
@@ -27,18 +28,23 @@ def describe(error: DaosError) -> dict[str, Any]:
         told["resolution"] = (
             f'{error.domain}: code = {error.number} resolution = "{error.resolution}"'
         )
-    elif not isinstance(error, FaultError) and error.code in (DER.MISC, DER.INVAL, DER.BUSY):
+    elif error.code in (DER.MISC, DER.INVAL):  # of the tools, as a rule: the text says it all
         told["message"] = error.message
     return told
 
 
-def fail(program: str, told: dict[str, Any], *, as_json: bool) -> NoReturn:
-    """Print an error that `describe` made, and leave."""
+def show(program: str, told: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print an error that `describe` made."""
     if as_json:
         envelope(None, error=f"{told['message']}", status=int(told.get("status", -DER.MISC)))
     else:
         for text in filter(None, (told["message"], told.get("resolution"))):
-            sys.stderr.write(f"ERROR: {program}: {text}\n")
+            print(f"ERROR: {program}: {text}", file=sys.stderr)
+
+
+def fail(program: str, told: Mapping[str, Any], *, as_json: bool) -> NoReturn:
+    """Print an error, and leave."""
+    show(program, told, as_json=as_json)
     sys.stdout.flush()
     sys.exit(FAILED)
 
@@ -46,4 +52,4 @@ def fail(program: str, told: dict[str, Any], *, as_json: bool) -> NoReturn:
 def envelope(response: object, *, error: str | None = None, status: int = 0) -> None:
     """Print the object that every command prints with --json."""
     told = {"response": response, "error": error, "status": status}
-    sys.stdout.write(json.dumps(told, indent=2) + "\n")
+    print(json.dumps(told, indent=2))
