@@ -12,14 +12,15 @@ An update, from its header to its reply (steps of `docs/design` "life of a write
 A fetch reads, verifies and answers once the log is durable up to everything it saw: a value, a
 miss, a failed condition alike. So does an error that depends on stored state
 (`error.lsn`). Nothing here decides what a request means: `core` and `vos` do.
-Source: DAOS src/object/srv_obj.c ds_obj_rw_handler, ds_obj_enum_handler, ds_obj_punch_handler.
+What only asks what there is: `enumeration`.
+Source: DAOS src/object/srv_obj.c ds_obj_rw_handler, ds_obj_punch_handler.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -33,25 +34,22 @@ from daos.base.errors import (
     DeadlineError,
     InProgressError,
     InvalidError,
-    NotFoundError,
     ShutdownError,
     StaleHandleError,
     TxRestartError,
 )
-from daos.base.ids import EPOCH_MAX, Epoch, Lsn, ObjectId, ShardIndex, UnitOid
-from daos.base.iod import Recx
+from daos.base.ids import Epoch, Lsn, UnitOid
 from daos.cart.context import Rpc
 from daos.engine.target import ContainerHandle, Target
-from daos.object import changes, core, wire
+from daos.object import core, wire
+from daos.object.address import check_new_epoch, read_epoch, storable, unit_of
 from daos.object.comparison import Comparison
+from daos.object.enumeration import Enumeration
 from daos.object.large import FEW_PIECES, answer, answered_otherwise
 from daos.vos.fetch import Fetch
 from daos.vos.update import Update
-from daos.vos.versions import Epochs
 
 log = logging.getLogger(__name__)
-
-PAGE_ENTRIES_MAX: Final = 256  # of one enumeration reply: a turn of the loop, 14 us a key
 
 
 class ObjectModule:
@@ -65,13 +63,7 @@ class ObjectModule:
         serve(wire.UPDATE, service.update, land=service.land_update)
         serve(wire.FETCH, service.fetch)
         serve(wire.PUNCH, service.punch)
-        serve(wire.DKEY_LIST, service.list_dkeys)
-        serve(wire.AKEY_LIST, service.list_akeys)
-        serve(wire.RECX_LIST, service.list_recxs)
-        serve(wire.OBJECT_LIST, service.list_objects)
-        serve(wire.VERSION_LIST, service.list_versions)
-        serve(wire.QUERY_KEY, service.query_key)
-        serve(wire.CHANGE_LIST, service.list_changes)
+        Enumeration(target).serve()
 
 
 class _ObjectService:
@@ -87,11 +79,11 @@ class _ObjectService:
         request: wire.UpdateRequest = rpc.request
         address = request.address
         handle = self._target.handle(address.handle, write=True)
-        unit = _storable(address.oid_hi, address.oid_lo, address.shard)
+        unit = storable(address.oid_hi, address.oid_lo, address.shard)
         if request.cond or len(request.iods) != 1 or unit.oid.hi >> 56 in core.FLAT_TYPES:
             core.check_update(unit.oid, request.dkey, request.iods, request.cond)
         if address.epoch:
-            _check_new_epoch(address)
+            check_new_epoch(address)
         if not request.resend:
             return self._reserve(rpc, handle, unit)
         try:
@@ -198,10 +190,10 @@ class _ObjectService:
         """Hide an object, a dkey or akeys from now on."""
         request: wire.PunchRequest = rpc.request
         handle = self._target.handle(request.address.handle, write=True)
-        unit = _unit(request.address)
+        unit = unit_of(request.address)
         core.check_supported(unit.oid)
         core.check_punch(unit.oid, request.dkey, request.akeys, request.cond)
-        _check_new_epoch(request.address)
+        check_new_epoch(request.address)
         meta = handle.shard.meta
         if not meta.log_has_room:
             meta.when_room(lambda error: self._punch(rpc, handle, error))
@@ -218,7 +210,7 @@ class _ObjectService:
                 raise error
             punch = partial(
                 handle.container.punch,
-                _unit(request.address),
+                unit_of(request.address),
                 dkey=request.dkey or None,
                 akeys=request.akeys,
                 cond=request.cond,
@@ -298,13 +290,13 @@ class _ObjectService:
         """Find the records; once what was seen is durable, read, verify and answer."""
         request: wire.FetchRequest = rpc.request
         handle = self._target.handle(request.address.handle, write=False)
-        unit = _unit(request.address)
+        unit = unit_of(request.address)
         iods = request.iods
         if len(iods) != 1 or iods[0].recxs or unit.oid.hi >> 56 in core.FLAT_TYPES:
             core.check_fetch(unit.oid, request.dkey, iods, request.cond)
         if request.bulk is not None or request.room:
             core.check_room(iods, request.room, request.bulk)
-        epoch = self._read_epoch(request.address)
+        epoch = read_epoch(request.address, self._hlc)
         container = handle.container
         try:
             fetch = container.fetch_begin(
@@ -325,132 +317,6 @@ class _ObjectService:
         # Not read before that: what was committed last is on its way to the device.
         handle.shard.meta.when_durable(fetch.lsn, _Fetching(rpc, handle, fetch, epoch).durable)
 
-    # Enumeration and queries
-
-    def list_dkeys(self, rpc: Rpc) -> None:
-        """A page of visible dkeys."""
-        request: wire.KeyListRequest = rpc.request
-        self._list_keys(rpc, request, dkey=None)
-
-    def list_akeys(self, rpc: Rpc) -> None:
-        """A page of the visible akeys of a dkey."""
-        request: wire.KeyListRequest = rpc.request
-        core.check_key(request.dkey, _unit(request.address).oid.type.dkey_kind, "dkey")
-        self._list_keys(rpc, request, dkey=request.dkey)
-
-    def _list_keys(self, rpc: Rpc, request: wire.KeyListRequest, *, dkey: bytes | None) -> None:
-        handle = self._target.handle(request.address.handle, write=False)
-        unit, epoch = _unit(request.address), self._read_epoch(request.address)
-        if dkey is None:
-            listing = partial(handle.container.list_dkeys, unit)
-        else:
-            listing = partial(handle.container.list_akeys, unit, dkey)
-        page = listing(
-            epoch,
-            anchor=request.anchor,
-            limit=_limit(request.limit),
-            prefix=request.prefix,
-            start=request.start,
-            reverse=request.reverse,
-        )
-        reply = wire.KeyListReply(tuple(page.entries), page.anchor, page.eof, epoch)
-        answer(rpc, handle, page.lsn, lambda: rpc.reply(reply))
-
-    def list_recxs(self, rpc: Rpc) -> None:
-        """A page of the visible extents of an array akey."""
-        request: wire.RecxListRequest = rpc.request
-        handle = self._target.handle(request.address.handle, write=False)
-        unit, epoch = _unit(request.address), self._read_epoch(request.address)
-        core.check_key(request.dkey, unit.oid.type.dkey_kind, "dkey")
-        core.check_key(request.akey, unit.oid.type.akey_kind, "akey")
-        page = handle.container.list_extents(
-            unit,
-            request.dkey,
-            request.akey,
-            epoch,
-            anchor=request.anchor,
-            limit=_limit(request.limit),
-            reverse=request.reverse,
-        )
-        reply = wire.RecxListReply(
-            page.entries[0].record_size if page.entries else 0,
-            tuple(Recx(entry.lo, entry.hi - entry.lo) for entry in page.entries),
-            tuple(entry.epoch for entry in page.entries),
-            page.anchor,
-            page.eof,
-            epoch,
-        )
-        answer(rpc, handle, page.lsn, lambda: rpc.reply(reply))
-
-    def list_versions(self, rpc: Rpc) -> None:
-        """A page of what was ever written under an akey, up to the reader's epoch."""
-        request: wire.VersionListRequest = rpc.request
-        handle = self._target.handle(request.address.handle, write=False)
-        unit, epoch = _unit(request.address), self._read_epoch(request.address)
-        epochs = Epochs(request.epoch_lo, min(request.epoch_hi or epoch, epoch))
-        page = handle.container.list_versions(
-            unit,
-            request.dkey,
-            request.akey,
-            epochs,
-            anchor=request.anchor,
-            limit=_limit(request.limit),
-            reverse=request.reverse,
-        )
-        versions = tuple(
-            wire.Version(each.lo, each.hi - each.lo, *each[2:]) for each in page.entries
-        )
-        reply = wire.VersionListReply(versions, page.anchor, page.eof, epoch)
-        answer(rpc, handle, page.lsn, lambda: rpc.reply(reply))
-
-    def list_objects(self, rpc: Rpc) -> None:
-        """A page of this target's object shards."""
-        request: wire.ObjectListRequest = rpc.request
-        handle = self._target.handle(request.address.handle, write=False)
-        epoch = self._read_epoch(request.address)
-        page = handle.container.list_objects(
-            epoch,
-            anchor=request.anchor,
-            limit=_limit(request.limit),
-            reverse=request.reverse,
-        )
-        objects = tuple((unit.oid.hi, unit.oid.lo, unit.shard) for unit in page.entries)
-        reply = wire.ObjectListReply(objects, page.anchor, page.eof, epoch)
-        answer(rpc, handle, page.lsn, lambda: rpc.reply(reply))
-
-    def list_changes(self, rpc: Rpc) -> None:
-        """A page of what differs between two epochs, of this target's part of a container."""
-        request: wire.ChangeListRequest = rpc.request
-        handle = self._target.handle(request.address.handle, write=False)
-        epoch = self._read_epoch(request.address)
-        reply, lsn = changes.listed(handle.container, request, epoch)
-        answer(rpc, handle, lsn, lambda: rpc.reply(reply))
-
-    def query_key(self, rpc: Rpc) -> None:
-        """The largest or smallest key or record of this shard."""
-        request: wire.QueryKeyRequest = rpc.request
-        handle = self._target.handle(request.address.handle, write=False)
-        unit, epoch = _unit(request.address), self._read_epoch(request.address)
-        try:
-            found = handle.container.query_key(
-                unit, request.flags, epoch, dkey=request.dkey or None, akey=request.akey or None
-            )
-        except NotFoundError as missing:
-            reply = wire.QueryKeyReply(found=False, epoch=epoch)
-            lsn = Lsn(missing.lsn)
-        else:
-            reply = wire.QueryKeyReply(
-                True,
-                found.dkey or b"",
-                found.akey or b"",
-                found.recx,
-                found.record_size,
-                found.max_epoch,
-                epoch,
-            )
-            lsn = found.lsn
-        answer(rpc, handle, lsn, lambda: rpc.reply(reply))
-
     def _check_again(self, rpc: Rpc, handle: ContainerHandle) -> None:
         """Before anything changes: the handle still names this container, somebody still waits.
 
@@ -461,12 +327,6 @@ class _ObjectService:
             raise StaleHandleError("the container handle was closed and opened again")
         if rpc.header.deadline_ns <= self._now_ns():
             raise DeadlineError("the request's deadline passed before it was executed")
-
-    def _read_epoch(self, address: wire.ShardAddress) -> Epoch:
-        """The epoch asked for, or this target's now: what follows is written later."""
-        if not 0 <= address.epoch <= EPOCH_MAX:
-            raise InvalidError(f"epoch {address.epoch} is not a u64")
-        return Epoch(address.epoch) if address.epoch else self._hlc.now()
 
 
 class _Fetching(msgspec.Struct, eq=False):
@@ -537,37 +397,6 @@ class _Executed(msgspec.Struct, eq=False):
             self.rpc.reply(wire.UpdateReply(self.epoch))
         else:
             self.rpc.fail(error)
-
-
-@lru_cache(maxsize=1024)
-def _storable(hi: int, lo: int, shard: int) -> UnitOid:
-    """Raises: NotSupportedError, InvalidError, which are found again each time."""
-    unit = _unit_of(hi, lo, shard)
-    core.check_supported(unit.oid)
-    return unit
-
-
-def _unit(address: wire.ShardAddress) -> UnitOid:
-    return _unit_of(address.oid_hi, address.oid_lo, address.shard)
-
-
-@lru_cache(maxsize=1024)
-def _unit_of(hi: int, lo: int, shard: int) -> UnitOid:
-    oid = ObjectId(hi, lo)
-    if not 0 <= shard < 1 << 32:
-        raise InvalidError(f"shard {shard} is not a u32")
-    return UnitOid(oid, ShardIndex(shard))
-
-
-def _check_new_epoch(address: wire.ShardAddress) -> None:
-    if address.epoch:
-        raise InvalidError("the target chooses the epoch of an update; the request must say 0")
-
-
-def _limit(limit: int) -> int:
-    if limit < 1:
-        raise InvalidError(f"a page holds at least one entry, not {limit}")
-    return min(limit, PAGE_ENTRIES_MAX)
 
 
 def _verify(
