@@ -29,6 +29,7 @@ from daos.client.session import Handle, Opening
 
 P = ParamSpec("P")
 CoreT = TypeVar("CoreT", bound=Handle)
+CoreT_co = TypeVar("CoreT_co", bound=Handle, covariant=True)  # a base's methods serve its heirs
 ObjectT = TypeVar("ObjectT", bound=ObjectHandle)
 ServiceT = TypeVar("ServiceT", bound=attributes.ServiceHandle[Any])  # of either service
 HandleT = TypeVar("HandleT", bound=Handle)
@@ -38,10 +39,10 @@ EntryT = TypeVar("EntryT")
 ItemT = TypeVar("ItemT")
 
 
-class Face(Generic[CoreT]):
+class Face(Generic[CoreT_co]):
     """A handle as seen from other threads than the loop's; any of them may use it."""
 
-    def __init__(self, core: CoreT, portal: Portal) -> None:
+    def __init__(self, core: CoreT_co, portal: Portal) -> None:
         self._core = core
         self._portal = portal
 
