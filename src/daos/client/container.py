@@ -33,8 +33,8 @@ from daos.client.objectio import ObjectIo
 from daos.client.session import Call, Handle, Opening, Session
 from daos.client.values import ContainerInfo, Snapshot
 from daos.container.client import ContainerClient
-from daos.object.client import ContainerLink
 from daos.object.core import check_type
+from daos.object.link import ContainerLink
 from daos.object.wire import OBJECT_LIST, ObjectListRequest, ShardAddress
 from daos.object.wire import Change as WireChange
 from daos.placement.jump import JumpMap

@@ -18,7 +18,7 @@ from daos.base.ids import Epoch, KeyKind, ObjectId, tag_of
 from daos.cart.context import Endpoint
 from daos.client.listing import Fetch, Page
 from daos.client.session import Call
-from daos.object.client import ContainerLink
+from daos.object.link import ContainerLink
 from daos.object.wire import CHANGE_LIST, ChangeListRequest, ShardAddress
 from daos.object.wire import Change as WireChange
 from daos.placement.pool_map import Target

@@ -19,7 +19,8 @@ from daos.base.iod import Iod, QueryFlag
 from daos.client.landing import Landing
 from daos.client.session import Call, Handle, Session
 from daos.client.task import Batch, Report, Start
-from daos.object.client import ContainerLink, Found, ObjectClient
+from daos.object.client import Found, ObjectClient
+from daos.object.link import ContainerLink
 from daos.object.wire import FetchReply
 from daos.placement.layout import Layout
 

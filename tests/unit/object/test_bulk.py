@@ -15,7 +15,9 @@ from daos.cart.context import Context, Rpc
 from daos.client.landing import ManyLanding, RecordsLanding, Slot, ValueLanding
 from daos.object import wire
 from daos.object.attempts import Pacing
-from daos.object.client import Call, ContainerLink, Into, ObjectClient
+from daos.object.client import ObjectClient
+from daos.object.fetching import Into
+from daos.object.link import Call, ContainerLink
 from daos.object.memory import Room
 from daos.object.push import STEP_BYTES
 from daos.placement.jump import JumpMap

@@ -18,8 +18,9 @@ from daos.cart.transport.sm import SmTransport
 from daos.client.landing import RecordsLanding
 from daos.client.memory import Buffer
 from daos.engine.target import Kept
-from daos.object import client as object_client
-from daos.object.client import Call, ObjectClient
+from daos.object import fetching
+from daos.object.client import ObjectClient
+from daos.object.link import Call
 from daos.testing.devices import MemoryDirectory
 
 MiB = 1 << 20
@@ -177,7 +178,7 @@ async def test_a_fetch_ends_when_its_memory_has_been_returned(bench: Bench) -> N
 def test_a_target_that_keeps_memory_loses_its_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(object_client, "RETURN_S", 0.01)
+    monkeypatch.setattr(fetching, "RETURN_S", 0.01)
 
     @on_sm
     async def test(bench: Bench) -> None:
