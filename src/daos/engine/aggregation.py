@@ -12,6 +12,9 @@ was slower. While one is being made, nothing is aggregated beyond it.
 
 Where nothing is left to do there is no tick: who writes next wakes it (`asleep`).
 
+While space is short, and when an update found none (`make_room`), younger versions go, too, and at
+once. The update comes again until nothing that was written is left to be looked at.
+
 One pass at a time; no task, no clock but the xstream's, so that it runs the same in a simulation.
 
 Invariants:
@@ -77,15 +80,23 @@ class _Member:
     revision: int = -1  # of the snapshots, in the service's store
     pending: set[int] = field(default_factory=set)  # epochs that may become snapshots
     done: int = 0
-    # The epoch up to which the last pass of this run came; 0: there was none.
+    # The epoch up to which the last pass of this run came and saw to everything; 0: there was none.
     passed: int = 0
+    # The same, if there was something that it could not see to.
+    looked: int = 0
     ticks: deque[_Tick] = field(default_factory=lambda: deque(maxlen=_TICKS_MAX))
     waiters: list[tuple[int, asyncio.Future[None]]] = field(default_factory=list)
 
-    def changed_since(self) -> int:
-        """The log position from which on changes matter."""
-        older = [tick.lsn for tick in self.ticks if tick.epoch <= self.passed]
+    def changed_since(self, epoch: int) -> int:
+        """The log position from which on changes matter to whoever saw to all up to `epoch`."""
+        if not epoch:
+            return _EVERYTHING
+        older = [tick.lsn for tick in self.ticks if tick.epoch <= epoch]
         return older[-1] if older else _EVERYTHING
+
+    def is_written_since(self, epoch: int) -> bool:
+        """Whether there may be something that was not there at `epoch`."""
+        return self.container.lsns.container > self.changed_since(epoch)
 
 
 class _Pass(NamedTuple):
@@ -117,8 +128,10 @@ class ShardAggregation:
         self._lsn_before = 0
         self._closed = False
         self.statistics = AggregationStatistics()
+        self._done = AggregationStatistics()  # by the pass
         self.passes = 0
         self._failures = 0  # in a row
+        self._wanted = False  # an update found no space
         # No tick is due: nothing was written since everything was aggregated.
         self.asleep = True
 
@@ -155,6 +168,8 @@ class ShardAggregation:
                 member.done = still_done(member.done, member.snapshots, new)
             if member.done < member.passed:
                 member.passed = 0
+            if member.done < member.looked:
+                member.looked = 0
             member.snapshots, member.revision = new, revision
         member.pending.update(making)
         member.pending.discard(settled)
@@ -189,10 +204,34 @@ class ShardAggregation:
         if not container.may_aggregate:
             return False
         container.crowded = True
-        left_s = 0.0 if self._timer is None else self._timer.when() - self._xstream.loop.time()
-        if left_s > self._config.period_pressed_ns / 1e9:
-            self._tick_soon(self._config.period_pressed_ns)
+        self._hurry()
         return True
+
+    def make_room(self) -> bool:
+        """An update found no space; whether some may come back, so that it helps to wait.
+
+        False once what was freed is there, and nothing was written that no pass has looked at.
+        """
+        if self._closed or self._failures or self._reclaim in (None, Reclaim.DISABLED):
+            return False
+        if self._meta.space.lsn_freed:
+            return True  # on its way
+        if self._pass is None and not any(map(self._is_unseen, self._members.values())):
+            return False
+        self._wanted = True
+        self._hurry()
+        return True
+
+    def _is_unseen(self, member: _Member) -> bool:
+        if member.revision < 0 or not member.container.may_aggregate:
+            return False
+        return member.is_written_since(member.looked)
+
+    def _hurry(self) -> None:
+        """The next tick is not far."""
+        left_s = 0.0 if self._timer is None else self._timer.when() - self._xstream.loop.time()
+        if self._timer is None or left_s > self._config.period_pressed_ns / 1e9:
+            self._tick_soon(self._config.period_pressed_ns)
 
     async def aggregate(self, container: VosContainer, epoch: int) -> None:
         """Forget what no snapshot needs, up to `epoch` (0: now), whatever the pool's property says;
@@ -284,6 +323,7 @@ class ShardAggregation:
             self._begin(now, busy=groups >= self._config.busy_groups)
         if self._pass is None and all(self._is_quiet(each) for each in self._members.values()):
             self.asleep = True
+            self._wanted = False
         else:
             self._set_timer()
 
@@ -295,14 +335,15 @@ class ShardAggregation:
             return True
         if not member.container.may_aggregate:
             return True
-        since = member.changed_since() if member.passed else _EVERYTHING
-        return member.container.lsns.container <= since
+        return not member.is_written_since(member.passed)
 
     def _min_tick(self) -> int:
         """So many ticks are kept that they reach over a gap."""
         return self._config.gap_ns * UNITS_PER_NS * 2 // _TICKS_MAX
 
     def _is_pressed(self) -> bool:
+        if self._wanted:
+            return True
         statistics = self._meta.statistics()
         left = statistics.blocks_left * 100
         return left < statistics.space.blocks_total * self._config.pressed_percent
@@ -320,7 +361,9 @@ class ShardAggregation:
                 self._end_waiting(member, None, member.done)
                 continue
             self._members[uuid] = self._members.pop(uuid)
-            since = member.changed_since() if member.passed else _EVERYTHING
+            since = member.changed_since(member.passed)
+            self._wanted = False
+            self._done = AggregationStatistics()
             self._pass = _Pass(member, top, member.snapshots, deque(parts), since)
             self._clean = True
             # Before the last segment begins, so that no snapshot is accepted inside of it.
@@ -340,18 +383,18 @@ class ShardAggregation:
             return 0
         if member.container.crowded:
             member.container.crowded = False
-            return min(cap, max(0, now - config.gap_crowded_ns * UNITS_PER_NS))
+            return min(cap, max(0, now - config.gap_short_ns * UNITS_PER_NS))
         if self._reclaim is Reclaim.LAZY and busy and not pressed:
             return 0
-        gap = config.gap_ns * UNITS_PER_NS
+        gap_long = config.gap_ns * UNITS_PER_NS
+        gap = config.gap_short_ns * UNITS_PER_NS if pressed else gap_long
         top = min(cap, max(0, now - gap))
         if member.passed:
-            since = member.changed_since()
-            if member.container.lsns.container <= since:
-                return 0  # nothing was written
+            if not member.is_written_since(member.passed):
+                return 0
             if top - member.done < gap and not pressed:
                 return 0
-        elif member.done and top - member.done < gap:
+        elif member.done and top - member.done < (gap if not member.looked else gap_long):
             return 0  # the last pass could not see to everything
         return top
 
@@ -394,6 +437,7 @@ class ShardAggregation:
     def _end_segment(self, work: Aggregation) -> None:
         assert self._pass is not None
         self.statistics.add(work.statistics)
+        self._done.add(work.statistics)
         self._clean &= work.clean
         self._work = None
         if self._pass.rest:
@@ -406,13 +450,21 @@ class ShardAggregation:
         done = sum_of(snapshots, top)
         if done == sum_of(member.snapshots, top):  # else one was destroyed: do it again
             member.done = top
-            member.passed = top if self._clean else 0
+            if not self._is_worth_another():
+                member.looked = top
+                member.passed = top if self._clean else 0
             record = AggregationRecord(top, done)
             if record != member.container.aggregation:
                 member.container.note_aggregated(record)
             self._end_waiting(member, None, top)
         if any(each.waiters for each in self._members.values()):
             self._tick_soon()
+
+    def _is_worth_another(self) -> bool:
+        """There was no room for what was to be merged, and now there is more."""
+        done = self._done
+        freed = done.deleted_sv + done.deleted_ev + done.merged_recs + done.trimmed_recs
+        return done.no_space > 0 and freed > 0
 
     def _fail(self, error: DaosError) -> None:
         """What was done is done; the rest at a later tick."""

@@ -298,10 +298,18 @@ class Target:
         return handle.shard.aggregation.relieve(handle.container)
 
     def relieved(self, handle: ContainerHandle, failure: DaosError) -> DaosError:
-        """What to answer to a write that failed: a history that is full is shortened first."""
-        if failure.code != DER.OVERFLOW or not self.relieve(handle):
+        """What to answer to a write that failed: what is full is emptied first, as far as it goes.
+
+        That is the history of a key, and the shard.
+        """
+        shard = handle.shard
+        if failure.code == DER.NOSPACE:
+            helps = shard.collecting or shard.aggregation.make_room()
+        else:
+            helps = failure.code == DER.OVERFLOW and self.relieve(handle)
+        if not helps:
             return failure
-        again = AgainError(f"versions are being aggregated, because {failure.message}")
+        again = AgainError(f"old versions are being removed, because {failure.message}")
         again.lsn = failure.lsn
         return again
 

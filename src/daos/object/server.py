@@ -84,15 +84,14 @@ class _ObjectService:
             core.check_update(unit.oid, request.dkey, request.iods, request.cond)
         if address.epoch:
             check_new_epoch(address)
-        if not request.resend:
-            return self._reserve(rpc, handle, unit)
         try:
-            if self._answer_again(rpc, handle):
+            if request.resend and self._answer_again(rpc, handle):
                 return None
             return self._reserve(rpc, handle, unit)
         except DaosError as failure:
-            _failed(rpc, handle, failure)
-            raise
+            refusal = self._target.relieved(handle, failure)
+            _failed(rpc, handle, refusal)
+            raise refusal from failure.__cause__
 
     def _reserve(self, rpc: Rpc, handle: ContainerHandle, unit: UnitOid) -> Sequence[memoryview]:
         request: wire.UpdateRequest = rpc.request

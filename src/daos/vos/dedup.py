@@ -151,6 +151,11 @@ def release(tx: Tx, run: Extent) -> None:
         tx.free(run)
 
 
+def is_counted(meta: MetaContext, run: Extent | None) -> bool:
+    """Whether more than one record may name the run."""
+    return run is not None and meta.get(place_key(run)) is not None
+
+
 def _place(tx: Tx, key: bytes) -> Place | None:
     value = tx.get(key)
     return None if value is None else Place.parse(key, value)

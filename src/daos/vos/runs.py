@@ -11,19 +11,48 @@ window is the run that is being put together, and nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from daos.base.ids import U64_MAX
+from daos.vos.extent_record import ExtentRecord
 from daos.vos.extent_scan import (
     CLASS,
     CLASS_END,
     KEY,
     RECORDS_MAX,
     STACK_END,
+    U16_MAX,
     Cursor,
     Look,
     Piece,
     classes_of,
 )
+
+
+class Found(NamedTuple):
+    """An extent as it is stored."""
+
+    key: bytes
+    lo: int
+    hi: int
+    epoch: int
+    minor: int
+    record: ExtentRecord
+
+    @classmethod
+    def parse(cls, key: bytes, value: bytes) -> Found:
+        """Raises: CorruptError."""
+        _, _, first, inv, inv_minor = KEY.unpack(key)
+        record = ExtentRecord.parse(value)
+        return cls(key, first, first + record.width, inv ^ U64_MAX, inv_minor ^ U16_MAX, record)
+
+    def is_of(self, piece: Piece) -> bool:
+        """Whether a piece is part of this extent."""
+        return (
+            (piece.extent_lo, piece.epoch, piece.minor) == (self.lo, self.epoch, self.minor)
+            and piece.record is not None
+            and piece.record.width == self.record.width
+        )
 
 
 class Runs:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from daos.base.errors import DER, CanceledError, DaosError, InvalidError, StaleHandleError
+from daos.base.hlc import START_UNIX_NS, Hlc
 from daos.base.ids import Epoch
 from daos.engine.aggregation import ShardAggregation
 from daos.engine.core import AggregationConfig, Reclaim, segments, still_done, sum_of
@@ -58,7 +59,7 @@ def test_the_sum_tells_which_snapshots_were_kept() -> None:
     "wrong",
     [
         {"gap_ns": -1},
-        {"gap_ns": 5, "gap_crowded_ns": 6},
+        {"gap_ns": 5, "gap_short_ns": 6},
         {"period_ns": 5, "period_pressed_ns": 6},
         {"pressed_percent": 101},
         {"busy_groups": 0},
@@ -70,7 +71,7 @@ def test_config_checks_itself(wrong: dict[str, Any]) -> None:
 
 
 MS = 1_000_000
-EAGER = AggregationConfig(gap_ns=0, gap_crowded_ns=0, period_ns=MS, period_pressed_ns=MS)
+EAGER = AggregationConfig(gap_ns=0, gap_short_ns=0, period_ns=MS, period_pressed_ns=MS)
 
 
 def driver(
@@ -212,7 +213,7 @@ async def test_disabled_means_when_asked(shard: MemoryShard, c: VosContainer) ->
 @on_shard
 async def test_lazy_waits_while_the_target_is_busy(shard: MemoryShard, c: VosContainer) -> None:
     config = AggregationConfig(
-        gap_ns=0, gap_crowded_ns=0, period_ns=MS, period_pressed_ns=MS, busy_groups=1
+        gap_ns=0, gap_short_ns=0, period_ns=MS, period_pressed_ns=MS, busy_groups=1
     )
     aggregation = driver(shard, config, reclaim="lazy")
     await write(shard, c, 5)
@@ -230,7 +231,7 @@ async def test_lazy_waits_while_the_target_is_busy(shard: MemoryShard, c: VosCon
 async def test_the_gap_leaves_what_is_new(shard: MemoryShard, c: VosContainer) -> None:
     """The clock stands: everything is newer than a gap."""
     await write(shard, c, 5)
-    config = AggregationConfig(gap_ns=20 * 1000 * MS, gap_crowded_ns=0, period_ns=MS,
+    config = AggregationConfig(gap_ns=20 * 1000 * MS, gap_short_ns=0, period_ns=MS,
                                period_pressed_ns=MS)  # fmt: skip
     aggregation = driver(shard, config)
     aggregation.protect(c, (), revision=1)
@@ -241,6 +242,83 @@ async def test_the_gap_leaves_what_is_new(shard: MemoryShard, c: VosContainer) -
     assert aggregation.relieve(c)
     await until(lambda: versions(shard) == 1)
     assert not c.crowded
+    aggregation.close()
+
+
+class SteppingClock:
+    """Two tenths of a second later each time that somebody looks."""
+
+    def __init__(self) -> None:
+        self.now = START_UNIX_NS
+
+    def now_ns(self) -> int:
+        self.now += 200 * MS
+        return self.now
+
+    def monotonic_ns(self) -> int:
+        return self.now
+
+
+@on_shard
+async def test_an_update_without_space_does_not_wait_for_the_gap(
+    shard: MemoryShard, c: VosContainer
+) -> None:
+    await write(shard, c, 5)
+    clock = SteppingClock()
+    shard.hlc = Hlc(clock)
+    config = AggregationConfig(period_ns=900 * MS, period_pressed_ns=MS)
+    aggregation = driver(shard, config)
+    assert not aggregation.make_room(), "nobody knows which snapshots there are"
+    aggregation.protect(c, (), revision=1)
+    assert aggregation.make_room()
+    assert aggregation._timer is not None
+    assert aggregation._timer.when() - asyncio.get_running_loop().time() <= 0.001
+    await until(lambda: not aggregation.make_room())
+    assert versions(shard) == 1
+    assert clock.now - START_UNIX_NS < config.gap_ns
+    await shard.put(c, OID, DKEY, {AKEY: b"more"}, epoch=shard.hlc.now())
+    assert aggregation.make_room()
+    aggregation.set_reclaim("disabled")
+    assert not aggregation.make_room()
+    aggregation.set_reclaim("time")
+    aggregation.close()
+    assert not aggregation.make_room()
+
+
+@on_shard
+async def test_an_update_waits_for_blocks_on_their_way(shard: MemoryShard, c: VosContainer) -> None:
+    aggregation = driver(shard)
+    aggregation.protect(c, (), revision=1)
+    await shard.put(c, OID, DKEY, {AKEY: bytes(9000)}, epoch=shard.hlc.now())
+    await shard.put(c, OID, DKEY, {AKEY: b"small"}, epoch=shard.hlc.now())
+    await until(lambda: aggregation.asleep)
+    await until(lambda: not shard.meta.space.lsn_freed or not aggregation.make_room())
+    assert not aggregation.make_room()
+    pin = shard.meta.space.pin()
+    run = shard.meta.space.reserve(1)
+    shard.meta.space.publish(run)
+    shard.meta.space.free(run, lsn=shard.meta.lsn_last)
+    assert aggregation.make_room(), "somebody reads them still"
+    shard.meta.space.unpin(pin)
+    shard.meta.space.reclaim(durable_lsn=shard.meta.lsn_last + 1)
+    assert not aggregation.make_room()
+    aggregation.close()
+
+
+@on_shard
+async def test_damage_does_not_make_an_update_wait_for_ever(
+    shard: MemoryShard, c: VosContainer
+) -> None:
+    await write(shard, c, 3)
+    (key,) = [key for key, value in shard.meta.cursor() if value[0] == 0xD9][:1]
+    tx = shard.meta.begin()
+    tx.put(key, b"\xd9damage")
+    tx.commit()
+    aggregation = driver(shard)
+    aggregation.protect(c, (), revision=1)
+    assert aggregation.make_room()
+    await until(lambda: not aggregation.make_room())
+    assert aggregation.statistics.damaged
     aggregation.close()
 
 
