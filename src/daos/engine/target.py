@@ -24,6 +24,7 @@ Invariants:
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -213,6 +214,7 @@ class Target:
                 opened, kept.snapshots, revision=kept.revision, making=kept.making
             )
             await self._raise_bound(shard, opened, Epoch(max(kept.snapshots, default=0)))
+            await self._load(shard, opened)
         finally:
             self._opening.remove(opening)
         if opening.closed or opened.destroyed or self.shard(pool) is not shard:
@@ -327,6 +329,22 @@ class Target:
         """Awaits only once everything is done, and then all of the log so far: G3."""
         self.xstream.hlc.raise_to(epoch)
         await shard.meta.durable(container.raise_bound(epoch))
+
+    async def _load(self, shard: Shard, container: VosContainer) -> None:
+        """Read which modifications were executed, a step a turn of the loop.
+
+        Raises: CorruptError; StaleHandleError  shard or container went meanwhile
+        """
+        table = container.dtxs
+        if table.loaded:
+            return
+        while table.load(shard.meta):
+            await asyncio.sleep(0)
+            container.check_alive()
+            if self._shards.get(shard.pool) is not shard:
+                raise StaleHandleError("the shard was closed while the container was being opened")
+        if table.damaged:
+            log.warning("damaged outcomes container=%s count=%d", container.uuid, table.damaged)
 
     async def _add_shard(self, pool: PoolUuid, meta: MetaContext) -> None:
         try:

@@ -68,7 +68,7 @@ class ContainerState:
         self._bound_lasting = bound  # the same without the discards that run
         self.nodes = Nodes(meta.get, node_id)
         self.lsns = LsnTable()
-        self.dtxs = DtxTable(meta, node_id)
+        self.dtxs = DtxTable(node_id)  # to be loaded
         # None: extents are stored as they come. A container with a setting is not aggregated.
         self.dedup = load_setting(meta, node_id)
         self.timestamps = Timestamps(bound)
