@@ -202,6 +202,7 @@ class Recorder:
         self.hlc = Hlc(self.clock)
         self.pool = VosPool(meta, hlc=self.hlc)
         self.choices = Choices(rng, objects)
+        self.ahead = random.Random(objects)  # which payloads leave ahead of their transactions
         self.models: dict[ContainerUuid, Model] = {}
 
     async def client(self, rng: random.Random, calls: int) -> None:
@@ -243,6 +244,12 @@ class Recorder:
     async def write(self, rng: random.Random, container: VosContainer) -> None:
         op, cond = self.choices.update(rng, 0)
         update = self._begin(container, op, cond)
+        if self.ahead.random() < 0.2:
+            container.update_landed(update)
+            container.update_cancel(update)  # its bytes are on their way, its blocks are free
+            update = self._begin(container, op, cond)
+        if self.ahead.random() < 0.7:
+            container.update_landed(update)
         await self.room()
         await self._end(container, update, op)
 

@@ -61,6 +61,8 @@ class PayloadSink(Protocol):
 
     def write(self, extent: Extent, buffers: Sequence[memoryview], checksum: int) -> None: ...
 
+    def wrote(self, extent: Extent, checksum: int) -> None: ...
+
 
 class State(Enum):
     NEW = "new"

@@ -102,6 +102,7 @@ class MetaContext:
         end: ReplayEnd,
     ) -> None:
         self.device = device
+        self.early_bytes = config.early_bytes
         self.memory = AlignedPool(config.memory_bytes)
         self.space = space
         self._config = config

@@ -14,7 +14,7 @@ import msgspec
 from daos.base.checksum import ChecksumType, xxh3
 from daos.base.errors import AgainError, DaosError
 from daos.bio.descriptor import PayloadSink
-from daos.bio.device import BLOCK, BlockDevice
+from daos.bio.device import BLOCK, BlockDevice, Write
 from daos.bio.memory import AlignedPool, Buffer
 from daos.bio.pieces import Stored, check_stored
 from daos.bio.space import Extent
@@ -26,12 +26,34 @@ class OneValue(msgspec.Struct, eq=False, gc=False):
     """What an `UpdateDescriptor` does, for one NVMe value: most updates are no more.
 
     Made PREPARED, and trusted: who posts it has the checksums of what landed.
+
+    A large one may be sent to the device ahead of its transaction, which then tells of it, and
+    whose group's flush makes it durable as any other. If there is no transaction, the bytes lie in
+    blocks that are free again: who reserves them next writes behind this write.
     """
 
     destination: memoryview
     _extent: Extent
     _padded: memoryview
     _buffer: Buffer | None
+    _sent: bool = False
+    _leaving: bool = False  # the device reads the memory
+    _ended: bool = False  # ... and gives it back
+
+    def send(self, device: BlockDevice) -> None:
+        """The bytes are whole: write them now, beside what is left to do for their transaction.
+
+        An error poisons the device; the transaction's group hears of it.
+        """
+        self._sent = self._leaving = True
+        write = Write(self._extent.block * BLOCK, (self._padded,))
+        device.submit_write((write,), flush=False, done=self._left)
+
+    def _left(self, error: DaosError | None) -> None:
+        del error
+        self._leaving = False
+        if self._ended:
+            self._release()
 
     @staticmethod
     def prepare(pool: AlignedPool, nbytes: int, extent: Extent) -> OneValue:
@@ -50,20 +72,29 @@ class OneValue(msgspec.Struct, eq=False, gc=False):
     def post(self, tx: PayloadSink, checksum: int | None = None) -> None:
         """As `UpdateDescriptor.post`."""
         assert self._buffer is not None
-        tx.write(
-            self._extent, (self._padded,), xxh3(self._padded) if checksum is None else checksum
-        )
+        checksum = xxh3(self._padded) if checksum is None else checksum
+        if self._sent:
+            tx.wrote(self._extent, checksum)
+        else:
+            tx.write(self._extent, (self._padded,), checksum)
 
     def finish(self, error: DaosError | None = None) -> None:
         """Give the memory back; `error` makes it fit to be a `Done`, and does not matter here."""
         assert self._buffer is not None
-        self._buffer.release()
-        self._buffer = None
+        if self._leaving:
+            self._ended = True
+        else:
+            self._release()
 
     def cancel(self) -> None:
         """Give everything back; idempotent. If it was posted, its transaction was dropped."""
         if self._buffer is not None:
             self.finish()
+
+    def _release(self) -> None:
+        assert self._buffer is not None
+        self._buffer.release()
+        self._buffer = None
 
 
 def read_now(device: BlockDevice, pool: AlignedPool, piece: Stored) -> Buffer | None:

@@ -238,6 +238,9 @@ class Wal:
     def append(self, record: bytes, writes: Sequence[Write], data_bytes: int) -> Lsn:
         """Join the open group; it goes out at the end of this turn or behind the one in flight.
 
+        Units:      data_bytes counts what `writes` has, and what of the record's data was submitted
+                    to the device before
+
         Raises:     RecordTooBigError   over `record_size_max`
                     AgainError          the ring is full: wait for `when_room`
                     NvmeIoError         an earlier group failed
@@ -258,7 +261,7 @@ class Wal:
             group.room = blocks * BLOCK - GROUP_HEADER_SIZE
         group.records.append(record)
         group.payload_size += size
-        if writes:
+        if data_bytes:
             group.writes += writes
             group.data_bytes += data_bytes
         self._records += 1

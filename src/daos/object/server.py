@@ -140,6 +140,8 @@ class _ObjectService:
     def _landed(self, rpc: Rpc) -> None:
         """Make the payload visible, answer when it is durable."""
         handle, update = rpc.land_state
+        if update.nbytes >= handle.shard.meta.early_bytes:
+            handle.container.update_landed(update)
         if handle.container.dedup is not None:
             try:
                 matches = handle.container.dedup_matches(update)

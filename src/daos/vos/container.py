@@ -80,6 +80,14 @@ class VosContainer(ContainerState):
         self.check_alive()
         return _update.begin(self, oid, dkey, iods, cond=cond, csum=(csum_type, csum_chunk))
 
+    def update_landed(self, update: Update) -> None:
+        """The bytes at the destinations are whole, and stay: they may leave for the device.
+
+        What is left to do is then done beside that. For updates of `early_bytes` or more; to call
+        it or not makes no difference to what is stored.
+        """
+        _update.landed(self, update)
+
     def update_end(
         self,
         update: Update,

@@ -46,6 +46,7 @@ from daos.base.iod import Cond, Iod, IodType
 from daos.bio.descriptor import UpdateDescriptor
 from daos.bio.device import BLOCK
 from daos.bio.meta import Hold
+from daos.bio.one_value import OneValue
 from daos.bio.space import Extent
 from daos.vos import extents, ilog_view, keys
 from daos.vos.arguments import (
@@ -205,6 +206,14 @@ def _hold_more(state: ContainerState, hold: Hold, taken: Taken, runs: int) -> No
         give_back(state.meta.space, taken, state.hint)
         raise
     hold.tree_pages += more.tree_pages
+
+
+def landed(state: ContainerState, update: Update) -> None:
+    """See VosContainer.update_landed."""
+    descriptor = update.taken.descriptor
+    # With a table of what is stored it may turn out that these bytes are.
+    if type(descriptor) is OneValue and state.dedup is None:
+        descriptor.send(state.meta.device)
 
 
 def end(
