@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from daos.base.errors import DaosError, RecordTooBigError
+import msgspec
+
+from daos.base.errors import DaosError, RecordTooBigError, TxUncertainError
 from daos.cart.context import Limits
 from daos.object import wire
 from daos.object.push import Push
@@ -27,6 +29,22 @@ PIECES_BYTES_MAX: Final = Limits().body_size_max - (64 << 10)
 _PIECE_BYTES: Final = 22
 # So many go into a body whatever their checksums are.
 FEW_PIECES: Final = 8
+
+
+class Executed(msgspec.Struct, eq=False):
+    """A modification that waits for the log."""
+
+    rpc: Rpc
+    epoch: Epoch
+
+    def durable(self, error: DaosError | None) -> None:
+        """It cannot be taken back, or what becomes of it is not known: say so."""
+        if error is None:
+            self.rpc.reply(wire.UpdateReply(self.epoch))
+            return
+        # Perhaps the log has it all the same, and the next start replays it.
+        text = f"the change was made, and may be lost with this run: {error.message}"
+        self.rpc.fail(TxUncertainError(text))
 
 
 def answer(rpc: Rpc, handle: ContainerHandle, lsn: Lsn, reply: Callable[[], None]) -> None:

@@ -45,7 +45,7 @@ from daos.object import core, wire
 from daos.object.address import check_new_epoch, read_epoch, storable, unit_of
 from daos.object.comparison import Comparison
 from daos.object.enumeration import Enumeration
-from daos.object.large import FEW_PIECES, answer, answered_otherwise
+from daos.object.large import FEW_PIECES, Executed, answer, answered_otherwise
 from daos.vos.fetch import Fetch
 from daos.vos.update import Update
 
@@ -245,7 +245,7 @@ class _ObjectService:
         """Answer a modification once it is durable."""
         if handle.container.crowded:
             self._target.relieve(handle)
-        handle.shard.meta.when_durable(lsn, _Executed(rpc, epoch).durable)
+        handle.shard.meta.when_durable(lsn, Executed(rpc, epoch).durable)
         if handle.container.dtxs.due(epoch):
             self._target.xstream.loop.call_soon(self._trim, handle)
 
@@ -384,20 +384,6 @@ def _not_now(late: TxRestartError) -> InProgressError:
     error = InProgressError(str(late))
     error.lsn = late.lsn
     return error
-
-
-class _Executed(msgspec.Struct, eq=False):
-    """A modification that waits for the log."""
-
-    rpc: Rpc
-    epoch: Epoch
-
-    def durable(self, error: DaosError | None) -> None:
-        """It cannot be taken back, or what becomes of it is not known: say so."""
-        if error is None:
-            self.rpc.reply(wire.UpdateReply(self.epoch))
-        else:
-            self.rpc.fail(error)
 
 
 def _verify(
