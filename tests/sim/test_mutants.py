@@ -7,6 +7,7 @@ seeds find nothing without a mutant is what `test_seeds.py` says.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
@@ -67,6 +68,13 @@ def forget_what_is_owed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("daos.engine.later.Later.add", nothing)
 
 
+def work_on_copies_at_the_same_time(patch: pytest.MonkeyPatch) -> None:
+    def a_lock_of_its_own(_copies: object, _drawn: bytes) -> asyncio.Lock:
+        return asyncio.Lock()
+
+    patch.setattr("daos.engine.copies.Copies.turn", a_lock_of_its_own)
+
+
 class Mutant(NamedTuple):
     """A bug, and where to begin."""
 
@@ -86,6 +94,7 @@ MUTANTS: Final = {
         aggregate_what_a_snapshot_shows, 1, ("showed", "no order")
     ),
     "forget what is owed": Mutant(forget_what_is_owed, 37, ("does not come back",)),
+    "work on copies at the same time": Mutant(work_on_copies_at_the_same_time, 137, ("NO_HDL",)),
 }
 
 

@@ -18,6 +18,7 @@ from daos.cart.context import Endpoint, Rpc
 from daos.cart.protocol import Procedure
 from daos.container import wire
 from daos.container.service import ContainerService
+from daos.container.store import Shared
 from daos.engine.later import Later
 from daos.engine.service import answering, engines_only, parse_id, parse_pool_id
 from daos.engine.target import Kept, Target
@@ -44,7 +45,7 @@ class ContainerModule:
     def __init__(self, xstream: Xstream, pools: PoolModule) -> None:
         self._xstream = xstream
         self._pools = pools
-        self._making: dict[bytes, set[int]] = {}  # service.py
+        self._shared = Shared()
         self._owed = Later(xstream)  # removals
 
     def close(self) -> None:
@@ -167,7 +168,7 @@ class ContainerModule:
             self._owed.add(container, lambda: self._service(pool).finish(container))
 
         service = self._pools.service(pool)
-        return ContainerService(self._xstream, service, self._making, remove_later)
+        return ContainerService(self._xstream, service, self._shared, remove_later)
 
 
 def _kept(kept: wire.Kept) -> Kept:

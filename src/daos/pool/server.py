@@ -29,6 +29,7 @@ import msgspec
 from daos.base.errors import AgainError, BusyError, CorruptError, NotFoundError, StaleHandleError
 from daos.base.ids import PoolUuid
 from daos.cart.context import Rpc
+from daos.engine.copies import Copies
 from daos.engine.service import (
     answering,
     ask_targets,
@@ -99,13 +100,20 @@ class PoolService:
         self.pool_map = PoolMap.parse(meta.pool_map)
         self.endpoints = target_endpoints(self.pool_map)
         self._encoded_map = meta.pool_map
+        self._copies = Copies()  # of connects
         self._leaving = False  # about to be destroyed: no new handles
 
     async def connect(self, request: wire.ConnectRequest) -> wire.ConnectReply:
-        """Record the handle. Raises: InvalidError, BusyError."""
+        """Record the handle. Raises: InvalidError, BusyError, StaleHandleError (it was closed)."""
         core.check_flags(request.flags)
         parse_id(request.handle, "pool handle")
         parse_id(request.client, "client")
+        async with self._copies.turn(request.handle):
+            if self._copies.is_over(request.handle):
+                raise StaleHandleError("the pool handle was closed")
+            return await self._connect(request)
+
+    async def _connect(self, request: wire.ConnectRequest) -> wire.ConnectReply:
         key = HANDLE_PREFIX + request.handle
         while True:
             turn = (await self.rdb.range(_TURN)).pairs
@@ -128,7 +136,9 @@ class PoolService:
 
     async def disconnect(self, handle: bytes) -> None:
         """Forget the handle; an unknown one is no error."""
-        await self.rdb.txn([], [Delete(HANDLE_PREFIX + handle)])
+        async with self._copies.turn(handle):
+            self._copies.over(handle)  # its connect may come once more
+            await self.rdb.txn([], [Delete(HANDLE_PREFIX + handle)])
 
     async def check_handle(self, handle: bytes, *, write: bool) -> HandleRecord:
         """The record of a connected handle. Raises: StaleHandleError, AccessError."""

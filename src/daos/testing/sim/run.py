@@ -33,6 +33,7 @@ from daos.testing.sim.borrowers import Borrowing
 from daos.testing.sim.churn import LABELS, POOL_LABEL, SPARE_BYTES, Churner, PoolChurner
 from daos.testing.sim.faults import Mix, Nemesis
 from daos.testing.sim.filler import BALLAST, Filler
+from daos.testing.sim.openers import Opener
 from daos.testing.sim.users import (
     AKEYS,
     CHUNK,
@@ -66,6 +67,8 @@ FILLING: Final = 0.1
 # ... in which containers, and pools, are made and destroyed beside.
 CHURNING: Final = 0.25
 CHURNING_POOLS: Final = 0.1
+# ... in which somebody opens and closes the users' container all the time.
+OPENING: Final = 0.15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +122,7 @@ class _Run:
         self._fills = neighbours.random() < FILLING
         self._churns = neighbours.random() < CHURNING
         self._churns_pools = neighbours.random() < CHURNING_POOLS
+        self._opens = neighbours.random() < OPENING
         self._loop: Any = None
         self.history = History(lambda: self._loop.time())
         self._world = World(
@@ -129,6 +133,7 @@ class _Run:
         )
         self._users: list[User] = []
         self._filler: Filler | None = None
+        self._opener: Opener | None = None
         self._churners: list[Churner] = []
         self._pool_churners: list[PoolChurner] = []
         self._clocks: list[SimClock] = []
@@ -194,6 +199,17 @@ class _Run:
             self._users.append(user)
             self._clocks.append(clock)
         await self._build_churners()
+        if self._opens:
+            client, clock = cluster.client("opener")
+            self._opener = Opener(
+                client,
+                self.history,
+                self._neighbours,
+                timeout_s=self.plan.timeout_s,
+                damage=self._world.damage,
+            )
+            self._clocks.append(clock)
+            await self._opener.open()
         if self._fills:
             await self._build_filler()
 
@@ -239,6 +255,8 @@ class _Run:
         neighbours: list[Neighbour] = [*self._churners, *self._pool_churners]
         if self._filler is not None:
             neighbours.append(self._filler)
+        if self._opener is not None:
+            neighbours.append(self._opener)
         torment = self._loop.create_task(nemesis.torment())
         try:
             async with asyncio.timeout(WORK_S):
