@@ -110,7 +110,9 @@ class ContainerService(SnapshotService):
             async with self._copies.turn(handle):
                 await self._reopen_handle(handle, flags, endpoints)
 
-    async def _reopen_handle(self, handle: bytes, flags: str, endpoints: Sequence[Endpoint]) -> None:
+    async def _reopen_handle(
+        self, handle: bytes, flags: str, endpoints: Sequence[Endpoint]
+    ) -> None:
         try:
             opened = await self._by_handle(handle, write=False)
             request = await self._opening(opened.uuid, handle, flags)
