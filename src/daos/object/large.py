@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from daos.base.errors import DaosError, RecordTooBigError, TxUncertainError
-from daos.cart.context import Limits
+from daos.base.ids import Epoch
+from daos.cart.context import Limits, Rpc
 from daos.object import wire
 from daos.object.push import Push
 
 if TYPE_CHECKING:
-    from daos.base.ids import Epoch, Lsn
-    from daos.cart.context import Rpc
+    from daos.base.ids import Lsn
     from daos.engine.target import ContainerHandle
     from daos.engine.xstream import Xstream
     from daos.vos.fetch import Fetch

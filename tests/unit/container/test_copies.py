@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from daos.base.errors import DER, DaosError
+from daos.cart.context import Endpoint
+from daos.cart.protocol import Procedure
 from daos.container import wire
 from daos.container.service import ContainerService
 from daos.pool import wire as pool_wire
@@ -26,7 +29,13 @@ class Slow:
         whole = ContainerService._ask
 
         async def ask(
-            service: ContainerService, asked: object, request: object, **named: Any
+            service: ContainerService,
+            asked: Procedure,
+            request: msgspec.Struct,
+            *,
+            deadline_ns: int,
+            trace_id: int,
+            to: Sequence[Endpoint] = (),
         ) -> None:
             nonlocal first
             if asked is procedure and first:
@@ -34,7 +43,7 @@ class Slow:
                 self.came.set()
                 await self.fails.wait()
                 raise DaosError("the target is gone", code=DER.UNREACH)
-            await whole(service, asked, request, **named)  # type: ignore[arg-type]
+            await whole(service, asked, request, deadline_ns=deadline_ns, trace_id=trace_id, to=to)
 
         patch.setattr(ContainerService, "_ask", ask)
 
