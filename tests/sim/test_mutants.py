@@ -51,7 +51,7 @@ def let_bulk_reach_beyond_its_region(patch: pytest.MonkeyPatch) -> None:
     def no_bounds(_region: object, ranges: Sequence[Range], _mode: Mode) -> int:
         return sum(nbytes for _, nbytes in ranges)
 
-    patch.setattr("daos.cart.bulk_port.check_access", no_bounds)
+    patch.setattr("daos.cart.bulk_owner.check_access", no_bounds)
 
 
 def aggregate_what_a_snapshot_shows(patch: pytest.MonkeyPatch) -> None:

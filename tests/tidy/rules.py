@@ -23,6 +23,7 @@ PURE_FILES = {
     "bio/media.py",
     "bio/space.py",
     "cart/bulk.py",
+    "cart/bulk_owner.py",
     "cart/bulk_port.py",
     "cart/bulk_transfer.py",
     "client/task.py",

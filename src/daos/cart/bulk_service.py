@@ -16,7 +16,7 @@ Source: DAOS src/cart/crt_bulk.c crt_bulk_create, crt_bulk_bind, crt_bulk_bind_t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from daos.base.errors import DER, CanceledError, DaosError, InvalidError
@@ -166,6 +166,16 @@ class BulkEnd:
     def memory(self, region_id: int) -> memoryview | None:
         """An area that the peer has offered, mapped."""
         return self._carrier.link.memory(region_id)
+
+    @property
+    def over(self) -> bool:
+        """The connection has ended here."""
+        return self._carrier.link.over
+
+    def reclaim(self, views: Sequence[memoryview], region_ids: Collection[int]) -> bool:
+        """Let no peer write to this memory of ours any more. See `SharedMemory.reclaim`."""
+        # Who has closed its end has ended its transfers before, or is dead.
+        return self._carrier.link.left or self._station.shared.reclaim(views, region_ids)
 
     def let_go(self) -> None:
         """What the link reads of our memory is ours again."""

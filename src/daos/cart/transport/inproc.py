@@ -105,6 +105,7 @@ class LinkEnd:
     def __init__(self, network: InprocNetwork, channel: Channel | None) -> None:
         self.channel = channel
         self.over = False  # nothing moves any more
+        self.left = False  # of interest where memory is shared
         self._network = network
         self._there: LinkEnd | None = None
         self._kicked = False
