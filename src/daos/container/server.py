@@ -46,7 +46,8 @@ class ContainerModule:
         self._xstream = xstream
         self._pools = pools
         self._shared = Shared()
-        self._owed = Later(xstream)  # removals
+        self._owed = Later(xstream)  # removals, and news of containers at rest
+        self._told = 0
 
     def close(self) -> None:
         """Give up what is owed; the next start finds it."""
@@ -60,12 +61,20 @@ class ContainerModule:
         else:
             await service.reopen_handles()
         await service.resume()
+        self._tell_resting(pool, ())
 
     async def rejoin(self, pool: PoolUuid, endpoints: Sequence[Endpoint]) -> None:
         """Tell targets that have just started which handles there are; go on with what waited."""
         service = self._service(pool.bytes)
         await service.reopen_handles(endpoints)
         await service.resume()
+        self._tell_resting(pool, endpoints)
+
+    def _tell_resting(self, pool: PoolUuid, endpoints: Sequence[Endpoint]) -> None:
+        """In a while, when those who have waited for this start are served."""
+        self._told += 1
+        key = pool.bytes + self._told.to_bytes(8, "big")
+        self._owed.add(key, lambda: self._service(pool.bytes).tell_resting(endpoints))
 
     def setup_system(self) -> None:
         """Serve clients on the system xstream."""

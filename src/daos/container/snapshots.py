@@ -24,7 +24,7 @@ from daos.base.errors import (
 )
 from daos.base.ids import U64_MAX, Epoch
 from daos.base.names import check_snapshot_name
-from daos.cart.context import Rpc
+from daos.cart.context import Endpoint, Rpc
 from daos.container import records, wire
 from daos.container.store import ContainerStore
 from daos.pool.records import (
@@ -159,6 +159,24 @@ class SnapshotService(ContainerStore):
             await self._ask(wire.TGT_KEEP, request, deadline_ns=deadline_ns, trace_id=0)
         except DaosError as error:
             log.info("snapshots are not told pool=%s error=%s", self._pool.uuid, error)
+
+    async def tell_resting(self, endpoints: Sequence[Endpoint] = ()) -> None:
+        """Tell targets, all or those given, what to keep of the containers that nobody has open.
+
+        They aggregate no container that they know nothing of. Whoever can't be reached hears of
+        them when it joins again.
+        """
+        for uuid, meta in (await self._containers()).items():
+            if meta.destroying or await self._handles(uuid):
+                continue
+            request = wire.TargetKeepRequest(self._pool.uuid.bytes, uuid, await self._kept(uuid), 0)
+            try:
+                deadline_ns = self._own_deadline_ns()
+                await self._ask(
+                    wire.TGT_KEEP, request, deadline_ns=deadline_ns, trace_id=0, to=endpoints
+                )
+            except DaosError as error:  # one without a part there, among others
+                log.debug("container is not told pool=%s error=%s", self._pool.uuid, error)
 
     async def _snapshots(self, uuid: bytes) -> list[wire.SnapshotRecord]:
         prefix = records.snap_prefix(uuid)

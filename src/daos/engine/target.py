@@ -273,14 +273,26 @@ class Target:
         Raises: NotFoundError  the container has no part here
         """
         shard = self.shard(pool)
-        opened = shard.vos.open_container(container)
-        shard.aggregation.protect(
-            opened,
-            kept.snapshots,
-            revision=kept.revision,
-            making=kept.making,
-            settled=settled,
-        )
+        opened = shard.vos.opened(container)
+        if opened is not None:
+            shard.aggregation.protect(
+                opened,
+                kept.snapshots,
+                revision=kept.revision,
+                making=kept.making,
+                settled=settled,
+            )
+        elif container in shard.vos.containers():
+            shard.aggregation.set_reclaim(kept.reclaim)
+            shard.aggregation.protect_closed(
+                container,
+                kept.snapshots,
+                revision=kept.revision,
+                making=kept.making,
+                settled=settled,
+            )
+        else:
+            raise NotFoundError(f"container {container} has no part on target {self.index}")
 
     def set_reclaim(self, pool: PoolUuid, reclaim: str) -> None:
         """When to aggregate. Raises: NotFoundError, InvalidError."""

@@ -4,15 +4,17 @@ import asyncio
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from daos.base.errors import DER, CanceledError, DaosError, InvalidError, StaleHandleError
 from daos.base.hlc import START_UNIX_NS, Hlc
-from daos.base.ids import Epoch
+from daos.base.ids import ContainerUuid, Epoch
 from daos.engine.aggregation import ShardAggregation
 from daos.engine.core import AggregationConfig, Reclaim, segments, still_done, sum_of
 from daos.testing.shard import MemoryShard, on_shard, unit
+from daos.vos import keys
 from daos.vos.container import VosContainer
 
 OID, DKEY, AKEY = unit(1), b"dkey", b"akey"
@@ -319,6 +321,87 @@ async def test_damage_does_not_make_an_update_wait_for_ever(
     assert aggregation.make_room()
     await until(lambda: not aggregation.make_room())
     assert aggregation.statistics.damaged
+    aggregation.close()
+
+
+async def at_rest(shard: MemoryShard, c: VosContainer) -> None:
+    """Old versions of a container, and the shard opened anew."""
+    await write(shard, c, 9)
+    await shard.reopen()
+    shard.hlc.raise_to(Epoch(shard.meta.epoch_highest + 1))
+
+
+@on_shard
+async def test_a_container_at_rest_has_one_pass(shard: MemoryShard, c: VosContainer) -> None:
+    await at_rest(shard, c)
+    aggregation = driver(shard)
+    aggregation.protect_closed(c.uuid, (), revision=1)
+    assert aggregation.make_room(), "nobody has looked at it"
+    await until(lambda: aggregation.asleep)
+    assert versions(shard) == 1
+    assert shard.pool.opened(c.uuid) is None
+    assert aggregation.passes == 1
+    aggregation.protect_closed(c.uuid, (), revision=1)
+    aggregation.forget(c.uuid)
+    await until(lambda: aggregation.asleep)
+    assert aggregation.passes == 1
+    aggregation.close()
+
+
+@on_shard
+async def test_a_container_that_is_opened_meanwhile_stays_open(
+    shard: MemoryShard, c: VosContainer
+) -> None:
+    await at_rest(shard, c)
+    aggregation = driver(shard)
+    aggregation.protect_closed(c.uuid, (), revision=1)
+    await until(lambda: shard.pool.opened(c.uuid) is not None)
+    opened = shard.container()
+    aggregation.protect(opened, (), revision=2)
+    await until(lambda: aggregation.asleep)
+    assert shard.pool.opened(c.uuid) is opened
+    assert versions(shard) == 1
+    assert await shard.get(opened, OID, DKEY, AKEY, epoch=1 << 60) == b"8"
+    aggregation.close()
+
+
+@on_shard
+async def test_what_is_known_of_a_container_at_rest_holds_once_it_is_open(
+    shard: MemoryShard, c: VosContainer
+) -> None:
+    epochs = await write(shard, c, 9)
+    await shard.reopen()
+    shard.hlc.raise_to(Epoch(shard.meta.epoch_highest + 1))
+    aggregation = driver(shard, reclaim="disabled")
+    aggregation.protect_closed(c.uuid, (epochs[2],), revision=5, making=(epochs[6],))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert shard.pool.opened(c.uuid) is None
+    opened = shard.container()
+    aggregation.protect(opened, (), revision=4)  # older news
+    await aggregation.aggregate(opened, 0)
+    assert versions(shard) == 4, "the snapshot, what may become one, and two behind it"
+    aggregation.protect(opened, (epochs[2],), revision=6, settled=epochs[6])
+    await aggregation.aggregate(opened, 0)
+    assert versions(shard) == 2
+    aggregation.close()
+
+
+@on_shard
+async def test_a_container_at_rest_that_is_not_there_or_damaged(
+    shard: MemoryShard, c: VosContainer, caplog: pytest.LogCaptureFixture
+) -> None:
+    await at_rest(shard, c)
+    tx = shard.meta.begin()
+    tx.put(keys.aggregation_key(c.node_id), b"damage")
+    tx.commit()
+    aggregation = driver(shard)
+    aggregation.protect_closed(ContainerUuid(UUID(int=9)), (), revision=1)
+    aggregation.protect_closed(c.uuid, (), revision=1)
+    await until(lambda: aggregation.asleep)
+    assert versions(shard) == 9
+    assert shard.pool.opened(c.uuid) is None
+    assert caplog.text.count("stays as it is") == 2
     aggregation.close()
 
 
