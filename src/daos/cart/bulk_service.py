@@ -253,6 +253,10 @@ class BulkService:
         handle = region.handle(self.station.endpoint if bind else None)
         return Bulk(self, region, handle)
 
+    def shares(self, views: Sequence[memoryview]) -> bool:
+        """Whether all of it is memory that peers on this host may map."""
+        return self.station.shared.locate(views) is not None
+
     def get(
         self,
         handle: BulkHandle,

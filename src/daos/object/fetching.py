@@ -130,8 +130,8 @@ class Fetching:
                 return
             if lent is not None and not payload_nbytes and reply.pieces:
                 self._put_by(reply, lent)
-            elif self._landed and not reply.pieces:  # of an attempt that was broken off
-                self._land(reply, 0)
+            elif not payload_nbytes and (reply.pieces or self._landed):
+                self._land(reply, 0)  # tells of nothing: what landed is of a broken-off attempt
             if self._link.checksum_type is not ChecksumType.OFF:
                 _verify(self._link.checksum_type, self._landed, reply.checksums)
         except DaosError as failure:

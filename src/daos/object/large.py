@@ -64,12 +64,13 @@ def answered_otherwise(
 ) -> bool:
     """Answer, and end, a fetch whose result does not go into its reply; False if it does."""
     request: wire.FetchRequest = rpc.request
+    in_place = request.bulk is not None and request.bulk.shared
     text = ""
     if len(fetch.pieces) * (_PIECE_BYTES + handle.checksum_type.size) > PIECES_BYTES_MAX:
         text = f"what is there lies in {len(fetch.pieces)} pieces; fetch less of it at once"
     elif fetch.nbytes > wire.FETCH_BYTES_MAX:
         text = f"{fetch.nbytes} bytes are there; one fetch brings {wire.FETCH_BYTES_MAX}"
-    elif fetch.nbytes <= wire.INLINE_MAX:
+    elif fetch.nbytes <= (wire.BORROW_MIN if in_place else wire.INLINE_MAX):
         return False
     elif request.bulk is not None:
         push = Push(xstream, rpc, handle, fetch, epoch)

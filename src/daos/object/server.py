@@ -312,7 +312,7 @@ class _ObjectService:
             answer(rpc, handle, fetch.lsn, lambda: rpc.reply(reply))
             return
         if (
-            fetch.nbytes > wire.INLINE_MAX or len(fetch.pieces) > FEW_PIECES
+            fetch.nbytes > wire.BORROW_MIN or len(fetch.pieces) > FEW_PIECES
         ) and answered_otherwise(self._target.xstream, rpc, handle, fetch, epoch=epoch):
             return
         # Not read before that: what was committed last is on its way to the device.

@@ -2,9 +2,10 @@
 
 Protocol `object`, module 4, version 2. Bodies are MessagePack arrays (field order is the format);
 a 128-bit id travels as two u64. Values travel as the frame's payload, concatenated in the order
-of the descriptors: per iod the single value, or each extent's records; or, from INLINE_MAX bytes
-on, by bulk: the request names memory of the client, which the target reads (UPDATE) or writes
-(FETCH: room for each value and range, in the order of the descriptors), and no payload comes.
+of the descriptors: per iod the single value, or each extent's records; or, above INLINE_MAX bytes
+(BORROW_MIN, in shared memory), by bulk: the request names memory of the client, which the target
+reads (UPDATE) or writes (FETCH: room for each value and range, in the order of the descriptors),
+and no payload comes.
 
     UPDATE     payload request -> target   size of every value known from the iods
     FETCH      payload target -> client    only what exists; `FetchReply.pieces` says what and where
@@ -34,10 +35,13 @@ from daos.cart.bulk import BulkHandle
 from daos.cart.protocol import Procedure, Protocol, opcode
 
 # What one request carries in its frame, and a reply in its own; more goes by bulk. Bulk takes one
-# more round trip, some 50 to 80 µs of both ends together: measured against inline, updates one at a
-# time, it costs 24 % more at 64 KiB, 21 % at 256 KiB, 12 % at 1 MiB over inproc and TCP; out of and
-# into registered memory over `sm` it costs 3 % less, four at a time 18 % (1 MiB) to 35 % (256 KiB).
-INLINE_MAX: Final = 256 << 10
+# more round trip, some 50 to 80 µs of both ends together: measured against inline, updates one at
+# a time, it costs 24 % more at 64 KiB, 21 % at 256 KiB, 12 % at 1 MiB over inproc and TCP. A chunk
+# of bulk is as long, so that smaller frames would let nobody through earlier.
+INLINE_MAX: Final = 1 << 20
+# Memory that both ends have mapped goes by bulk from here on: out of it and into it that costs 3 %
+# less one at a time, four at a time 18 % (1 MiB) to 35 % (256 KiB).
+BORROW_MIN: Final = 256 << 10
 # All values and ranges of one request: an update lies in a target's payload memory as a whole, a
 # fetch goes through it in steps.
 UPDATE_BYTES_MAX: Final = 64 << 20
