@@ -206,7 +206,7 @@ def _ownerless(module: Module, node: ast.stmt) -> str:
 BROAD = {"Exception", "BaseException"}
 # Where a task of ours ends, and whatever went wrong in it has to become an event: the supervisors.
 # cart/station.py calls the handlers of services: a bug in one of them is reported to `on_bug`.
-SUPERVISORS = {"cart/station.py"}
+SUPERVISORS = {"cart/station.py", "client/asking.py"}
 
 
 def broad_handlers(module: Module) -> Iterator[str]:

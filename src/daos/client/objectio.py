@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from daos.base.errors import DaosError, NotFoundError
 from daos.base.ids import Epoch, GroupIndex, ObjectId
 from daos.base.iod import Iod, QueryFlag
+from daos.client.asking import handed
 from daos.client.landing import Landing
 from daos.client.session import Call, Handle, Session
 from daos.client.task import Batch, Report, Start
@@ -142,7 +143,10 @@ def or_missing(start: Start) -> Start:
 
 async def settle(start: Start) -> object:
     """Send one request and await its end. Cancelling gives it up, and awaits that."""
-    future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    loop = asyncio.get_running_loop()
+    if asyncio.current_task(loop) is None:
+        return await handed(start)
+    future: asyncio.Future[object] = loop.create_future()
     ended = False  # also between a cancellation and the turn in which this coroutine hears of it
     given_up: asyncio.Future[None] | None = None
 
@@ -163,7 +167,7 @@ async def settle(start: Start) -> object:
         return await future
     except asyncio.CancelledError:
         if cancel is not None and not ended:
-            given_up = asyncio.get_running_loop().create_future()
+            given_up = loop.create_future()
             cancel()
             await given_up  # until then its memory may be in use
         raise
