@@ -12,7 +12,7 @@ all of it is hidden. Extents out of the range are neither merged nor deleted.
 What is worth it:
     a piece of an extent, the rest of which is hidden: its space comes back
     small extents that lie in the tree, and together belong into blocks, or into one record
-    a full window of many extents: one read instead of many
+    a full window of many extents, or as many as a step can replace: one read instead of many
     everything that touches, where the caller forces it
 An extent as large as a window that is visible as a whole is left alone.
 
@@ -90,8 +90,8 @@ class MergeConfig:
     # A merged extent has at most this much data. 1 MiB is read, verified and copied in 1 ms or so;
     # the reference takes 8 MiB, and yields in between.
     window_bytes: int = 1 << 20
-    # A run has at most so many pieces.
-    pieces_max: int = 256
+    # A run has at most so many pieces, 4 to 6 us each when it is replaced.
+    pieces_max: int = 128
     # A full window of less than so many extents is not worth the copy.
     pieces_min: int = 15
     # Merge whatever touches.
@@ -233,6 +233,8 @@ class ArrayMerge:
         if config.force or len(inline) == len(run):
             return True
         if select(sum(inline), self.state.data_thresh) is Medium.NVME:
+            return True
+        if len(run) >= self._pieces_max:
             return True
         full = sum([piece.nbytes for piece in run]) >= config.window_bytes
         return full and len(run) >= config.pieces_min
