@@ -471,13 +471,17 @@ async def record(
     objects: int = 3,
     device_bytes: int = DEVICE_BYTES,
     aggregates: bool = True,
+    prepares: bool = False,
 ) -> Recording:
-    """Run the clients; the shard is not closed, its power is cut."""
+    """Run the clients; the shard is not closed, its power is cut.
+
+    Where the device `prepares`, blocks that are told to be free are overwritten at once.
+    """
     blank = MemoryDirectory()
     device = await blank.create(DEVICE, device_bytes)
     await MetaContext.format(device, uuid=POOL, config=CONFIG)
     await blank.close()
-    directory = RecordingDirectory(blank.images)
+    directory = RecordingDirectory(blank.images, prepares=prepares)
     meta = await MetaContext.open(await directory.open(DEVICE), config=CONFIG, live_path=live_path)
     recording = Recording(directory.journal)
     rng = random.Random(seed)

@@ -74,9 +74,19 @@ READERS_MAX: Final = 16
 READS_TOGETHER: Final = 16
 
 
+# What is written with zeros at once, by one call, out of one piece of memory.
+_ZEROS: Final = memoryview(mmap.mmap(-1, 64 << 10))
+
+
 class _Submission(NamedTuple):
     runs: list[Write]
     flush: bool
+    done: Done
+
+
+class _Preparation(NamedTuple):
+    offset: int
+    nbytes: int
     done: Done
 
 
@@ -95,7 +105,7 @@ class FileDevice:
         self._descriptors = descriptors
         self._readers_max = readers_max
         self._nowait = True
-        self._submissions: SimpleQueue[_Submission | None] = SimpleQueue()
+        self._submissions: SimpleQueue[_Submission | _Preparation | None] = SimpleQueue()
         self._reads: SimpleQueue[list[_Read] | None] = SimpleQueue()
         self._reads_gathered: list[_Read] = []  # of this turn of the loop
         self._reads_in_flight = self._batches_in_flight = 0
@@ -111,7 +121,7 @@ class FileDevice:
         # Owned by the writer thread.
         self._poison: str | None = None
         self._writes = self._flushes = self._bytes_written = 0
-        self._copies = self._bytes_copied = 0
+        self._copies = self._bytes_copied = self._bytes_prepared = 0
         self._bounce = memoryview(b"")
         # Owned by the loop.
         self._reads_done = self._reads_nowait = self._bytes_read = 0
@@ -144,6 +154,19 @@ class FileDevice:
         if self._writer is None:
             self._writer = self._start(self._write_loop, "writer")
         self._submissions.put(_Submission(runs, flush, done))
+
+    @property
+    def prepares(self) -> bool:
+        """It is a file with blocks that were allocated, and never written."""
+        return self._descriptors.unwritten
+
+    def submit_prepare(self, offset: int, nbytes: int, done: Done) -> None:
+        check_range(self.size_bytes, offset, nbytes)
+        if self._refuse_closed(done):
+            return
+        if self._writer is None:
+            self._writer = self._start(self._write_loop, "writer")
+        self._submissions.put(_Preparation(offset, nbytes, done))
 
     def submit_read(self, offset: int, into: memoryview, done: Done) -> None:
         check_range(self.size_bytes, offset, into.nbytes)
@@ -216,6 +239,7 @@ class FileDevice:
             reads_nowait=self._reads_nowait,
             copies=self._copies,
             bytes_copied=self._bytes_copied,
+            bytes_prepared=self._bytes_prepared,
             direct=self._descriptors.alignment > 1,
             poisoned=self._poison is not None,
         )
@@ -297,6 +321,9 @@ class FileDevice:
 
     def _write_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         while (submission := self._submissions.get()) is not None:
+            if isinstance(submission, _Preparation):
+                self._post(loop, submission.done, self._prepare(submission))
+                continue
             error = self._perform(submission)
             if error is None and not submission.flush and not self._submissions.empty():
                 # Nobody waits for such a write alone: it is told with the next one.
@@ -321,6 +348,27 @@ class FileDevice:
             return self._poison_by(error_from_os(err, f"device {self.name}: {what}"))
         except ValueError as err:  # the view was released: a bug of the caller, but not a hang
             return self._poison_by(InvalidError(f"device {self.name}: {what}: {err}"))
+        return None
+
+    def _prepare(self, preparation: _Preparation) -> DaosError | None:
+        """Write zeros where there is a hole, or allocated blocks that read as one."""
+        if self._poison is not None:
+            return NvmeIoError(f"device {self.name} is poisoned: {self._poison}")
+        main, at, end = self._descriptors.main, preparation.offset, sum(preparation[:2])
+        try:
+            while at < end and (at := os.lseek(main, at, os.SEEK_HOLE)) < end:
+                nbytes = min(end - at, IOV_MAX * len(_ZEROS))
+                try:
+                    nbytes = min(nbytes, os.lseek(main, at, os.SEEK_DATA) - at)
+                except OSError as err:
+                    if err.errno != errno.ENXIO:  # ENXIO: no data behind
+                        raise
+                whole, rest = divmod(nbytes, len(_ZEROS))
+                written = os.pwritev(main, [_ZEROS] * whole or [_ZEROS[:rest]], at)
+                self._bytes_prepared += written
+                at += written
+        except OSError as err:
+            return error_from_os(err, f"device {self.name}: zeros at {at}")
         return None
 
     def _poison_by(self, error: DaosError) -> DaosError:

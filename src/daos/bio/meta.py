@@ -49,6 +49,7 @@ from daos.base.errors import (
     ShutdownError,
 )
 from daos.base.ids import Epoch, Lsn
+from daos.bio.ahead import Ahead
 from daos.bio.checkpoint import (
     Checkpoint,
     CheckpointWriter,
@@ -141,6 +142,7 @@ class MetaContext:
             want_blocks=self._want_blocks,
         )
         self._room.settle()
+        self._ahead = Ahead(device, space)
         # Bytes of log that one transaction may take: its keys and values and some overhead.
         self.record_size_max = self._wal.record_size_max
         # Every update asks for these: no call of ours between.
@@ -350,6 +352,7 @@ class MetaContext:
             await asyncio.wait([self._close_task])
             return
         self._closed = True
+        self._ahead.close()
         self._close_task = asyncio.get_running_loop().create_task(self._close(checkpoint))
         await asyncio.shield(self._close_task)
 
@@ -398,12 +401,13 @@ class MetaContext:
         running = self._checkpoint_lsn > self._checkpoint.lsn
         return self._copy_blocks if running else self._checkpoint.blocks
 
-    def _on_durable(self, lsn: int) -> None:
+    def _on_durable(self, lsn: int, data_bytes: int) -> None:
         """A group is durable, and nothing is in flight at this moment."""
         space, wal = self.space, self._wal
         space.reclaim(durable_lsn=lsn)
         if self._closed:
             return
+        self._ahead.after_group(data_bytes, idle=wal.idle)
         if space.lsn_freed == lsn and wal.idle and space.blocks_free < space.blocks_aging * 4:
             # Space is short and what was freed last waits for a later group (space.py, I2).
             wal.seal(empty=True)

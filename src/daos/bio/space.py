@@ -118,6 +118,11 @@ class Space:
         self._add(first_block, block_count)
 
     @property
+    def near(self) -> tuple[int, int]:
+        """Free blocks [lo, hi) which the stream that was served last eats from the front."""
+        return self._near_lo, self._near_hi
+
+    @property
     def blocks_free(self) -> int:
         """Blocks that `reserve` can hand out now."""
         return self._blocks_free

@@ -165,7 +165,7 @@ class Wal:
         epoch: int,
         group_bytes: int,
         data_bytes: int,
-        on_durable: Callable[[int], None],
+        on_durable: Callable[[int, int], None],
     ) -> None:
         self._device = device
         self._ring = ring
@@ -464,7 +464,7 @@ class Wal:
         self._data_total += group.data_bytes
         try:
             if self._failure is None:
-                self._on_durable(group.lsn)
+                self._on_durable(group.lsn, group.data_bytes)
                 self._kick()  # before the call-backs: the device works while they run
         finally:
             try:
