@@ -12,9 +12,9 @@ from typing import Final
 import msgspec
 
 from daos.base.checksum import ChecksumType, xxh3
-from daos.base.errors import AgainError, DaosError
+from daos.base.errors import AgainError, ChecksumError, DaosError
 from daos.bio.descriptor import PayloadSink
-from daos.bio.device import BLOCK, BlockDevice, Write
+from daos.bio.device import BLOCK, BlockDevice, Done, Write
 from daos.bio.memory import AlignedPool, Buffer
 from daos.bio.pieces import Stored, check_stored
 from daos.bio.space import Extent
@@ -97,11 +97,65 @@ class OneValue(msgspec.Struct, eq=False, gc=False):
         self._buffer = None
 
 
-def read_now(device: BlockDevice, pool: AlignedPool, piece: Stored) -> Buffer | None:
+class OneRead(msgspec.Struct, eq=False):
+    """What a `FetchDescriptor` does, for one value that `read_now` did not find in the page cache.
+
+    `buffer` is the device's until the end is told, then the caller's, who takes it out.
+    """
+
+    buffer: Buffer | None
+    _device: BlockDevice
+    _piece: Stored
+    _offset: int
+    _done: Done | None = None
+
+    def read(self, done: Done) -> None:
+        """Read and verify. Done: later, as `FetchDescriptor.read`."""
+        assert self.buffer is not None
+        self._done = done
+        self._device.submit_read(self._offset, self.buffer.view, self._landed)
+
+    def cancel(self) -> None:
+        """Nobody wants it any more; idempotent. The memory goes back when the device is through."""
+        if self._done is None:
+            self._release()
+        self._done = _nobody
+
+    def _landed(self, error: DaosError | None) -> None:
+        done, self._done = self._done, None
+        assert done is not None
+        assert self.buffer is not None
+        if error is None and done is not _nobody:
+            try:
+                check_stored(self._device.name, self._piece, 0, _value(self.buffer, self._piece))
+            except ChecksumError as damage:
+                error = damage
+        if error is not None or done is _nobody:
+            self._release()
+        done(error)
+
+    def _release(self) -> None:
+        if self.buffer is not None:
+            self.buffer.release()
+            self.buffer = None
+
+
+def _nobody(_error: DaosError | None) -> None:
+    """Whoever waited has gone."""
+
+
+def _value(buffer: Buffer, piece: Stored) -> memoryview:
+    """The value at the front of a buffer."""
+    view, nbytes = buffer.view, piece.nbytes
+    return view if view.nbytes == nbytes else view[:nbytes]
+
+
+def read_now(device: BlockDevice, pool: AlignedPool, piece: Stored) -> Buffer | OneRead | None:
     """A whole value of one chunk, read and verified, if it is in the page cache: most small reads.
 
-    None, and nothing is promised: it is something else, or not at hand, or there is no memory now.
-    A `FetchDescriptor` does it all. The value stands at the front of the buffer.
+    If it is not, it has been begun, and the `OneRead` is to be asked for it. None, and nothing is
+    promised: it is something else, or there is no memory now; a `FetchDescriptor` does it all. The
+    value stands at the front of the buffer.
 
     Raises:     CorruptError, ChecksumError, NvmeIoError, ShutdownError, as the descriptor
     Cost:       3.3 us, 1.3 of them the system's; a descriptor takes 9
@@ -119,8 +173,7 @@ def read_now(device: BlockDevice, pool: AlignedPool, piece: Stored) -> Buffer | 
         return None
     try:
         if not device.read_nowait(offset, buffer.view):
-            buffer.release()
-            return None
+            return OneRead(buffer, device, piece, offset)
         check_stored(device.name, piece, 0, buffer.view if size == nbytes else buffer.view[:nbytes])
     except DaosError:
         buffer.release()

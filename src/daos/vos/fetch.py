@@ -21,6 +21,7 @@ Source: DAOS src/vos/vos_io.c vos_fetch_begin, vos_obj_fetch.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -33,7 +34,7 @@ from daos.base.iod import Cond, Iod, is_plain
 from daos.bio.descriptor import FetchDescriptor, Hole, Inline, Piece, Stored
 from daos.bio.device import BLOCK, Done
 from daos.bio.memory import Buffer
-from daos.bio.one_value import read_now
+from daos.bio.one_value import OneRead, read_now
 from daos.bio.space import Pin
 from daos.vos import extents, keys
 from daos.vos.arguments import AKEY_FETCH, PER_AKEY, SINGLE, check_fetch
@@ -73,7 +74,7 @@ class Fetch(msgspec.Struct, eq=False):
     views: list[memoryview] = []
     pin: Pin | None = None
     # What the bytes read from blocks lie in.
-    descriptor: FetchDescriptor | None = None
+    descriptor: FetchDescriptor | OneRead | None = None
     buffer: Buffer | None = None
 
     def add_single(self, size: int, parts: Sequence[Inline | Stored]) -> None:
@@ -118,6 +119,12 @@ class Fetch(msgspec.Struct, eq=False):
                 for count in self.spans
             ]
         self.views = views
+
+    def show_one(self, buffer: Buffer, nbytes: int) -> None:
+        """The only part is at the front of `buffer`, which is ours now."""
+        view = buffer.view
+        self.buffer = buffer
+        self.views = [view if view.nbytes == nbytes else view[:nbytes]]
 
     def add_piece(self, piece: PieceOf, parts: Sequence[Inline | Stored]) -> None:
         """One more piece; its bytes are counted by the caller."""
@@ -209,14 +216,16 @@ def read(state: ContainerState, fetch: Fetch, done: Done) -> None:
     meta = state.meta
     if len(parts) == 1 and type(part := parts[0]) is Stored:
         try:
-            buffer = read_now(meta.device, meta.memory, part)
+            found = read_now(meta.device, meta.memory, part)
         except DaosError as error:
             done(error)
             return
-        if buffer is not None:
-            fetch.buffer = buffer
-            view = buffer.view
-            fetch.views = [view if view.nbytes == part.nbytes else view[: part.nbytes]]
+        if isinstance(found, OneRead):
+            fetch.descriptor = found
+            found.read(partial(_landed_one, fetch, found, done))
+            return
+        if found is not None:
+            fetch.show_one(found, part.nbytes)
             done(None)
             return
     descriptor = fetch.descriptor = FetchDescriptor(meta.device, meta.memory)
@@ -228,6 +237,14 @@ def read(state: ContainerState, fetch: Fetch, done: Done) -> None:
 
     descriptor.prepare(parts)
     descriptor.read(landed)
+
+
+def _landed_one(fetch: Fetch, one: OneRead, done: Done, error: DaosError | None) -> None:
+    fetch.descriptor = None
+    buffer, one.buffer = one.buffer, None
+    if buffer is not None:
+        fetch.show_one(buffer, fetch.nbytes)
+    done(error)
 
 
 def end(state: ContainerState, fetch: Fetch) -> None:
