@@ -196,7 +196,10 @@ class FileDevice:
         reads = self._finish_cached(reads)
         for first in range(0, len(reads), READS_TOGETHER):
             some = reads[first : first + READS_TOGETHER]
-            self._send_reads(some[-1:], some[:-1])
+            if self._nowait:
+                self._send_reads(some[-1:], some[:-1])
+            else:
+                self._send_reads(some, [])
         self._deliver()
 
     def _send_reads(self, last: list[_Read], others: list[_Read]) -> None:
@@ -263,8 +266,8 @@ class FileDevice:
             self._threads_left = len(self._readers) + (self._writer is not None)
             if self._writer is not None:
                 self._submissions.put(None)
-            for _ in self._readers:
-                self._reads.put(None)
+            if not self._batches_in_flight:
+                self._dismiss_readers()
             if self._threads_left == 0:
                 self._finish_close()
         await asyncio.shield(self._closed)
@@ -287,6 +290,13 @@ class FileDevice:
         self._batches_in_flight -= 1
         if left := self._finish_cached(others):
             self._send_reads(left, [])
+        elif self._closed is not None and not self._batches_in_flight:
+            self._dismiss_readers()
+
+    def _dismiss_readers(self) -> None:
+        """Closing: nothing more comes for them."""
+        for _ in self._readers:
+            self._reads.put(None)
 
     def _finish_cached(self, reads: list[_Read]) -> list[_Read]:
         """Those whose blocks are in the page cache now have ended; returns the others."""

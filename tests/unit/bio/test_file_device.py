@@ -633,3 +633,19 @@ def test_a_callback_that_raises_at_the_end_of_a_turn(path: Path) -> None:
         await device.close()
 
     asyncio.run(main())
+
+
+def test_a_close_waits_for_those_that_threads_read_after_all(path: Path) -> None:
+    data, views = written(path, 40)
+
+    async def main() -> None:
+        device, outcomes = FileDevice.open(path), Outcomes()
+        with patched("preadv", never_cached()):
+            for n, into in enumerate(views):
+                device.submit_read(n * BLOCK, into, outcomes.done(n))
+            await asyncio.sleep(0)  # they are with the threads, or wait behind one who is
+            await device.close()
+        assert sorted(outcomes.told) == [(n, None) for n in range(40)]
+        assert b"".join(views) == data
+
+    asyncio.run(main())
