@@ -19,7 +19,7 @@ Source: DAOS src/object/srv_obj.c ds_obj_rw_handler, ds_obj_punch_handler.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -47,6 +47,7 @@ from daos.object.comparison import Comparison
 from daos.object.enumeration import Enumeration
 from daos.object.large import FEW_PIECES, Executed, answer, answered_otherwise
 from daos.vos.fetch import Fetch
+from daos.vos.hashing import HASHED_MIN
 from daos.vos.update import Update
 
 log = logging.getLogger(__name__)
@@ -142,6 +143,28 @@ class _ObjectService:
         handle, update = rpc.land_state
         if update.nbytes >= handle.shard.meta.early_bytes:
             handle.container.update_landed(update)
+        if update.nbytes > HASHED_MIN:
+            steps = handle.container.update_hash(update, handle.checksum_type)
+            if steps is not None:
+                self._hash(rpc, steps)
+                return
+        self._hashed(rpc)
+
+    def _hash(self, rpc: Rpc, steps: Iterator[None]) -> None:
+        """One step, and then the turn of others."""
+        handle, update = rpc.land_state
+        try:
+            next(steps)
+        except StopIteration:
+            self._hashed(rpc)
+        except DaosError as failure:  # no ISA-L
+            handle.container.update_cancel(update)
+            _refuse_change(rpc, handle, failure)
+        else:
+            self._target.xstream.loop.call_soon(self._hash, rpc, steps)
+
+    def _hashed(self, rpc: Rpc) -> None:
+        handle, update = rpc.land_state
         if handle.container.dedup is not None:
             try:
                 matches = handle.container.dedup_matches(update)
@@ -150,7 +173,8 @@ class _ObjectService:
                 _refuse_change(rpc, handle, failure)
                 return
             if matches:
-                Comparison(handle.shard.meta, matches, lambda: self._when_room(rpc))
+                loop = self._target.xstream.loop
+                Comparison(loop, handle.shard.meta, matches, lambda: self._when_room(rpc))
                 return
         self._when_room(rpc)
 
@@ -174,7 +198,7 @@ class _ObjectService:
                 return
             if error is not None:
                 raise error
-            _verify(handle.checksum_type, update.destinations, request.checksums)
+            _verify(handle.checksum_type, update, request.checksums)
             epoch = self._hlc.now()
             try:
                 lsn = container.update_end(update, epoch, dtx=request.dtx)
@@ -386,16 +410,16 @@ def _not_now(late: TxRestartError) -> InProgressError:
     return error
 
 
-def _verify(
-    checksum_type: ChecksumType, values: Sequence[memoryview], checksums: Sequence[bytes]
-) -> None:
+def _verify(checksum_type: ChecksumType, update: Update, checksums: Sequence[bytes]) -> None:
+    values = update.destinations
     expected = 0 if checksum_type is ChecksumType.OFF else len(values)
     if len(checksums) != expected:
         raise InvalidError(f"{len(checksums)} checksums came; this container has {expected}")
     if not expected:
         return
-    for index, (value, checksum) in enumerate(zip(values, checksums, strict=True)):
-        if compute(checksum_type, value) != checksum:
+    came = update.way or [compute(checksum_type, value) for value in values]
+    for index, (got, checksum) in enumerate(zip(came, checksums, strict=True)):
+        if got != checksum:
             raise ChecksumError(f"value {index} of the update was damaged on its way")
 
 

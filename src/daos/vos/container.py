@@ -1,6 +1,7 @@
 """A container on one target: what the object service calls, and the state the operations share.
 
     update_begin -> destinations -> update_end | update_cancel      update.py
+    update_hash                                                     hashing.py
     fetch_begin -> fetch_read -> fetch_end                          fetch.py
     punch                                                           punch.py
     list_objects, list_dkeys, list_akeys, list_extents              iterate.py
@@ -31,6 +32,7 @@ from daos.vos import conflicts as _conflicts
 from daos.vos import diff as _diff
 from daos.vos import fetch as _fetch
 from daos.vos import fetch_steps as _steps
+from daos.vos import hashing as _hashing
 from daos.vos import iterate as _iterate
 from daos.vos import keys
 from daos.vos import punch as _punch
@@ -87,6 +89,13 @@ class VosContainer(ContainerState):
         it or not makes no difference to what is stored.
         """
         _update.landed(self, update)
+
+    def update_hash(self, update: Update, way: ChecksumType) -> Iterator[None] | None:
+        """Steps to take, one a turn, between landing and end; None: it is small (hashing.py).
+
+        `way`: of the checksums that came along, to be compared with `update.way` afterwards.
+        """
+        return _hashing.hashing(update, way, self.dedup)
 
     def update_end(
         self,

@@ -125,6 +125,8 @@ class Update(msgspec.Struct, eq=False, gc=False):
     destinations: list[memoryview]
     state: UpdateState = _OPEN
     dtx: bytes = b""  # to be remembered, set before the end
+    # Checksums of the destinations as they came, of an update that was hashed ahead (hashing.py).
+    way: list[bytes] | None = None
 
 
 def begin(
@@ -201,7 +203,8 @@ def _csum_of(csum: tuple[ChecksumType, int]) -> tuple[ChecksumType, int]:
 def _hold_more(state: ContainerState, hold: Hold, taken: Taken, runs: int) -> None:
     """Space is fragmented: further runs take room in the tree, too. Raises: NoSpaceError."""
     try:
-        more = state.meta.hold(tree_bytes=VALUE_BYTES * runs, data_blocks=0)
+        each = VALUE_BYTES if state.dedup is None else VALUE_BYTES + DEDUP_BYTES
+        more = state.meta.hold(tree_bytes=each * runs, data_blocks=0)
     except DaosError:
         give_back(state.meta.space, taken, state.hint)
         raise
@@ -233,7 +236,9 @@ def end(
         ):
             state.check_alive()  # which of it, they say
             state.check_write_epoch(epoch, minor)
-        lsn = None if op is not None else end_known(state, update, epoch, minor)
+        lsn = None
+        if op is None and update.way is None:
+            lsn = end_known(state, update, epoch, minor)
         if lsn is None:
             work = _End(state, update, epoch, minor, op)
             lsn = work.run() if op is None else work.run_for(op)
@@ -455,19 +460,19 @@ class _End:
             spans = next(self.spans)
             runs: tuple[Extent, ...] = ()
             if len(spans) > 1:
-                csums = b"".join([compute(kind, span.memory) for span in spans])
+                csums = b"".join([span.csums or compute(kind, span.memory) for span in spans])
                 runs = tuple([span.run for span in spans if span.run is not None])
             else:
                 (span,) = spans
                 run, memory = span.run, span.memory
-                if kind is _XXH3:
+                if kind is _XXH3 and not span.csums:
                     csum = xxh3_64_intdigest(memory)
                     if run is not None and len(self.update.taken.runs) == 1:
                         self.data_sum = csum if iod.size % BLOCK == 0 else None
                     key = keys.single_key(akey_id, epoch, self.minor)
                     self.edit.tx.put(key, emit_one(csum, run, memory))
                     return
-                csums = compute(kind, memory)
+                csums = span.csums or compute(kind, memory)
                 if run is not None:
                     runs = (run,)
             value = SingleRecord(iod.size, int(kind), csums, runs, b"" if runs else memory)
@@ -492,7 +497,9 @@ class _End:
 
     def _extent_record(self, span: Span, record_size: int) -> ExtentRecord:
         kind, chunk, nbytes = self.update.csum_type, self.update.csum_chunk, span.nbytes
-        if kind is _XXH3 and nbytes <= chunk:
+        if span.csums:
+            csums = span.csums
+        elif kind is _XXH3 and nbytes <= chunk:
             csum = xxh3_64_intdigest(span.memory)
             if span.run is not None and nbytes % BLOCK == 0 and len(self.update.taken.runs) == 1:
                 self.data_sum = csum
