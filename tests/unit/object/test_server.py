@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import chain
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import pytest
 
-from daos.base import checksum
 from daos.base.checksum import ChecksumType, compute
-from daos.base.errors import DER, CanceledError, DaosError, NotSupportedError
+from daos.base.errors import DER, CanceledError, DaosError
 from daos.base.ids import ObjectId, ObjectType
 from daos.base.iod import Cond, Iod, QueryFlag
-from daos.cart.context import Limits, Rpc
+from daos.cart.context import Limits
 from daos.cart.protocol import Procedure
 from daos.cart.session import CallerSession
 from daos.cart.wire import ANONYMOUS
-from daos.object import server, wire
+from daos.object import wire
 from daos.object.large import FRAME_BYTES_MAX
-from daos.vos.container import VosContainer
 from tests.unit.embedded.cluster import (
     Cluster,
     ContainerHandle,
@@ -79,21 +77,6 @@ def update_of(
     checksums: tuple[bytes, ...] = (),
 ) -> wire.UpdateRequest:
     return wire.UpdateRequest(container.address(oid, epoch), dkey, iods, cond, checksums)
-
-
-def hashed_in_slices(patch: pytest.MonkeyPatch) -> list[int]:
-    """Make values of some KiB large ones; the turns of the loop in which one was hashed."""
-    patch.setattr(server, "HASHED_MIN", 4096)
-    patch.setattr(checksum, "_SLICE", 4096)
-    patch.setattr(checksum, "_SLICE_SLOW", 4096)
-    turns, hash_one = [0], server._ObjectService._hash
-
-    def counting(service: server._ObjectService, rpc: Rpc, steps: Iterator[None]) -> None:
-        turns.append(len(turns))
-        hash_one(service, rpc, steps)
-
-    patch.setattr(server._ObjectService, "_hash", counting)
-    return turns
 
 
 def _pairs(
@@ -310,12 +293,8 @@ async def test_a_closed_handle_does_nothing(cluster: Cluster) -> None:
 @pytest.mark.parametrize(
     "kind", ["off", "crc16", "crc32", "crc64", "sha1", "sha256", "sha512", "adler32"]
 )
-@pytest.mark.parametrize("ahead", [False, True])
 @on_cluster
-async def test_checksums_are_demanded_compared_and_given(
-    cluster: Cluster, kind: str, ahead: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    turns = hashed_in_slices(monkeypatch) if ahead else [0]
+async def test_checksums_are_demanded_compared_and_given(cluster: Cluster, kind: str) -> None:
     container = await (await cluster.pool()).container(props={"cksum": kind})
     way = "xxh3" if kind == "off" else kind  # values never travel without
     assert container.checksum_type is ChecksumType[way.upper()]
@@ -334,32 +313,11 @@ async def test_checksums_are_demanded_compared_and_given(
     assert await code_of(raw_update(container, damaged, b"?" + BIG[1:] + b"x")) == "CSUM"
     assert held(container) == before
     assert await container.get(OID, b"d", b"a") is None
-    del turns[1:]
     await raw_update(container, damaged, BIG + b"x")
-    assert len(turns) > 3 if ahead else len(turns) == 1
     reply, data = await container.fetch(OID, b"d", [single(b"b"), single(b"a")])
     assert (data, reply.checksums) == (b"x" + BIG, (good[1], good[0]))
     await container.update(OID, b"d", [single(b"b", 0)], [])  # a punch has no checksum
     assert await container.get(OID, b"d", b"b") is None
-
-
-@on_cluster
-async def test_a_checksum_that_cannot_be_computed_ahead(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    container = await (await cluster.pool()).container()
-    hashed_in_slices(monkeypatch)
-    before = held(container)
-
-    def refused(*_arguments: object) -> Iterator[None]:
-        yield
-        raise NotSupportedError("no ISA-L here")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(VosContainer, "update_hash", refused)
-        assert await code_of(container.put(OID, b"d", {b"a": BIG})) == "NOTSUPPORTED"
-    assert held(container) == before
-    await container.put(OID, b"d", {b"a": BIG})
 
 
 @on_cluster
