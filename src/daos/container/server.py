@@ -18,7 +18,7 @@ from daos.cart.context import Endpoint, Rpc
 from daos.cart.protocol import Procedure
 from daos.container import wire
 from daos.container.service import ContainerService
-from daos.container.store import Shared
+from daos.container.store import Owe, Shared
 from daos.engine.later import Later
 from daos.engine.service import answering, engines_only, parse_id, parse_pool_id
 from daos.engine.target import Kept, Target
@@ -46,7 +46,7 @@ class ContainerModule:
         self._xstream = xstream
         self._pools = pools
         self._shared = Shared()
-        self._owed = Later(xstream)  # removals, and news of containers at rest
+        self._owed = Later(xstream)  # removals, news of containers at rest, fates of snapshots
         self._told = 0
 
     def close(self) -> None:
@@ -61,6 +61,7 @@ class ContainerModule:
         else:
             await service.reopen_handles()
         await service.resume()
+        service.owe_fates()  # of snapshots that the service which died was making
         self._tell_resting(pool, ())
 
     async def rejoin(self, pool: PoolUuid, endpoints: Sequence[Endpoint]) -> None:
@@ -141,10 +142,12 @@ class ContainerModule:
         async def keep(rpc: Rpc[wire.TargetKeepRequest]) -> Empty:
             request = rpc.request
             container = _container_id(request.container)
-            target.protect(
-                parse_pool_id(request.pool), container, _kept(request.kept), Epoch(request.settled)
-            )
+            target.protect(parse_pool_id(request.pool), container, _kept(request.kept))
             return Empty()
+
+        async def pending(rpc: Rpc[wire.TargetPendingRequest]) -> wire.TargetPendingReply:
+            found = target.pending(parse_pool_id(rpc.request.pool))
+            return wire.TargetPendingReply(tuple(uuid.bytes for uuid in found))
 
         async def aggregate(rpc: Rpc[wire.TargetAggregateRequest]) -> Empty:
             request = rpc.request
@@ -158,6 +161,7 @@ class ContainerModule:
         serve(wire.TGT_DESTROY, engines_only(destroy))
         serve(wire.TGT_SNAPSHOT, engines_only(snapshot))
         serve(wire.TGT_KEEP, engines_only(keep))
+        serve(wire.TGT_PENDING, engines_only(pending))
         serve(wire.TGT_AGGREGATE, engines_only(aggregate))
 
     def _serve(
@@ -173,11 +177,14 @@ class ContainerModule:
         self._xstream.context.serve(procedure, answering(handle))
 
     def _service(self, pool: bytes) -> ContainerService:
-        def remove_later(container: bytes) -> None:
+        def remove(container: bytes) -> None:
             self._owed.add(container, lambda: self._service(pool).finish(container))
 
+        def tell_fates() -> None:
+            self._owed.add(pool, lambda: self._service(pool).tell_fates())
+
         service = self._pools.service(pool)
-        return ContainerService(self._xstream, service, self._shared, remove_later)
+        return ContainerService(self._xstream, service, self._shared, Owe(remove, tell_fates))
 
 
 def _kept(kept: wire.Kept) -> Kept:
@@ -189,9 +196,11 @@ def _kept(kept: wire.Kept) -> Kept:
         before = epoch
     if not all(0 < epoch <= U64_MAX for epoch in kept.making):
         raise InvalidError("what may become a snapshot is an epoch")
+    if not 0 <= kept.drawn <= U64_MAX:
+        raise InvalidError(f"epoch {kept.drawn} is not a u64")
     if kept.revision < 0:
         raise InvalidError(f"revision {kept.revision} of a store: 0 or more expected")
-    return Kept(kept.snapshots, kept.revision, kept.reclaim, kept.making)
+    return Kept(kept.snapshots, kept.revision, kept.reclaim, kept.making, Epoch(kept.drawn))
 
 
 def _container_id(raw: bytes) -> ContainerUuid:

@@ -9,7 +9,7 @@ Orders that matter:
               recorded -> targets told that it is -> answered, so what a snapshot shows is all that
               was acknowledged before, and never changes once anyone can name it
     destroy   marked, its label and handles gone -> every target has unlinked its part -> records
-              gone; what fails in between is owed (`remove_later`), and a service that dies goes on
+              gone; what fails in between is owed, and a service that dies goes on
               when it opens again
 
 Invariants:
@@ -387,7 +387,7 @@ class ContainerService(SnapshotService):
         try:
             await self._remove_parts(uuid)
         except DaosError:
-            self._remove_later(uuid)
+            self._owe.remove(uuid)
             raise
 
     async def _remove_parts(self, uuid: bytes) -> None:

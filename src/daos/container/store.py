@@ -51,6 +51,13 @@ class Found(NamedTuple):
     pair: KeyValuePair
 
 
+class Owe(NamedTuple):
+    """What to call where something could not be done: it is done later (engine/later.py)."""
+
+    remove: Callable[[bytes], None]  # a marked container
+    tell_fates: Callable[[], None]  # of snapshots, to targets that wait for them
+
+
 @dataclass(frozen=True, slots=True)
 class Shared:
     """What the services of a rank keep in memory, from one request to the next."""
@@ -69,15 +76,14 @@ class ContainerStore:
         xstream: Xstream,
         pool: PoolService,
         shared: Shared,
-        remove_later: Callable[[bytes], None],
+        owe: Owe,
     ) -> None:
-        """`remove_later` hears of a marked container that could not be removed."""
         self._xstream = xstream
         self._pool = pool
         self._rdb = pool.rdb
         self._making = shared.making
         self._copies = shared.copies
-        self._remove_later = remove_later
+        self._owe = owe
 
     async def _change(
         self,

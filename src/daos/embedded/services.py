@@ -25,7 +25,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from daos.base.clock import uuid_from
-from daos.base.errors import CorruptError, InvalidError, NotSupportedError
+from daos.base.errors import CorruptError, DaosError, InvalidError, NotSupportedError
 from daos.base.ids import PoolUuid, Rank
 from daos.bio.meta import MetaContext
 from daos.cart.context import Endpoint
@@ -160,6 +160,10 @@ class Services:
         """Open the services of a pool; management asks when its shards are open."""
         await self.pools.open(pool, evict=self._evict)
         await self._containers.open(pool, evict=self._evict)
+
+    def refuse(self, pool: PoolUuid, error: DaosError) -> None:
+        """Say why to whoever asks for a pool that could not be opened."""
+        self.pools.refuse(pool, error)
 
     async def rejoin(self, pool: PoolUuid, endpoints: Sequence[Endpoint]) -> None:
         """Tell targets that have just started what is open of a pool."""

@@ -8,7 +8,9 @@
 A container is left alone until its service has told which snapshots there are (`protect`), and no
 snapshot is accepted at or below an epoch at which an aggregation was ever begun (`begin_snapshot`):
 the service draws another one. So what a snapshot shows stays from before it was handed out, whoever
-was slower. While one is being made, nothing is aggregated beyond it.
+was slower. While one is being made, nothing is aggregated beyond it. Its fate comes with the next
+news of any snapshot: they say up to where epochs were drawn, and which of these are being made. So
+a lost message is made good by any later one, and one that comes too late is refused.
 
 Where nothing is left to do there is no tick: who writes next wakes it (`asleep`).
 
@@ -114,16 +116,15 @@ class ShardAggregation:
         *,
         revision: int,
         making: Sequence[int] = (),
-        settled: int = 0,
+        drawn: int = 0,
     ) -> None:
         """These are the snapshots there are, ascending, as of a revision of the service's store.
 
-        `making`: epochs that may become snapshots. `settled`: one that did, or never will.
+        `making`: the epochs up to `drawn` that may become snapshots; it was read before the store.
         """
         member = self._member(container)
         member.hear(snapshots, revision)
-        member.news.pending.update(making)
-        member.news.pending.discard(settled)
+        member.news.hear_making(making, drawn)
         self._set_timer()
 
     def protect_closed(
@@ -133,19 +134,18 @@ class ShardAggregation:
         *,
         revision: int,
         making: Sequence[int] = (),
-        settled: int = 0,
+        drawn: int = 0,
     ) -> None:
         """The same, of a container that nobody has open: it is opened for one pass."""
         news = self._resting.setdefault(uuid, News(epoch=self._xstream.hlc.now()))
         news.hear(snapshots, revision)
-        news.pending.update(making)
-        news.pending.discard(settled)
+        news.hear_making(making, drawn)
         self._set_timer()
 
     def begin_snapshot(self, container: VosContainer, epoch: Epoch) -> None:
-        """From now on nothing is aggregated across `epoch`, until `protect` has settled it.
+        """From now on nothing is aggregated across `epoch`, until `protect` has told its fate.
 
-        Raises:     DaosError EP_OLD   that has begun already: draw a newer one
+        Raises:     DaosError EP_OLD   that has begun already: draw a newer one; or its fate is told
         """
         if epoch <= container.aggregated:
             raise DaosError(
@@ -153,7 +153,13 @@ class ShardAggregation:
                 f"no snapshot can be made at {epoch}",
                 code=DER.EP_OLD,
             )
-        self._member(container).news.pending.add(epoch)
+        if not self._member(container).news.begin(epoch):
+            raise DaosError(f"nobody makes a snapshot at {epoch} any more", code=DER.EP_OLD)
+
+    def pending(self) -> list[ContainerUuid]:
+        """Where something may become a snapshot, as far as is known here."""
+        known = {uuid: member.news for uuid, member in self._members.items()} | self._resting
+        return [uuid for uuid, news in known.items() if news.pending]
 
     def forget(self, uuid: ContainerUuid) -> None:
         """The container is gone."""
@@ -241,7 +247,7 @@ class ShardAggregation:
             news = self._resting.pop(container.uuid, None)
             if news is not None:
                 member.hear(news.snapshots, news.revision)
-                member.news.pending |= news.pending
+                member.news.hear_making(news.pending, news.drawn)
         return member
 
     # Ticks

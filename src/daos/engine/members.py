@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -35,13 +35,27 @@ class News:
     snapshots: tuple[int, ...] = ()
     revision: int = -1  # of the snapshots, in the service's store
     pending: set[int] = field(default_factory=set)  # epochs that may become snapshots
+    drawn: int = 0  # the fate of all others up to here is known
     epoch: int = 0  # of the first news of a container at rest: all of it is older
 
     def hear(self, snapshots: Sequence[int], revision: int) -> bool:
-        """Whether this is news. The caller says what is pending."""
+        """Whether this is news."""
         if revision <= self.revision:
             return False
         self.snapshots, self.revision = tuple(snapshots), revision
+        return True
+
+    def hear_making(self, making: Collection[int], drawn: int) -> None:
+        """Of the epochs up to `drawn` only those in `making` may still become snapshots."""
+        if drawn > self.drawn:
+            self.pending = {*making, *[epoch for epoch in self.pending if epoch > drawn]}
+            self.drawn = drawn
+
+    def begin(self, epoch: int) -> bool:
+        """`epoch` may become a snapshot; False if its fate has been told."""
+        if epoch <= self.drawn and epoch not in self.pending:
+            return False
+        self.pending.add(epoch)
         return True
 
 

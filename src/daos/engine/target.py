@@ -75,6 +75,7 @@ class Kept(NamedTuple):
     revision: int  # of the service's store when they were read
     reclaim: str  # the pool's property
     making: tuple[int, ...] = ()  # epochs that may become snapshots
+    drawn: Epoch = Epoch(0)  # what was drawn up to here is in `making`, or its fate is told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +212,11 @@ class Target:
             opened.deduplicate(dedup)
             shard.aggregation.set_reclaim(kept.reclaim)
             shard.aggregation.protect(
-                opened, kept.snapshots, revision=kept.revision, making=kept.making
+                opened,
+                kept.snapshots,
+                revision=kept.revision,
+                making=kept.making,
+                drawn=kept.drawn,
             )
             await self._raise_bound(shard, opened, Epoch(max(kept.snapshots, default=0)))
             await self._load(shard, opened)
@@ -260,15 +265,16 @@ class Target:
         What it shows is kept until `protect` tells what became of it.
 
         Raises: NotFoundError     the container has no part here
-                DaosError EP_OLD  versions up to there are being aggregated: draw a newer epoch
+                DaosError EP_OLD  versions up to there are being aggregated: draw a newer epoch;
+                                  or nobody makes this one any more
         """
         shard = self.shard(pool)
         opened = shard.vos.open_container(container)
         shard.aggregation.begin_snapshot(opened, epoch)
         await self._raise_bound(shard, opened, epoch)
 
-    def protect(self, pool: PoolUuid, container: ContainerUuid, kept: Kept, settled: Epoch) -> None:
-        """These are the snapshots there are; the one at `settled` is among them, or never will be.
+    def protect(self, pool: PoolUuid, container: ContainerUuid, kept: Kept) -> None:
+        """These are the snapshots there are, and may be.
 
         Raises: NotFoundError  the container has no part here
         """
@@ -280,7 +286,7 @@ class Target:
                 kept.snapshots,
                 revision=kept.revision,
                 making=kept.making,
-                settled=settled,
+                drawn=kept.drawn,
             )
         elif container in shard.vos.containers():
             shard.aggregation.set_reclaim(kept.reclaim)
@@ -289,10 +295,14 @@ class Target:
                 kept.snapshots,
                 revision=kept.revision,
                 making=kept.making,
-                settled=settled,
+                drawn=kept.drawn,
             )
         else:
             raise NotFoundError(f"container {container} has no part on target {self.index}")
+
+    def pending(self, pool: PoolUuid) -> list[ContainerUuid]:
+        """Where `end_past` was not followed by news yet. Raises: NotFoundError."""
+        return self.shard(pool).aggregation.pending()
 
     def set_reclaim(self, pool: PoolUuid, reclaim: str) -> None:
         """When to aggregate. Raises: NotFoundError, InvalidError."""

@@ -26,7 +26,15 @@ from uuid import UUID
 
 import msgspec
 
-from daos.base.errors import AgainError, BusyError, CorruptError, NotFoundError, StaleHandleError
+from daos.base.errors import (
+    AgainError,
+    BusyError,
+    CorruptError,
+    DaosError,
+    NotFoundError,
+    StaleHandleError,
+    error_for,
+)
 from daos.base.ids import PoolUuid
 from daos.cart.context import Rpc
 from daos.engine.copies import Copies
@@ -245,6 +253,7 @@ class PoolModule:
         self._xstream = xstream
         self._storage = storage
         self._services: dict[bytes, PoolService] = {}
+        self._refused: dict[bytes, DaosError] = {}  # why a pool could not be opened
         self._below: list[Below] = []
         self._started = False
 
@@ -291,15 +300,22 @@ class PoolModule:
     def service(self, pool: bytes) -> PoolService:
         """The service of an open pool.
 
-        Raises: NotFoundError, InvalidError; AgainError (not all have been opened yet)
+        Raises: NotFoundError, InvalidError; AgainError (not all are open yet, or all are closed);
+                DaosError (why it could not be opened)
         """
         uuid = parse_pool_id(pool)
         try:
             return self._services[pool]
         except KeyError:
+            if (why := self._refused.get(pool)) is not None:
+                raise error_for(why.code, f"the pool can't be opened: {why.message}") from why
             if not self._started:
-                raise AgainError("the pool service has just started; ask again") from None
+                raise AgainError("the pool service starts or stops; ask again") from None
             raise NotFoundError(f"no service here for pool {uuid}") from None
+
+    def refuse(self, pool: PoolUuid, error: DaosError) -> None:
+        """It could not be opened: whoever asks for it hears why."""
+        self._refused[pool.bytes] = error
 
     async def open(self, pool: PoolUuid, *, evict: bool) -> None:
         """Open the pool's rdb. `evict`: no client survived, so forget their handles.
@@ -324,9 +340,11 @@ class PoolModule:
                 await self._storage.close(name, checkpoint=False)
                 raise
             self._services[pool.bytes] = service
+            self._refused.pop(pool.bytes, None)
 
     def close(self) -> None:
         """Refuse further calls; whoever made the storage closes it."""
+        self._started = False
         for service in self._services.values():
             service.rdb.close()
         self._services.clear()
@@ -354,6 +372,7 @@ class PoolModule:
     async def _destroy(self, rpc: Rpc[wire.SvcDestroyRequest]) -> wire.Empty:
         name = _device_name(parse_pool_id(rpc.request.pool))
         async with self._storage.turn(name):
+            self._refused.pop(rpc.request.pool, None)
             service = self._services.pop(rpc.request.pool, None)
             if service is not None:
                 service.rdb.close()

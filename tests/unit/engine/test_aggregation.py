@@ -172,12 +172,45 @@ async def test_a_snapshot_being_made_is_kept_until_its_fate_is_known(
     await aggregation.aggregate(c, 0)
     assert versions(shard) == 4
     assert await shard.get(c, OID, DKEY, AKEY, epoch=made) == b"2"
+    assert aggregation.pending() == [c.uuid]
     # A target that starts meanwhile hears of it, too.
-    aggregation.protect(c, (), revision=2, making=(made,))
-    aggregation.protect(c, (made,), revision=3, settled=made)
+    aggregation.protect(c, (), revision=2, making=(made,), drawn=made + 1)
+    assert aggregation.pending() == [c.uuid]
+    aggregation.protect(c, (made,), revision=3, drawn=made + 3)
+    assert aggregation.pending() == []
     await aggregation.aggregate(c, 0)
     assert versions(shard) == 2
     assert await shard.get(c, OID, DKEY, AKEY, epoch=made) == b"2"
+    aggregation.close()
+
+
+@on_shard
+async def test_messages_about_a_snapshot_come_in_any_order(
+    shard: MemoryShard, c: VosContainer
+) -> None:
+    await write(shard, c, 3)
+    aggregation = driver(shard, reclaim="disabled")
+    first, second = shard.hlc.now(), shard.hlc.now()
+    # Older news than what was begun say nothing of it.
+    aggregation.begin_snapshot(c, second)
+    aggregation.protect(c, (), revision=1, drawn=first - 1)
+    assert aggregation.pending() == [c.uuid]
+    # News of a later one tell its fate, too, were its own lost.
+    aggregation.protect(c, (), revision=1, drawn=second + 1)
+    assert aggregation.pending() == []
+    # What comes behind news of its fate is refused: nobody would ever tell it again.
+    for late in (first, second):
+        with pytest.raises(DaosError) as caught:
+            aggregation.begin_snapshot(c, late)
+        assert caught.value.code == DER.EP_OLD
+    # Older news that come last change nothing.
+    aggregation.protect(c, (), revision=1, making=(first, second), drawn=second)
+    assert aggregation.pending() == []
+    # One that was told to be in the making may begin behind that.
+    third = shard.hlc.now()
+    aggregation.protect(c, (), revision=1, making=(third,), drawn=third + 1)
+    aggregation.begin_snapshot(c, third)
+    assert aggregation.pending() == [c.uuid]
     aggregation.close()
 
 
@@ -373,7 +406,8 @@ async def test_what_is_known_of_a_container_at_rest_holds_once_it_is_open(
     await shard.reopen()
     shard.hlc.raise_to(Epoch(shard.meta.epoch_highest + 1))
     aggregation = driver(shard, reclaim="disabled")
-    aggregation.protect_closed(c.uuid, (epochs[2],), revision=5, making=(epochs[6],))
+    made, drawn = epochs[6], epochs[8]
+    aggregation.protect_closed(c.uuid, (epochs[2],), revision=5, making=(made,), drawn=drawn)
     for _ in range(50):
         await asyncio.sleep(0)
     assert shard.pool.opened(c.uuid) is None
@@ -381,7 +415,7 @@ async def test_what_is_known_of_a_container_at_rest_holds_once_it_is_open(
     aggregation.protect(opened, (), revision=4)  # older news
     await aggregation.aggregate(opened, 0)
     assert versions(shard) == 4, "the snapshot, what may become one, and two behind it"
-    aggregation.protect(opened, (epochs[2],), revision=6, settled=epochs[6])
+    aggregation.protect(opened, (epochs[2],), revision=6, drawn=drawn + 1)
     await aggregation.aggregate(opened, 0)
     assert versions(shard) == 2
     aggregation.close()

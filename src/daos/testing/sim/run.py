@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from daos.base.errors import DER, DaosError
-from daos.bio.meta import MetaContext
 from daos.client.pool import Pool
+from daos.engine.target import Shard
 from daos.testing.checkers import linear, models, space
 from daos.testing.history import History, Record
 from daos.testing.sim.borrowers import Borrowing
@@ -165,6 +165,7 @@ class _Run:
             for clock in self._clocks:
                 clock.skew_ns = 0
             await self._all_alive()
+            await self._all_settled()
             self._judge()
             await self._empty()
             if self.bugs:
@@ -289,6 +290,12 @@ class _Run:
             await _all(work)
         self.history.note("all", "are answered")
 
+    async def _all_settled(self) -> None:
+        """No target waits for the fate of a snapshot that nobody makes any more."""
+        async with _within(4 * ALIVE_S, "a target waits for the fate of a snapshot"):
+            while any(shard.aggregation.pending() for shard in self._shards()):
+                await _pause()
+
     async def _live(self, user: User) -> None:
         kinds = self.plan.kinds
         asks: list[Callable[[], Awaitable[bool]]] = []
@@ -309,8 +316,8 @@ class _Run:
             for label in (CONTAINER, BALLAST, *LABELS):
                 await _until(partial(self._gone, label))
             await _until(self._all_free)
-        for meta in self._shards():
-            if fault := space.misfit(meta):
+        for shard in self._shards():
+            if fault := space.misfit(shard.meta):
                 raise Violation(fault)
 
     async def _gone(self, label: str) -> bool:
@@ -331,12 +338,12 @@ class _Run:
             return False
         if info.containers or info.space.free < self._free - CHECKPOINTS_BYTES:
             return False
-        return not any(space.data_blocks(meta) for meta in self._shards())
+        return not any(space.data_blocks(shard.meta) for shard in self._shards())
 
-    def _shards(self) -> list[MetaContext]:
+    def _shards(self) -> list[Shard]:
         engines = [host.engine for host in self._cluster.hosts if host.engine is not None]
         targets = [target for engine in engines for target in engine.targets]
-        return [shard.meta for target in targets for shard in target._shards.values()]
+        return [shard for target in targets for shard in target._shards.values()]
 
     # --- judging
 
