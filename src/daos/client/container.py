@@ -361,13 +361,8 @@ class Container(ServiceHandle[ContainerClient]):
 
         async def fetch(anchor: bytes, call: Call) -> Page[ObjectId]:
             address = ShardAddress(link.handle, 0, 0, 0, link.map_version, link.epoch)
-            reply = await link.context.call(
-                endpoint,
-                OBJECT_LIST,
-                ObjectListRequest(address, anchor, PAGE_ENTRIES, reverse),
-                deadline_ns=call.deadline_ns,
-                trace_id=call.trace_id,
-            )
+            request = ObjectListRequest(address, anchor, PAGE_ENTRIES, reverse)
+            reply = await link.ask(endpoint, OBJECT_LIST, request, call)
             oids = [ObjectId(hi, lo) for hi, lo, _shard in reply.objects]
             return Page(oids, reply.anchor, reply.eof)
 

@@ -2,7 +2,8 @@
 
 No task of asyncio is made for a task of the batch: each operation's own call-back completes it
 and starts what has become ready. Cancelling the awaiting coroutine cancels what runs, waits until
-all of it has reported, and only then lets go: no operation outlives its batch.
+all of it has reported, and only then lets go: no operation outlives its batch, however often its
+caller is cancelled.
 """
 
 from __future__ import annotations

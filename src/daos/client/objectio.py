@@ -169,8 +169,17 @@ async def settle(start: Start) -> object:
         if cancel is not None and not ended:
             given_up = loop.create_future()
             cancel()
-            await given_up  # until then its memory may be in use
+            await _outlast(given_up)
         raise
+
+
+async def _outlast(ended: asyncio.Future[None]) -> None:
+    """Wait for it, however often we are cancelled: its memory is in use until then."""
+    while not ended.done():
+        try:
+            await asyncio.wait([ended])
+        except asyncio.CancelledError:
+            continue  # once more: we are ending already
 
 
 def settle_epoch(start: Start) -> Coroutine[Any, Any, Epoch]:

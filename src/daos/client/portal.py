@@ -176,7 +176,7 @@ class Portal:
         except BaseException:
             if not job.ended:
                 job.cancel()
-                slot.lock.acquire(timeout=END_S)
+                _await_end(slot)
             raise
         slots.append(slot)
         return slot.take()
@@ -295,6 +295,16 @@ class Portal:
             self._ended = True
             self._fail_queue()
             self.loop.close()
+
+
+def _await_end(slot: _Slot) -> None:
+    """Of a call that was given up. A further interrupt changes nothing: the first one comes out."""
+    while True:
+        try:
+            slot.lock.acquire(timeout=END_S)
+        except KeyboardInterrupt:
+            continue
+        return
 
 
 async def _invoke(function: Callable[[], Awaitable[object]]) -> object:

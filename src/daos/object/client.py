@@ -26,7 +26,7 @@ from daos.base.ids import Epoch, GroupIndex, ObjectId
 from daos.base.iod import Iod, QueryFlag, Recx
 from daos.cart.protocol import Procedure
 from daos.object import core, wire
-from daos.object.attempts import Attempts, Cancel, Done, ask
+from daos.object.attempts import Attempts, Cancel, Done
 from daos.object.fetching import FetchDone, Fetching, Into
 from daos.object.link import Call, ContainerLink
 from daos.object.memory import Room, lend_values
@@ -338,21 +338,7 @@ class ObjectClient:
         request: _RequestT,
         call: Call,
     ) -> _ReplyT:
-        """A reading request, awaited; as often as it takes."""
-        link = self._link
-
-        def send(unanswered: int, done: Done[_ReplyT]) -> Cancel:
-            del unanswered
-            return link.context.send(
-                link.endpoint(shard),
-                procedure,
-                request,
-                deadline_ns=call.deadline_ns,
-                trace_id=call.trace_id,
-                done=done,
-            ).cancel
-
-        return await ask(link.pacing, send, deadline_ns=call.deadline_ns)
+        return await self._link.ask(self._link.endpoint(shard), procedure, request, call)
 
     def _address(self, shard: Shard) -> wire.ShardAddress:
         address = self._addresses.get(shard.shard)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from daos.base.checksum import ChecksumType
 from daos.base.ids import DtxId, Epoch, MapVersion, tag_of
 from daos.cart.context import Context, Endpoint
-from daos.object.attempts import Pacing
+from daos.cart.protocol import Procedure
+from daos.object.attempts import Cancel, Done, Pacing, ask
 from daos.placement.layout import Shard
+
+_RequestT = TypeVar("_RequestT")
+_ReplyT = TypeVar("_ReplyT")
 
 
 class Call(NamedTuple):
@@ -36,3 +40,25 @@ class ContainerLink:
     def endpoint(self, shard: Shard) -> Endpoint:
         """Where the shard's target listens."""
         return Endpoint(shard.rank, tag_of(shard.target))
+
+    async def ask(
+        self,
+        endpoint: Endpoint,
+        procedure: Procedure[_RequestT, _ReplyT],
+        request: _RequestT,
+        call: Call,
+    ) -> _ReplyT:
+        """A request that reads, awaited; sent as often as it takes (`attempts`)."""
+
+        def send(unanswered: int, done: Done[_ReplyT]) -> Cancel:
+            del unanswered
+            return self.context.send(
+                endpoint,
+                procedure,
+                request,
+                deadline_ns=call.deadline_ns,
+                trace_id=call.trace_id,
+                done=done,
+            ).cancel
+
+        return await ask(self.pacing, send, deadline_ns=call.deadline_ns)
