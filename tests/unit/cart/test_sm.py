@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import fcntl
 import gc
 import os
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from daos.base.errors import DER, AccessError, DaosError, ExistsError, InvalidEr
 from daos.base.ids import Rank, Tag
 from daos.cart.context import Endpoint
 from daos.cart.transport import Link, regions
+from daos.cart.transport.poller import Poller
 from daos.cart.transport.regions import SharingConfig
 from daos.cart.transport.sm import SmLink, SmTransport
 from daos.cart.transport.sockets import SocketConfig
@@ -203,6 +207,66 @@ def test_no_memory_but_memfds(tmp_path: Path) -> None:
     run(tmp_path, scenario)
 
 
+def test_no_memory_of_huge_pages(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever touches one that its pool has not is killed."""
+    caplog.set_level("INFO")
+    try:
+        fd = os.memfd_create("huge", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | os.MFD_HUGETLB)
+    except OSError:
+        pytest.skip("this kernel has no huge pages")
+
+    async def scenario(world: World) -> None:
+        here, there = await world.pair()
+        here.link.share(1, fd, 2 << 20)
+        await told(here, there)
+        assert there.link.memory(1) is None
+        await world.end(here, there)
+
+    os.truncate(fd, 2 << 20)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+    run(tmp_path, scenario)
+    os.close(fd)
+    assert "its pages have 2097152 bytes" in caplog.text
+
+
+def test_out_of_descriptors_memory_is_not_offered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_descriptors(fd: int) -> int:
+        raise OSError(errno.EMFILE, "too many")
+
+    async def scenario(world: World) -> None:
+        early = world.connect()
+        with greeted(world.path) as (peer, pair), memfd(PAGE) as fd:
+            peer.send(b"a")
+            monkeypatch.setattr(os, "dup", out_of_descriptors)
+            early.link.share(1, fd, PAGE)
+            first = await world.taken()
+            second = await world.taken()
+            there = first if first.link is not early.link and first.heard else second
+            await there.until(lambda: there.heard == b"a")
+            for region_id in range(600):  # more than the queue takes
+                there.link.share(region_id, fd, PAGE)
+            monkeypatch.undo()
+            there.link.share(600, fd, PAGE)
+            pair.setblocking(False)
+            seen = []
+            while not seen or seen[-1] != 600:
+                try:
+                    raw, fds, _, _ = socket.recv_fds(pair, 100, 1)
+                except BlockingIOError:
+                    await asyncio.sleep(0)
+                    continue
+                os.close(fds[0])
+                seen.append(Offer.parse(raw).region_id)
+            assert seen == [*range(len(seen) - 1), 600]
+            assert len(seen) < 600
+            other = second if there is first else first
+            await world.end(early, there, other)
+
+    run(tmp_path, scenario)
+
+
 def test_a_peer_shares_so_much_and_no_more(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:
         here, there = await world.pair()
@@ -357,6 +421,73 @@ def test_a_socket_left_behind_is_replaced(tmp_path: Path) -> None:
     run(tmp_path, scenario)
 
 
+def test_of_many_who_start_at_once_one_listens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over a socket left behind: each finds it stale, and removes what is there by then."""
+    unlink = os.unlink
+
+    def unlink_together(path: str) -> None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            found.wait(0.05)
+        unlink(path)
+
+    monkeypatch.setattr(os, "unlink", unlink_together)
+    path = tmp_path / "0.1"
+
+    def listen(start: threading.Barrier, stop: threading.Barrier) -> bool:
+        async def main() -> bool:
+            transport = SmTransport(asyncio.get_running_loop(), lambda endpoint: str(path))
+            start.wait()
+            try:
+                listener = transport.listen(PLACE, lambda link: RawChannel())
+            except ExistsError:
+                stop.wait()
+                return False
+            stop.wait()
+            listener.close()
+            return True
+
+        return asyncio.run(main())
+
+    count = 4
+    for _ in range(3):
+        left = socket.socket(socket.AF_UNIX)
+        left.bind(str(path))
+        left.close()
+        start, stop = threading.Barrier(count), threading.Barrier(count + 1)
+        found = threading.Barrier(2)
+        with ThreadPoolExecutor(count) as pool:
+            listening = [pool.submit(listen, start, stop) for _ in range(count)]
+            stop.wait()
+            assert sum(each.result() for each in listening) == 1
+        assert not path.exists()
+
+
+def test_a_socket_of_somebody_else_stays(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        world.path.unlink()
+        other = SmTransport(asyncio.get_running_loop(), lambda endpoint: str(world.path))
+        listener = other.listen(PLACE, world.accept)
+        world.listener.close()
+        await world.end(*await world.pair())
+        listener.close()
+        assert not world.path.exists()
+
+    run(tmp_path, scenario)
+
+
+def test_a_directory_that_goes_first(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        world.path.unlink()
+        world.path.parent.rmdir()
+        await world.end()
+
+    directory = tmp_path / "d"
+    directory.mkdir()
+    run(directory, scenario)
+
+
 def test_a_place_that_is_taken(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:
         with pytest.raises(ExistsError, match="somebody listens"):
@@ -412,7 +543,7 @@ def test_a_directory_that_is_not_ours(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("kind", ["connecting", "taken"])
+@pytest.mark.parametrize("kind", ["connecting", "taken", "sharing", "sharing, taken"])
 def test_a_connection_for_which_nothing_is_left_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
@@ -423,7 +554,23 @@ def test_a_connection_for_which_nothing_is_left_is_lost(
 
     async def scenario(world: World) -> None:
         channels = [world.connect()]
-        if kind == "connecting":
+        if kind.startswith("sharing"):
+            channels[0].say(b"hello")
+            make, made = regions.Regions.__init__, list[socket.socket]()
+
+            def refuse(
+                ours: regions.Regions, poller: Poller, sock: socket.socket, config: SharingConfig
+            ) -> None:
+                made.append(sock)
+                if len(made) == (1 if kind == "sharing" else 2):  # who connects makes the first
+                    out_of_descriptors()
+                make(ours, poller, sock, config)
+
+            monkeypatch.setattr(regions.Regions, "__init__", refuse)
+            channels.insert(0 if kind == "sharing" else 1, await world.taken())
+            await channels[-1].until(lambda: bool(channels[-1].lost))
+            assert made[-1].fileno() == -1
+        elif kind == "connecting":
             monkeypatch.setattr(socket, "socketpair", out_of_descriptors)
             channels.insert(0, await world.taken())
         else:
