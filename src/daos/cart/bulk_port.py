@@ -102,6 +102,7 @@ class Port:
         self._frames = frames
         self._memory = memory
         self.nbytes_copied = 0  # between shared memory and ours
+        self.answered = 0  # requests of ours, whole
         self._limits = frames.limits
         self._chunk_size = min(frames.limits.bulk_chunk_size, frames.limits.payload_size_max)
         self._source = source
@@ -423,6 +424,8 @@ class Port:
             raise ProtocolError(f"bulk frame {opcode:#010x}, id {header.rpc_id:#x}")
         if not header.flags & REPLY:
             return self._owner.take(header, body)
+        if not header.payload_size:
+            self.answered += 1
         if opcode <= GET:
             return self._reply(header, body)
         if opcode == BORROW:
@@ -436,6 +439,7 @@ class Port:
         if header.flags & REPLY:
             chunk, self._getting = self._getting, None
             assert chunk is not None
+            self.answered += 1
             self._arrived(chunk.transfer, chunk.nbytes)
             return
         self._owner.landed(header)
