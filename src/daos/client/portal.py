@@ -174,9 +174,14 @@ class Portal:
             self._enqueue(job)
             slot.lock.acquire()
         except BaseException:
-            if not job.ended:
-                job.cancel()
-                _await_end(slot)
+            while True:  # not a function of its own: an interrupt comes where one begins
+                try:
+                    if not job.ended:
+                        job.cancel()
+                        slot.lock.acquire(timeout=END_S)
+                    break
+                except KeyboardInterrupt:
+                    continue  # the first one comes out, when nothing is in use any more
             raise
         slots.append(slot)
         return slot.take()
@@ -295,16 +300,6 @@ class Portal:
             self._ended = True
             self._fail_queue()
             self.loop.close()
-
-
-def _await_end(slot: _Slot) -> None:
-    """Of a call that was given up. A further interrupt changes nothing: the first one comes out."""
-    while True:
-        try:
-            slot.lock.acquire(timeout=END_S)
-        except KeyboardInterrupt:
-            continue
-        return
 
 
 async def _invoke(function: Callable[[], Awaitable[object]]) -> object:

@@ -127,7 +127,7 @@ def test_an_interrupt_cancels_the_call(portal: Portal) -> None:
 
 def test_a_second_interrupt_does_not_let_go_early(portal: Portal) -> None:
     started, canceled, ended = threading.Event(), threading.Event(), list[str]()
-    waiting = threading.get_ident()
+    waiting, heard = threading.get_ident(), (threading.Event(), threading.Event())
     interrupts, twice = list[int](), asyncio.Event()
 
     async def slow_to_end() -> None:
@@ -141,14 +141,17 @@ def test_a_second_interrupt_does_not_let_go_early(portal: Portal) -> None:
 
     def interrupt(number: int, _frame: object) -> None:
         interrupts.append(number)
+        heard[len(interrupts) - 1].set()
         if len(interrupts) == 2:
             portal.loop.call_soon_threadsafe(twice.set)
         raise KeyboardInterrupt(len(interrupts))
 
     def send() -> None:
-        for event in (started, canceled):
+        for event, handled in zip((started, canceled), heard, strict=True):
             event.wait()
             signal.pthread_kill(waiting, signal.SIGINT)
+            while not handled.wait(0.2):  # it came just before the thread began to wait
+                signal.pthread_kill(waiting, signal.SIGINT)
 
     before = signal.signal(signal.SIGINT, interrupt)
     try:
