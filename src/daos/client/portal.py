@@ -307,5 +307,7 @@ async def _invoke(function: Callable[[], Awaitable[object]]) -> object:
 
 
 def _cancel_task(job: Job) -> None:
-    if job.task is not None:
-        job.task.cancel()
+    """Once: what a call does about its end is not to be disturbed."""
+    task, job.task = job.task, None
+    if task is not None:
+        task.cancel()
