@@ -3,98 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import fcntl
-import gc
 import os
 import socket
-import threading
-from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from daos.base.errors import DER, AccessError, DaosError, ExistsError, InvalidError
-from daos.base.ids import Rank, Tag
-from daos.cart.context import Endpoint
-from daos.cart.transport import Link, regions
+from daos.base.errors import DER, InvalidError
+from daos.cart.transport import regions
 from daos.cart.transport.poller import Poller
 from daos.cart.transport.regions import SharingConfig
-from daos.cart.transport.sm import SmLink, SmTransport
+from daos.cart.transport.sm import SmLink
 from daos.cart.transport.sockets import SocketConfig
 from daos.cart.transport.wire import SHARE, UNSHARE, Offer, emit_greeting
 from daos.testing.kits.transport_peers import RawChannel
+from tests.unit.cart.sm_world import World, run
 
-PLACE = Endpoint(Rank(0), Tag(1))
 PAGE = 4096
-
-
-class World:
-    """A transport with one listener whose channels are kept."""
-
-    def __init__(self, directory: Path, sharing: SharingConfig | None = None) -> None:
-        loop = asyncio.get_running_loop()
-        self.path = directory / "0.1"
-        self.transport = SmTransport(loop, lambda endpoint: str(self.path), sharing=sharing)
-        self.accepted: list[RawChannel] = []
-        self.arrival = asyncio.Event()
-        self.listener = self.transport.listen(PLACE, self.accept)
-
-    def accept(self, link: Link) -> RawChannel:
-        channel = RawChannel()
-        channel.link = link
-        self.accepted.append(channel)
-        self.arrival.set()
-        return channel
-
-    def connect(self) -> RawChannel:
-        channel = RawChannel()
-        channel.link = self.transport.connect(PLACE, channel)
-        return channel
-
-    async def taken(self) -> RawChannel:
-        """The next connection that was taken."""
-        while not self.accepted:
-            self.arrival.clear()
-            await self.arrival.wait()
-        return self.accepted.pop()
-
-    async def pair(self) -> tuple[RawChannel, RawChannel]:
-        """Two ends that have heard each other."""
-        here = self.connect()
-        here.say(b"hello")
-        there = await self.taken()
-        await there.until(lambda: there.heard == b"hello")
-        there.heard.clear()
-        return here, there
-
-    async def end(self, *channels: RawChannel) -> None:
-        self.listener.close()
-        for channel in channels:
-            channel.link.close()
-        for channel in channels:
-            await channel.until(lambda channel=channel: bool(channel.lost))  # type: ignore[misc]
-
-
-Scenario = Callable[[World], Awaitable[None]]
-
-
-def run(directory: Path, scenario: Scenario, sharing: SharingConfig | None = None) -> None:
-    async def main() -> None:
-        async with asyncio.timeout(10):
-            await scenario(World(directory, sharing))
-
-    before = descriptors()
-    asyncio.run(main())
-    gc.collect()
-    assert descriptors() == before
-
-
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 @contextmanager
@@ -406,141 +335,6 @@ def test_who_is_there(tmp_path: Path) -> None:
         await world.end(here, there)
 
     run(tmp_path, scenario)
-
-
-def test_a_socket_left_behind_is_replaced(tmp_path: Path) -> None:
-    left = socket.socket(socket.AF_UNIX)
-    left.bind(str(tmp_path / "0.1"))
-    left.close()
-
-    async def scenario(world: World) -> None:
-        here, there = await world.pair()
-        await world.end(here, there)
-        assert not world.path.exists()
-
-    run(tmp_path, scenario)
-
-
-def test_of_many_who_start_at_once_one_listens(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Over a socket left behind: each finds it stale, and removes what is there by then."""
-    unlink = os.unlink
-
-    def unlink_together(path: str) -> None:
-        with contextlib.suppress(threading.BrokenBarrierError):
-            found.wait(0.05)
-        unlink(path)
-
-    monkeypatch.setattr(os, "unlink", unlink_together)
-    path = tmp_path / "0.1"
-
-    def listen(start: threading.Barrier, stop: threading.Barrier) -> bool:
-        async def main() -> bool:
-            transport = SmTransport(asyncio.get_running_loop(), lambda endpoint: str(path))
-            start.wait()
-            try:
-                listener = transport.listen(PLACE, lambda link: RawChannel())
-            except ExistsError:
-                stop.wait()
-                return False
-            stop.wait()
-            listener.close()
-            return True
-
-        return asyncio.run(main())
-
-    count = 4
-    for _ in range(3):
-        left = socket.socket(socket.AF_UNIX)
-        left.bind(str(path))
-        left.close()
-        start, stop = threading.Barrier(count), threading.Barrier(count + 1)
-        found = threading.Barrier(2)
-        with ThreadPoolExecutor(count) as pool:
-            listening = [pool.submit(listen, start, stop) for _ in range(count)]
-            stop.wait()
-            assert sum(each.result() for each in listening) == 1
-        assert not path.exists()
-
-
-def test_a_socket_of_somebody_else_stays(tmp_path: Path) -> None:
-    async def scenario(world: World) -> None:
-        world.path.unlink()
-        other = SmTransport(asyncio.get_running_loop(), lambda endpoint: str(world.path))
-        listener = other.listen(PLACE, world.accept)
-        world.listener.close()
-        await world.end(*await world.pair())
-        listener.close()
-        assert not world.path.exists()
-
-    run(tmp_path, scenario)
-
-
-def test_a_directory_that_goes_first(tmp_path: Path) -> None:
-    async def scenario(world: World) -> None:
-        world.path.unlink()
-        world.path.parent.rmdir()
-        await world.end()
-
-    directory = tmp_path / "d"
-    directory.mkdir()
-    run(directory, scenario)
-
-
-def test_a_place_that_is_taken(tmp_path: Path) -> None:
-    async def scenario(world: World) -> None:
-        with pytest.raises(ExistsError, match="somebody listens"):
-            world.transport.listen(PLACE, world.accept)
-        world.listener.close()
-        world.path.write_text("mine")
-        with pytest.raises(ExistsError, match="no socket"):
-            world.transport.listen(PLACE, world.accept)
-        assert world.path.read_text() == "mine"
-
-    run(tmp_path, scenario)
-
-
-def test_addresses_that_cannot_be(tmp_path: Path) -> None:
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        places = {
-            "long": str(tmp_path / ("x" * 120)),
-            "missing": str(tmp_path / "no" / "such"),
-        }
-        for name, error in (("long", InvalidError), ("missing", InvalidError)):
-            transport = SmTransport(loop, lambda endpoint, name=name: places[name])
-            with pytest.raises(error):
-                transport.listen(PLACE, lambda link: RawChannel())
-            peer = RawChannel()
-            peer.link = transport.connect(PLACE, peer)
-            await peer.until(lambda peer=peer: bool(peer.lost))
-            (lost,) = peer.lost
-            assert isinstance(lost, DaosError)
-            assert lost.code is DER.UNREACH
-            assert places[name] in str(lost)
-        nowhere = SmTransport(loop, lambda endpoint: None)
-        with pytest.raises(InvalidError, match="no address"):
-            nowhere.listen(PLACE, lambda link: RawChannel())
-        peer = RawChannel()
-        peer.link = nowhere.connect(PLACE, peer)
-        await peer.until(lambda: bool(peer.lost))
-        assert "nobody knows where rank 0 tag 1 is" in str(peer.lost[0])
-
-    asyncio.run(main())
-
-
-def test_a_directory_that_is_not_ours(tmp_path: Path) -> None:
-    if os.getuid() == 0:
-        pytest.skip("root may write everywhere")
-    tmp_path.chmod(0o500)
-
-    async def main() -> None:
-        transport = SmTransport(asyncio.get_running_loop(), lambda endpoint: f"{tmp_path}/0.1")
-        with pytest.raises(AccessError):
-            transport.listen(PLACE, lambda link: RawChannel())
-
-    asyncio.run(main())
 
 
 @pytest.mark.parametrize("kind", ["connecting", "taken", "sharing", "sharing, taken"])
