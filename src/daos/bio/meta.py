@@ -184,7 +184,8 @@ class MetaContext:
                 raise tree.failure
             space = Space(superblock.data_first, superblock.data_count)
             try:
-                space.load_map(space_map, kept=checkpoint.extents)
+                for _ in space.loading(space_map, kept=checkpoint.extents):
+                    await asyncio.sleep(0)  # other shards are served while this one is opened
             except InvalidError as error:
                 raise CorruptError(
                     "checkpoint extents", offset=0, want="unused", got=error.message
