@@ -113,6 +113,11 @@ class ObjectIo:
         self._session.check_running()
         return await self.client.query_key(flags, dkey=dkey, akey=akey, call=call)
 
+    async def newest_epoch(self, *, call: Call) -> Epoch:
+        """When the object was changed last."""
+        self._session.check_running()
+        return await self.client.newest_epoch(call=call)
+
 
 class ObjectHandle(Handle):
     """A handle on one object; no service knows of it."""

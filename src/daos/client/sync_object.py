@@ -43,6 +43,7 @@ class Object(ObjectFace[multi.Object]):
     min_akey = blocking(multi.Object.min_akey)
     max_record = blocking(multi.Object.max_record)
     min_record = blocking(multi.Object.min_record)
+    newest_epoch = blocking(multi.Object.newest_epoch)
 
     if TYPE_CHECKING:  # overloads do not pass through a wrapper
 
@@ -130,6 +131,7 @@ class KeyValue(ObjectFace[kv.KeyValue[GivenT]], MutableMapping[GivenT, bytes]):
     get_many = asking(kv.KeyValue.get_many)
     scan = listing(kv.KeyValue.scan)
     count = blocking(kv.KeyValue.count)
+    newest_epoch = blocking(kv.KeyValue.newest_epoch)
     if TYPE_CHECKING:  # a checker would take the types of MutableMapping for these
 
         @overload
@@ -244,6 +246,7 @@ class Array(ObjectFace[array.Array]):
         return self._portal.call(self._core.get_size)
 
     get_size = blocking(array.Array.get_size)
+    newest_epoch = blocking(array.Array.newest_epoch)
     write = asking(array.Array.write)
     if TYPE_CHECKING:
 

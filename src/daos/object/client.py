@@ -11,8 +11,8 @@ Source: DAOS src/object/cli_obj.c, cli_shard.c.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -82,7 +82,6 @@ class Found(NamedTuple):
     dkey: bytes
     akey: bytes
     recx: Recx | None
-    max_epoch: Epoch
 
 
 class ObjectClient:
@@ -268,28 +267,31 @@ class ObjectClient:
         else:
             core.check_key(dkey, self.oid.type.dkey_kind, "dkey")
             asked = [core.shard_of(self.layout, self.oid, dkey)]
-        try:
-            async with asyncio.TaskGroup() as group:
-                answers = [
-                    group.create_task(
-                        self._call(
-                            shard,
-                            wire.QUERY_KEY,
-                            wire.QueryKeyRequest(self._address(shard), flags, dkey, akey),
-                            call,
-                        )
-                    )
-                    for shard in asked
-                ]
-        except* DaosError as errors:
-            raise errors.exceptions[0] from None
-        found = [reply for answer in answers if (reply := answer.result()).found]
+        replies = await _together(
+            self._call(
+                shard,
+                wire.QUERY_KEY,
+                wire.QueryKeyRequest(self._address(shard), flags, dkey, akey),
+                call,
+            )
+            for shard in asked
+        )
+        found = [reply for reply in replies if reply.found]
         if not found:
             return None
         choose = max if flags & QueryFlag.MAX else min
         best = choose(found, key=lambda reply: int.from_bytes(reply.dkey, "little"))
-        newest = max(reply.max_epoch for reply in found)
-        return Found(best.dkey, best.akey, best.recx, Epoch(newest))
+        return Found(best.dkey, best.akey, best.recx)
+
+    async def newest_epoch(self, *, call: Call) -> Epoch:
+        """When anything of the object was changed last; 0: nothing is there."""
+        replies = await _together(
+            self._call(
+                shard, wire.NEWEST_EPOCH, wire.NewestEpochRequest(self._address(shard)), call
+            )
+            for shard in core.shards(self.layout)
+        )
+        return Epoch(max(reply.newest for reply in replies))
 
     def _modify(
         self,
@@ -352,3 +354,13 @@ class ObjectClient:
     def _check_writable(self) -> None:
         if not self._link.writable:
             raise AccessError("the container is open read-only")
+
+
+async def _together(calls: Iterable[Coroutine[Any, Any, _ReplyT]]) -> list[_ReplyT]:
+    """The replies of all; the first error where there is one, once all have ended."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(call) for call in calls]
+    except* DaosError as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]

@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from daos.base.errors import InvalidError, NotFoundError
-from daos.base.ids import Lsn
+from daos.base.errors import DaosError, DeadlineError, InvalidError, NotFoundError
+from daos.base.ids import Epoch, Lsn
 from daos.base.iod import Recx
 from daos.object import changes, core, wire
 from daos.object.address import read_epoch, unit_of
@@ -19,7 +19,8 @@ from daos.vos.versions import Epochs
 
 if TYPE_CHECKING:
     from daos.cart.context import Rpc
-    from daos.engine.target import Target
+    from daos.engine.target import ContainerHandle, Target
+    from daos.vos.newest import NewestEpoch
 
 PAGE_ENTRIES_MAX: Final = 256  # of one enumeration reply: a turn of the loop, 14 us a key
 
@@ -41,6 +42,7 @@ class Enumeration:
         serve(wire.VERSION_LIST, self.list_versions)
         serve(wire.QUERY_KEY, self.query_key)
         serve(wire.CHANGE_LIST, self.list_changes)
+        serve(wire.NEWEST_EPOCH, self.newest_epoch)
 
     def list_dkeys(self, rpc: Rpc) -> None:
         """A page of visible dkeys."""
@@ -160,11 +162,35 @@ class Enumeration:
                 found.akey or b"",
                 found.recx,
                 found.record_size,
-                found.max_epoch,
                 epoch,
             )
             lsn = found.lsn
         answer(rpc, handle, lsn, lambda: rpc.reply(reply))
+
+    def newest_epoch(self, rpc: Rpc) -> None:
+        """When a shard was changed last; a step a turn of the loop."""
+        request: wire.NewestEpochRequest = rpc.request
+        handle = self._target.handle(request.address.handle, write=False)
+        unit, epoch = unit_of(request.address), read_epoch(request.address, self._hlc)
+        search = handle.container.newest_epoch(unit, epoch)
+        self._look_on(rpc, handle, search, epoch)
+
+    def _look_on(
+        self, rpc: Rpc, handle: ContainerHandle, search: NewestEpoch, epoch: Epoch
+    ) -> None:
+        xstream = self._target.xstream
+        try:
+            self._target.handle(rpc.request.address.handle, write=False)
+            if rpc.header.deadline_ns <= xstream.clock.now_ns():
+                raise DeadlineError("the object has too many records to look at in that time")
+            if search.step(PAGE_ENTRIES_MAX):
+                xstream.loop.call_soon(self._look_on, rpc, handle, search, epoch)
+                return
+        except DaosError as error:
+            rpc.fail(error)
+            return
+        reply = wire.NewestEpochReply(search.epoch, epoch)
+        answer(rpc, handle, search.lsn, lambda: rpc.reply(reply))
 
 
 def _page_limit(limit: int) -> int:

@@ -12,6 +12,7 @@ and no payload comes.
     *_LIST     a page a request, resumed by the opaque anchor of the page before, either way
     PUNCH      object (dkey empty), dkey (no akeys) or akeys
     QUERY_KEY  largest or smallest integer dkey, integer akey, record
+    NEWEST_EPOCH  when a shard was changed last
 
 Every reply carries the epoch at which the target worked; a modifying request leaves the choice
 of its epoch to the target (epoch 0), a reading one says 0 for "now".
@@ -290,8 +291,20 @@ class QueryKeyReply(msgspec.Struct, array_like=True, frozen=True):
     akey: bytes = b""
     recx: Recx | None = None
     record_size: int = 0
-    max_epoch: int = 0  # newest modification of the object on this shard
     epoch: int = 0
+
+
+class NewestEpochRequest(msgspec.Struct, array_like=True, frozen=True):
+    """When a shard was changed last, up to the reader's epoch: takes a walk over it."""
+
+    address: ShardAddress
+
+
+class NewestEpochReply(msgspec.Struct, array_like=True, frozen=True):
+    """`newest` 0: nothing is there."""
+
+    newest: int
+    epoch: int
 
 
 UPDATE: Final = Procedure("obj_update", _opcode(0), UpdateRequest, UpdateReply)
@@ -306,6 +319,9 @@ VERSION_LIST: Final = Procedure(
 )
 CHANGE_LIST: Final = Procedure("obj_change_list", _opcode(11), ChangeListRequest, ChangeListReply)
 QUERY_KEY: Final = Procedure("obj_query_key", _opcode(9), QueryKeyRequest, QueryKeyReply)
+NEWEST_EPOCH: Final = Procedure(
+    "obj_newest_epoch", _opcode(12), NewestEpochRequest, NewestEpochReply
+)
 
 PROTOCOL: Final = Protocol(
     "object",
@@ -322,5 +338,6 @@ PROTOCOL: Final = Protocol(
         VERSION_LIST,
         QUERY_KEY,
         CHANGE_LIST,
+        NEWEST_EPOCH,
     ),
 )

@@ -77,6 +77,7 @@ ACCESS: Final = {
     "obj_version_list": "cont r",
     "obj_query_key": "cont r",
     "obj_change_list": "cont r",
+    "obj_newest_epoch": "cont r",
 }
 
 REGISTRY: Final = Registry([mgmt.PROTOCOL, pool.PROTOCOL, cont.PROTOCOL, obj.PROTOCOL])
@@ -138,6 +139,7 @@ def requests(at: bytes, pool_handle: bytes, handle: bytes) -> dict[str, object]:
         "obj_version_list": obj.VersionListRequest(shard, b"d", b"a", b"", 5),
         "obj_punch": obj.PunchRequest(shard, b"d"),
         "obj_change_list": obj.ChangeListRequest(shard, 1, b"", 5),
+        "obj_newest_epoch": obj.NewestEpochRequest(shard),
         "obj_query_key": obj.QueryKeyRequest(shard, QueryFlag.MAX | QueryFlag.RECX, b"d", b"a"),
     }
 
