@@ -142,7 +142,10 @@ class _ObjectService:
         """Make the payload visible, answer when it is durable."""
         handle, update = rpc.land_state
         if update.nbytes >= handle.shard.meta.early_bytes:
-            handle.container.update_landed(update)
+            checksums: tuple[bytes, ...] = rpc.request.checksums
+            known = handle.checksum_type is ChecksumType.XXH3 and len(checksums) == 1
+            data_sum = int.from_bytes(checksums[0], "little") if known else None
+            handle.container.update_landed(update, data_sum)  # before it is compared
         if update.nbytes > HASHED_MIN:
             steps = handle.container.update_hash(update, handle.checksum_type)
             if steps is not None:

@@ -83,13 +83,14 @@ class VosContainer(ContainerState):
         self.check_alive()
         return _update.begin(self, oid, dkey, iods, cond=cond, csum=(csum_type, csum_chunk))
 
-    def update_landed(self, update: Update) -> None:
+    def update_landed(self, update: Update, xxh3: int | None = None) -> None:
         """The bytes at the destinations are whole, and stay: they may leave for the device.
 
         What is left to do is then done beside that. For updates of `early_bytes` or more; to call
-        it or not makes no difference to what is stored.
+        it or not makes no difference to what is stored. `xxh3` is the checksum of the only value,
+        which the caller may still compare: before the end.
         """
-        _update.landed(self, update)
+        _update.landed(self, update, xxh3)
 
     def update_hash(self, update: Update, way: ChecksumType) -> Iterator[None] | None:
         """Steps to take, one a turn, between landing and end; None: it is small (hashing.py).

@@ -127,6 +127,7 @@ class Update(msgspec.Struct, eq=False, gc=False):
     dtx: bytes = b""  # to be remembered, set before the end
     # Checksums of the destinations as they came, of an update that was hashed ahead (hashing.py).
     way: list[bytes] | None = None
+    data_sum: int | None = None  # XXH3 of the only value, if the caller knows it
 
 
 def begin(
@@ -211,8 +212,9 @@ def _hold_more(state: ContainerState, hold: Hold, taken: Taken, runs: int) -> No
     hold.tree_pages += more.tree_pages
 
 
-def landed(state: ContainerState, update: Update) -> None:
+def landed(state: ContainerState, update: Update, data_sum: int | None) -> None:
     """See VosContainer.update_landed."""
+    update.data_sum = data_sum
     descriptor = update.taken.descriptor
     # With a table of what is stored it may turn out that these bytes are.
     if type(descriptor) is OneValue and state.dedup is None:
@@ -506,6 +508,8 @@ class _End:
             csums = csum.to_bytes(8, "little")
         else:
             csums = compute_chunks(kind, span.memory, chunk_nbytes=chunk)
+            if nbytes == self.update.nbytes and nbytes % BLOCK == 0:
+                self.data_sum = self.update.data_sum
         run, dedup = span.run, self.state.dedup
         if run is not None and dedup is not None and eligible(dedup, span):
             own, run = run, resolve(self.edit.tx, dedup, span)

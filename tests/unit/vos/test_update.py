@@ -58,6 +58,29 @@ async def test_cancel_leaves_nothing(shard: MemoryShard, c: VosContainer) -> Non
     assert not c.list_objects(Epoch(99), limit=1).entries
 
 
+@pytest.mark.parametrize("size", [BLOCK, 5000, 1 << 16, (1 << 16) + 100, 40_960])
+@pytest.mark.parametrize("kind", [SINGLE, ARRAY])
+@pytest.mark.parametrize("is_known", [True, False])
+def test_so_it_does_of_what_left_ahead(size: int, kind: IodType, *, is_known: bool) -> None:
+    @on_shard
+    async def check(shard: MemoryShard, c: VosContainer) -> None:
+        ranges = () if kind is SINGLE else (Recx(3, size),)
+        iod = Iod(b"a", kind, 1 if ranges else size, ranges)
+        update = c.update_begin(OID, b"d", [iod])
+        data = bytes(range(256)) * 300
+        update.destinations[0][:] = data[:size]
+        c.update_landed(update, xxh3(data[:size]) if is_known else None)
+        await shard.meta.durable(c.update_end(update, Epoch(5)))
+        await shard.reopen()  # its group is the last one
+        c = shard.container()
+        fetch = c.fetch_begin(OID, b"d", [iod], Epoch(5))
+        c.fetch_read(fetch, lambda error: None)
+        assert [bytes(view) for view in fetch.views] == [data[:size]]
+        c.fetch_end(fetch)
+
+    check()
+
+
 @pytest.mark.parametrize(
     "sizes",
     [(BLOCK,), (5000,), (3 * BLOCK,), (BLOCK, 8), (8, BLOCK), (BLOCK, 5000), (BLOCK, BLOCK)],
