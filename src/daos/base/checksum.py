@@ -242,7 +242,10 @@ def _adler32(buffer: Buffer) -> bytes:
 
 
 def _xxh3(buffer: Buffer) -> bytes:
-    return xxh3(buffer).to_bytes(8, "little")
+    try:  # as `xxh3`, without the call: four times in an update or a fetch
+        return xxhash.xxh3_64_intdigest(buffer).to_bytes(8, "little")
+    except (BufferError, TypeError, ValueError):
+        return xxh3(buffer).to_bytes(8, "little")
 
 
 _COMPUTE: Final[dict[int, Callable[[Buffer], bytes]]] = {

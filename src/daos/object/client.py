@@ -84,6 +84,11 @@ class Found(NamedTuple):
     recx: Recx | None
 
 
+# Dkeys whose shards are remembered, of how many bytes at most: half a MiB an object.
+_REMEMBERED_MAX: Final = 4096
+_REMEMBERED_KEY_MAX: Final = 64
+
+
 class ObjectClient:
     """One object through one container handle; cheap, holds nothing on the server.
 
@@ -97,6 +102,8 @@ class ObjectClient:
         self._link = link
         # What requests to a shard have in common, by its number: made at its first request.
         self._addresses: dict[int, wire.ShardAddress] = {}
+        # Where dkeys used lately are: to hash one takes 4 µs.
+        self._shards: dict[bytes, Shard] = {}
 
     def update(
         self,
@@ -124,8 +131,9 @@ class ObjectClient:
                 )
         checksums: tuple[bytes, ...] = ()
         if self._link.checksum_type is not ChecksumType.OFF:
-            checksums = tuple(compute(self._link.checksum_type, value) for value in values)
-        shard = core.shard_of(self.layout, self.oid, dkey)
+            kind = self._link.checksum_type
+            checksums = tuple([compute(kind, value) for value in values])
+        shard = self._shard(dkey)
         dtx = self._link.new_dtx()
         request = wire.UpdateRequest(self._address(shard), dkey, tuple(iods), cond, checksums, dtx)
         lent = lend_values(self._link.context.bulk, values)
@@ -153,7 +161,7 @@ class ObjectClient:
         if not dkey:
             raise InvalidError("dkey: a key has at least one byte")
         core.check_punch(self.oid, dkey, akeys, cond)
-        shard = core.shard_of(self.layout, self.oid, dkey)
+        shard = self._shard(dkey)
         dtx = self._link.new_dtx()
         request = wire.PunchRequest(self._address(shard), dkey, tuple(akeys), cond, dtx)
         return self._modify(shard, wire.PUNCH, request, (), call=call, done=done)
@@ -186,7 +194,7 @@ class ObjectClient:
         without it the result is at most what a frame carries.
         """
         core.check_fetch(self.oid, dkey, iods, cond)
-        shard = core.shard_of(self.layout, self.oid, dkey)
+        shard = self._shard(dkey)
         inline_max = 0 if room is None else wire.INLINE_MAX
         request = wire.FetchRequest(
             self._address(shard), dkey, tuple(iods), cond, into is None, inline_max
@@ -207,7 +215,7 @@ class ObjectClient:
     ) -> KeyPage:
         """A page of the akeys of one dkey."""
         core.check_key(dkey, self.oid.type.dkey_kind, "dkey")
-        shard = core.shard_of(self.layout, self.oid, dkey)
+        shard = self._shard(dkey)
         request = wire.KeyListRequest(self._address(shard), anchor, limit, dkey, *choice)
         reply = await self._call(shard, wire.AKEY_LIST, request, call)
         return KeyPage(reply.keys, reply.anchor, reply.eof)
@@ -225,7 +233,7 @@ class ObjectClient:
         """A page of the visible extents of one array akey; empty only at the end."""
         core.check_key(dkey, self.oid.type.dkey_kind, "dkey")
         core.check_key(akey, self.oid.type.akey_kind, "akey")
-        shard = core.shard_of(self.layout, self.oid, dkey)
+        shard = self._shard(dkey)
         at = self._address(shard)
         eof = False
         while not eof:  # a page of holes alone is empty
@@ -249,7 +257,7 @@ class ObjectClient:
         """A page of what was ever written under one akey in epochs [lo, hi]; hi 0: until now."""
         core.check_key(dkey, self.oid.type.dkey_kind, "dkey")
         core.check_key(akey, self.oid.type.akey_kind, "akey")
-        shard = core.shard_of(self.layout, self.oid, dkey)
+        shard = self._shard(dkey)
         at = self._address(shard)
         request = wire.VersionListRequest(at, dkey, akey, anchor, limit, *epochs, reverse)
         reply = await self._call(shard, wire.VERSION_LIST, request, call)
@@ -266,7 +274,7 @@ class ObjectClient:
             asked = core.shards(self.layout)
         else:
             core.check_key(dkey, self.oid.type.dkey_kind, "dkey")
-            asked = [core.shard_of(self.layout, self.oid, dkey)]
+            asked = [self._shard(dkey)]
         replies = await _together(
             self._call(
                 shard,
@@ -341,6 +349,17 @@ class ObjectClient:
         call: Call,
     ) -> _ReplyT:
         return await self._link.ask(self._link.endpoint(shard), procedure, request, call)
+
+    def _shard(self, dkey: bytes) -> Shard:
+        """The one that owns a dkey, which was checked."""
+        shard = self._shards.get(dkey)
+        if shard is None:
+            shard = core.shard_of(self.layout, self.oid, dkey)
+            if len(dkey) <= _REMEMBERED_KEY_MAX:
+                if len(self._shards) >= _REMEMBERED_MAX:
+                    self._shards.clear()
+                self._shards[dkey] = shard
+        return shard
 
     def _address(self, shard: Shard) -> wire.ShardAddress:
         address = self._addresses.get(shard.shard)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from daos.base.checksum import ChecksumType
-from daos.base.ids import DtxId, Epoch, MapVersion, tag_of
+from daos.base.ids import DtxId, Epoch, MapVersion, Rank, TargetIndex, tag_of
 from daos.cart.context import Context, Endpoint
 from daos.cart.protocol import Procedure
 from daos.object.attempts import Cancel, Done, Pacing, ask
@@ -39,7 +40,7 @@ class ContainerLink:
 
     def endpoint(self, shard: Shard) -> Endpoint:
         """Where the shard's target listens."""
-        return Endpoint(shard.rank, tag_of(shard.target))
+        return _endpoint(shard.rank, shard.target)
 
     async def ask(
         self,
@@ -62,3 +63,8 @@ class ContainerLink:
             ).cancel
 
         return await ask(self.pacing, send, deadline_ns=call.deadline_ns)
+
+
+@lru_cache(maxsize=1024)
+def _endpoint(rank: Rank, target: TargetIndex) -> Endpoint:
+    return Endpoint(rank, tag_of(target))
