@@ -236,7 +236,7 @@ class Container(ServiceHandle[ContainerClient]):
         Returns when it is done. What is newer than some 20 s is otherwise left alone, in case that
         somebody still reads at that time. A deadline that passes does not stop it.
 
-        Raises: InvalidError, AccessError, NotSupportedError (a container that deduplicates)
+        Raises: InvalidError, AccessError
         """
         if epoch is not None and not (type(epoch) is int and 0 < epoch <= U64_MAX):
             raise InvalidError(f"an epoch is a number from 1 to 2**64 - 1, not {epoch!r}")

@@ -41,7 +41,6 @@ from daos.base.errors import (
     CanceledError,
     DaosError,
     InvalidError,
-    NotSupportedError,
     StaleHandleError,
 )
 from daos.base.hlc import UNITS_PER_NS
@@ -175,8 +174,6 @@ class ShardAggregation:
         member = self._members.get(container.uuid)
         if member is None or member.news.revision < 0 or self._reclaim in (None, Reclaim.DISABLED):
             return False
-        if not container.may_aggregate:
-            return False
         container.crowded = True
         self._hurry()
         return True
@@ -198,7 +195,7 @@ class ShardAggregation:
         return True
 
     def _is_unseen(self, member: Member) -> bool:
-        if member.news.revision < 0 or not member.container.may_aggregate:
+        if member.news.revision < 0:
             return False
         return member.is_written_since(member.looked)
 
@@ -213,12 +210,9 @@ class ShardAggregation:
         where a snapshot is being made, up to that.
 
         Raises:     StaleHandleError   the container was destroyed; CanceledError: the shard closed
-                    NotSupportedError  the container deduplicates
                     AgainError         the snapshots are not known yet
                     DaosError          what ended the pass
         """
-        if not container.may_aggregate:
-            raise NotSupportedError("a container that deduplicates is not aggregated")
         member = self._member(container)
         if member.news.revision < 0:
             raise AgainError("the target has not been told yet which snapshots there are")
@@ -298,8 +292,6 @@ class ShardAggregation:
             return False
         if member.news.revision < 0 or self._reclaim in (None, Reclaim.DISABLED):
             return True
-        if not member.container.may_aggregate:
-            return True
         return not member.is_written_since(member.passed)
 
     def _min_tick(self) -> int:
@@ -370,7 +362,7 @@ class ShardAggregation:
 
     def _top_of(self, member: Member, now: int, *, pressed: bool, busy: bool) -> int:
         """Up to where to aggregate a container; 0: not now."""
-        if member.news.revision < 0 or not member.container.may_aggregate:
+        if member.news.revision < 0:
             return 0
         cap = min(member.news.pending, default=now)
         if member.waiters:

@@ -373,14 +373,6 @@ class VosContainer(ContainerState):
             self.meta.release(hold)
         self.dedup = setting
 
-    @property
-    def may_aggregate(self) -> bool:
-        """False where extents share their blocks: merged, each would have its own again.
-
-        Source: DAOS src/container/srv_target.c cont_aggregate_runnable
-        """
-        return self.dedup is None
-
     def dedup_matches(self, update: Update) -> list[Match]:
         """Stored runs to be compared with what has landed, before `update_end`; mostly none.
 

@@ -21,10 +21,11 @@ Invariants:
         extents that name the run
     P2  a run with a place record is freed by the release of its last reference, never before
     P3  content that is found was durable, or will be before what found it: the log keeps order
-A container that deduplicates is not aggregated, as in the reference: merging would write apart
-what is shared.
+    P4  aggregation writes nothing apart that is shared: extents that are visible as a whole, and
+        those whose run others name, are not merged (runs.py); what is hidden as a whole is released
 Source: DAOS src/vos/vos_io.c vos_dedup_lookup, vos_dedup_update, vos_dedup_verify. Ours: a durable
-index (theirs is lost with the process), data blocks (theirs is for SCM only), counts.
+index (theirs is lost with the process), data blocks (theirs is for SCM only), counts; such
+containers are aggregated (theirs are not).
 """
 
 from __future__ import annotations
@@ -168,6 +169,13 @@ def release(tx: Tx, run: Extent) -> None:
 def is_counted(meta: MetaContext, run: Extent | None) -> bool:
     """Whether more than one record may name the run."""
     return run is not None and meta.get(place_key(run)) is not None
+
+
+def is_shared(meta: MetaContext, run: Extent) -> bool:
+    """Whether more than one record names the run. Raises: CorruptError."""
+    key = place_key(run)
+    value = meta.get(key)
+    return value is not None and Place.parse(key, value).references > 1
 
 
 def _place(tx: Tx, key: bytes) -> Place | None:

@@ -45,7 +45,7 @@ from daos.bio.descriptor import FetchDescriptor, UpdateDescriptor
 from daos.bio.device import BLOCK, Done
 from daos.bio.media import Medium, select
 from daos.vos import extents
-from daos.vos.dedup import release
+from daos.vos.dedup import is_counted, is_shared, release
 from daos.vos.edit import Edit, changed
 from daos.vos.extent_record import CSUM_CHUNK_MAX, ExtentRecord
 from daos.vos.extent_scan import (
@@ -176,7 +176,8 @@ class ArrayMerge:
     # Sweep
 
     def _sweep(self, floor: tuple[int, int]) -> Steps:
-        runs = Runs(self.lo, self.config.window_bytes, self._pieces_max)
+        stays = self._is_shared if self.state.dedup is not None else None
+        runs = Runs(self.lo, self.config.window_bytes, self._pieces_max, stays=stays)
         at = 0
         clean = True
         while at < RECORDS_MAX:
@@ -197,7 +198,15 @@ class ArrayMerge:
         for run in runs.add(None):
             yield from self._settle(run)
         self._visible += runs.large
+        self._cut |= runs.cut
         return clean
+
+    def _is_shared(self, piece: Piece) -> bool:
+        """Whether merging would write apart what is shared, or may be."""
+        run = piece.record.run if piece.record is not None else None
+        if run is None or not is_counted(self.meta, run):
+            return False
+        return is_whole(piece) or is_shared(self.meta, run)
 
     def _settle(self, run: list[Piece]) -> Steps:
         """Make one extent of a run, if it is worth it."""

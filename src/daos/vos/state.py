@@ -69,7 +69,7 @@ class ContainerState:
         self.nodes = Nodes(meta.get, node_id)
         self.lsns = LsnTable()
         self.dtxs = DtxTable(node_id)  # to be loaded
-        # None: extents are stored as they come. A container with a setting is not aggregated.
+        # None: extents are stored as they come.
         self.dedup = load_setting(meta, node_id)
         self.timestamps = Timestamps(bound)
         # Where this container's data went last, so that it stays contiguous.

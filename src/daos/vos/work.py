@@ -30,8 +30,9 @@ from daos.vos.nodes import CacheKey
 from daos.vos.records import NodeRecord
 from daos.vos.state import ContainerState, Exclusion
 
-# Bytes of log that the deletion of one value may take: key, run, and their heads.
-_DELETE_BYTES: Final = 96
+# Bytes of log that the deletion of one value may take: key, run, their heads, and what is known of
+# the run where others may share it.
+_DELETE_BYTES: Final = 256
 
 
 class Want(Enum):
