@@ -13,10 +13,13 @@ from typing import Final, NamedTuple
 
 import pytest
 
-from daos.base.ids import Lsn
+from daos.base.errors import NoSpaceError
+from daos.base.ids import Epoch, Lsn
 from daos.cart.bulk import Mode, Range
 from daos.cart.context import Rpc
 from daos.engine.core import segments
+from daos.engine.target import ContainerHandle
+from daos.object.server import _ObjectService
 from daos.object.wire import UpdateReply
 from daos.testing.sim.campaign import run_one
 from daos.vos.work import EpochRange
@@ -82,6 +85,34 @@ def leave_targets_waiting_for_a_fate(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("daos.container.snapshots.SnapshotService.owe_fates", nothing)
 
 
+def refuse_for_space_what_was_done(patch: pytest.MonkeyPatch) -> None:
+    whole = _ObjectService._executed
+
+    def executed(
+        service: _ObjectService, rpc: Rpc, handle: ContainerHandle, epoch: Epoch, lsn: Lsn
+    ) -> None:
+        numbers = handle.shard.meta.statistics()
+        if numbers.blocks_left * 50 < numbers.space.blocks_total:
+            rpc.fail(NoSpaceError("told too late"))
+        else:
+            whole(service, rpc, handle, epoch, lsn)
+
+    patch.setattr(_ObjectService, "_executed", executed)
+
+
+def acknowledge_what_had_no_space(patch: pytest.MonkeyPatch) -> None:
+    whole = _ObjectService.land_update
+
+    def land(service: _ObjectService, rpc: Rpc) -> Sequence[memoryview] | None:
+        try:
+            return whole(service, rpc)
+        except NoSpaceError:
+            rpc.reply(UpdateReply(service._hlc.now()))
+            return None
+
+    patch.setattr(_ObjectService, "land_update", land)
+
+
 class Mutant(NamedTuple):
     """A bug, and where to begin."""
 
@@ -100,9 +131,17 @@ MUTANTS: Final = {
     "aggregate what a snapshot shows": Mutant(
         aggregate_what_a_snapshot_shows, 1, ("showed", "no order")
     ),
+    "refuse for space what was done": Mutant(
+        refuse_for_space_what_was_done, 4, ("no order", "refused is read")
+    ),
+    "acknowledge what had no space": Mutant(
+        acknowledge_what_had_no_space, 4, ("no order", "is read as", "more than its size")
+    ),
     "forget what is owed": Mutant(forget_what_is_owed, 37, ("does not come back", "waits for")),
     "work on copies at the same time": Mutant(work_on_copies_at_the_same_time, 302, ("NO_HDL",)),
-    "leave targets waiting for a fate": Mutant(leave_targets_waiting_for_a_fate, 8, ("waits for",)),
+    "leave targets waiting for a fate": Mutant(
+        leave_targets_waiting_for_a_fate, 51, ("waits for",)
+    ),
 }
 
 
