@@ -13,12 +13,13 @@ from typing import Final, NamedTuple
 
 import pytest
 
-from daos.base.errors import NoSpaceError
+from daos.base.errors import DaosError, NoSpaceError
 from daos.base.ids import Epoch, Lsn
 from daos.cart.bulk import Mode, Range
 from daos.cart.context import Rpc
 from daos.engine.core import segments
 from daos.engine.target import ContainerHandle
+from daos.object.large import Executed
 from daos.object.server import _ObjectService
 from daos.object.wire import UpdateReply
 from daos.testing.sim.campaign import run_one
@@ -113,6 +114,16 @@ def acknowledge_what_had_no_space(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(_ObjectService, "land_update", land)
 
 
+def tell_when_it_was_durable(patch: pytest.MonkeyPatch) -> None:
+    whole = Executed.durable
+
+    def durable(executed: Executed, error: DaosError | None) -> None:
+        executed.epoch = executed.rpc._channel.station.hlc.now()
+        whole(executed, error)
+
+    patch.setattr(Executed, "durable", durable)
+
+
 class Mutant(NamedTuple):
     """A bug, and where to begin."""
 
@@ -137,6 +148,7 @@ MUTANTS: Final = {
     "acknowledge what had no space": Mutant(
         acknowledge_what_had_no_space, 4, ("no order", "is read as", "more than its size")
     ),
+    "tell when it was durable": Mutant(tell_when_it_was_durable, 3, ("by their epochs",)),
     "forget what is owed": Mutant(forget_what_is_owed, 37, ("does not come back", "waits for")),
     "work on copies at the same time": Mutant(work_on_copies_at_the_same_time, 302, ("NO_HDL",)),
     "leave targets waiting for a fate": Mutant(

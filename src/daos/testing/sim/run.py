@@ -4,8 +4,10 @@
 
 Safety is judged from what users were told: each key's history must be linearizable, what was
 acknowledged included after every crash; a snapshot never changes, shows what was there when it was
-taken, and has an epoch above the ones before. Liveness: after healing every call succeeds within
-bounded virtual time. Space: what was destroyed is free again.
+taken, and has an epoch above the ones before. The epochs of what was acknowledged are in the order
+that was seen, and a snapshot shows what was written at its epoch or before, nothing else. Liveness:
+after healing every call succeeds within bounded virtual time. Space: what was destroyed is free
+again.
 
 A `Result` has the digest of everything that happened: the same seed gives the same one, in any
 process, under any hash seed.
@@ -19,7 +21,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -366,7 +368,12 @@ class _Run:
         answers += [snapshot.shown[key] for snapshot in shown]
         intervals: list[linear.Interval[Any]] = [
             linear.Interval(
-                _call(record), record.begin, record.end, record.unknown, _is_pure(record)
+                _call(record),
+                record.begin,
+                record.end,
+                record.unknown,
+                _is_pure(record),
+                rank=2 * record.epoch,
             )
             for record in records
             if record.answer is not models.NO_SPACE
@@ -374,11 +381,18 @@ class _Run:
         ]
         for snapshot in shown:
             call = _get(key, snapshot.shown[key])
-            intervals.append(linear.Interval(call, snapshot.begin, snapshot.end, pure=True))
+            # Behind all that was written up to its epoch, before all that was written later.
+            rank = 2 * snapshot.epoch + 1
+            intervals.append(
+                linear.Interval(call, snapshot.begin, snapshot.end, pure=True, rank=rank)
+            )
         intervals += [_undoing(each) for each in records if _may_be_undone(each)]
         initial, step = _MODELS[str(key[0])]
         if linear.explain(intervals, initial, step) is None:
-            raise Violation(f"no order of the calls explains the answers about {key}", key)
+            unranked = [replace(interval, rank=0) for interval in intervals]
+            if linear.explain(unranked, initial, step) is None:
+                raise Violation(f"no order of the calls explains the answers about {key}", key)
+            raise Violation(f"no order of the calls by their epochs explains {key}", key)
 
     def result(self, violation: Violation | None) -> Result:
         story = self.history.story(violation.key) if violation is not None else ""
