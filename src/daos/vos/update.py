@@ -165,7 +165,8 @@ def begin(
     tree_bytes += DTX_BYTES
     if state.dedup is not None:
         tree_bytes += DEDUP_BYTES * len(values)
-    hold = meta.hold(tree_bytes=tree_bytes, data_blocks=blocks)
+    # What only punches gives space back.
+    hold = meta.hold(tree_bytes=tree_bytes, data_blocks=blocks, last=not nbytes)
     try:
         taken = take(meta.space, meta.memory, values, state.hint)
         runs = len(taken.runs)
