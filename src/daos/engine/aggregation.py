@@ -183,10 +183,12 @@ class ShardAggregation:
 
         False once what was freed is there, and nothing was written that no pass has looked at.
         """
-        if self._closed or self._failures or self._reclaim in (None, Reclaim.DISABLED):
+        if self._closed:
             return False
         if self._meta.space.lsn_freed:
             return True  # on its way
+        if self._failures or self._reclaim in (None, Reclaim.DISABLED):
+            return False
         unseen = self._resting or any(map(self._is_unseen, self._members.values()))
         if self._pass is None and not unseen:
             return False
