@@ -62,15 +62,20 @@ class LagMeter:
     """Longest turn of the running loop while it is entered: a call-back that asks for the next.
 
     The loop never sleeps then, so every turn is seen; it costs the others about 1 µs a turn.
+    `processor_s` is the same without what the neighbours of the process, and its other threads,
+    had the processor for.
     """
 
     def __init__(self) -> None:
         self.longest_s = 0.0
+        self.processor_s = 0.0
         self._on = False
         self._last = 0.0
+        self._last_processor = 0.0
 
     def __enter__(self) -> LagMeter:
         self._on, self._last = True, time.perf_counter()
+        self._last_processor = time.thread_time()
         asyncio.get_running_loop().call_soon(self._tick)
         return self
 
@@ -78,8 +83,9 @@ class LagMeter:
         self._on = False
 
     def _tick(self) -> None:
-        now = time.perf_counter()
+        now, processor = time.perf_counter(), time.thread_time()
         self.longest_s = max(self.longest_s, now - self._last)
-        self._last = now
+        self.processor_s = max(self.processor_s, processor - self._last_processor)
+        self._last, self._last_processor = now, processor
         if self._on:
             asyncio.get_running_loop().call_soon(self._tick)

@@ -6,6 +6,7 @@ Timing is by the processor's own counter (`perf_counter`); what is compared is p
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import platform
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from daos.base.errors import InvalidError
+from daos.embedded.serve import GC_THRESHOLDS
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -61,6 +63,20 @@ def one_cpu() -> Iterator[int]:
         yield cpu
     finally:
         os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def collector_as_served() -> Iterator[None]:
+    """The garbage collector as `daos.embedded.serve` sets it in a process of its own."""
+    before = gc.get_threshold()
+    gc.set_threshold(*GC_THRESHOLDS)
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
 
 
 def file_system(directory: Path) -> str:

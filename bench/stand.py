@@ -44,7 +44,8 @@ from daos.engine.storage import Storage
 from daos.engine.target import Kept, Target
 from daos.engine.xstream import Xstream
 from daos.object.attempts import Pacing
-from daos.object.client import Call, ContainerLink, ObjectClient
+from daos.object.client import ObjectClient
+from daos.object.link import Call, ContainerLink
 from daos.object.module import ObjectModule
 from daos.object.wire import FetchReply
 from daos.placement.jump import JumpMap

@@ -3,8 +3,9 @@
 The limit is a plain loop over the same disk: O_DIRECT, the same size and depth, a flush behind each
 write; by fio where it is installed. That loop overwrites blocks, as fio does; the store never does:
 it takes blocks that were never written, and each flush then brings metadata of the file system to
-disk as well. A second limit says what the loop does on such blocks. Reads are cold: what was just
-written passed the page cache by.
+disk as well. A second limit says what the loop does on such blocks. A store that is idle for a
+moment writes zeros ahead of itself: so there is a row of bursts behind pauses, which do not count.
+Reads are cold: what was just written passed the page cache by.
 
 Then 1 MiB and 4 MiB, one at a time, to a system in a process of its own: over TCP and over a Unix
 socket, there out of plain memory and out of `client.buffer`, beside the same of the embedded one.
@@ -12,6 +13,7 @@ socket, there out of plain memory and out of `client.buffer`, beside the same of
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from bench.limits import MiB, fio
@@ -27,6 +29,8 @@ _RATIO: Final = 0.7
 _DEPTHS: Final = (1, 4)
 _PORT: Final = 31716  # of the first endpoint
 _SIZES: Final = (MiB, 4 * MiB)
+_BURST: Final = 48  # MiB, less than a shard prepares
+_PAUSE_S: Final = 1.0
 _WAYS: Final = ("embedded", "tcp", "sm", "sm, client.buffer")
 
 
@@ -36,9 +40,11 @@ def run(run: Run) -> None:
     count = run.scaled(512)
     best: dict[tuple[str, int], float] = {}
     limits: dict[tuple[str, int], float] = {}
+    bursts = 0.0
     for _ in range(run.rounds):
         for (what, depth), rate in run.in_loop(_rates, run, count).items():
             best[what, depth] = max(best.get((what, depth), 0), rate)
+        bursts = max(bursts, run.in_loop(_burst_rate, run))
         run.clear()
         for depth in _DEPTHS:  # beside the store, so that a neighbour's load hits both
             for what, write in (("write", True), ("read", False)):
@@ -63,6 +69,9 @@ def run(run: Run) -> None:
             name = f"1 MiB array write, {depth} in flight"
             run.row(name, rate, "MiB/s", limit=(limit, "the loop on blocks never written"))
 
+    limit = limits["write", 1]
+    name = f"1 MiB array write, 1 in flight, bursts of {_BURST}"
+    run.row(name, bursts, "MiB/s", limit=(limit, "plain O_DIRECT loop"))
     _served(run, count)
 
 
@@ -135,3 +144,22 @@ async def _rates(run: Run, count: int) -> dict[tuple[str, int], float]:
                 rates["write", depth] = count / await run_awaited(count, depth, write)
                 rates["read", depth] = count / await run_awaited(count, depth, read)
     return rates
+
+
+async def _burst_rate(run: Run) -> float:
+    """MiB a second, one at a time, of the faster of two bursts, each behind a pause."""
+    data = memoryview(bytearray(b"x" * MiB))
+    rates: list[float] = []
+    async with (
+        open_container(run.new_directory()) as container,
+        container.array(oclass="S1") as array,
+    ):
+        for first in (1, 1 + _BURST):
+
+            async def write(index: int, first: int = first) -> None:
+                await array.write((first + index) * MiB, data)
+
+            await array.write(0, data)
+            await asyncio.sleep(_PAUSE_S)
+            rates.append(_BURST / await run_awaited(_BURST, 1, write))
+    return max(rates)

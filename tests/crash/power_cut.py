@@ -202,6 +202,7 @@ class Recorder:
         self.hlc = Hlc(self.clock)
         self.pool = VosPool(meta, hlc=self.hlc)
         self.choices = Choices(rng, objects)
+        self.ahead = random.Random(objects)  # which payloads leave ahead of their transactions
         self.models: dict[ContainerUuid, Model] = {}
 
     async def client(self, rng: random.Random, calls: int) -> None:
@@ -243,6 +244,12 @@ class Recorder:
     async def write(self, rng: random.Random, container: VosContainer) -> None:
         op, cond = self.choices.update(rng, 0)
         update = self._begin(container, op, cond)
+        if self.ahead.random() < 0.2:
+            container.update_landed(update)
+            container.update_cancel(update)  # its bytes are on their way, its blocks are free
+            update = self._begin(container, op, cond)
+        if self.ahead.random() < 0.7:
+            container.update_landed(update)
         await self.room()
         await self._end(container, update, op)
 
@@ -464,13 +471,17 @@ async def record(
     objects: int = 3,
     device_bytes: int = DEVICE_BYTES,
     aggregates: bool = True,
+    prepares: bool = False,
 ) -> Recording:
-    """Run the clients; the shard is not closed, its power is cut."""
+    """Run the clients; the shard is not closed, its power is cut.
+
+    Where the device `prepares`, blocks that are told to be free are overwritten at once.
+    """
     blank = MemoryDirectory()
     device = await blank.create(DEVICE, device_bytes)
     await MetaContext.format(device, uuid=POOL, config=CONFIG)
     await blank.close()
-    directory = RecordingDirectory(blank.images)
+    directory = RecordingDirectory(blank.images, prepares=prepares)
     meta = await MetaContext.open(await directory.open(DEVICE), config=CONFIG, live_path=live_path)
     recording = Recording(directory.journal)
     rng = random.Random(seed)

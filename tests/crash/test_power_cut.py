@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 
 import pytest
 
+from daos.bio import ahead
 from daos.testing.recording import FlushEvent, Journal
 from tests.crash import system_cut
 from tests.crash.judge import Judge
@@ -29,6 +30,7 @@ class Load(NamedTuple):
     clients: int
     calls: int
     device_bytes: int = DEVICE_BYTES
+    prepares: bool = False
 
 
 async def every_cut(live: Path, seed: int, load: Load) -> Recording:
@@ -39,6 +41,7 @@ async def every_cut(live: Path, seed: int, load: Load) -> Recording:
         calls=load.calls,
         device_bytes=load.device_bytes,
         aggregates=load.device_bytes > 1 << 20,  # else it would never be full
+        prepares=load.prepares,
     )
     journal = recording.journal
     judge = Judge(recording, live / "recovered")
@@ -65,16 +68,20 @@ def _subsets(journal: Journal, cut: int) -> list[Keep]:
     [
         (1, Load(clients=1, calls=120)),
         (2, Load(clients=4, calls=50, device_bytes=2 << 20)),
-        (3, Load(clients=12, calls=25)),
+        (3, Load(clients=12, calls=25, prepares=True)),
         (4, Load(clients=40, calls=10)),
-        (5, Load(clients=8, calls=60, device_bytes=1 << 20)),
+        (5, Load(clients=8, calls=60, device_bytes=1 << 20, prepares=True)),
     ],
 )
 def test_a_shard_keeps_its_promises_wherever_it_is_cut(
-    live_path: Path, seed: int, load: Load
+    live_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, load: Load
 ) -> None:
+    for name, value in (("IDLE_S", 0), ("LOW_BLOCKS", 4), ("STEP_BLOCKS", 6)):
+        monkeypatch.setattr(ahead, name, value)
     recording = asyncio.run(every_cut(live_path, seed, load))
     assert recording.checkpoints
+    lost = [each for each in recording.journal.events if getattr(each, "data", b"")[:4] == b"lost"]
+    assert bool(lost) == load.prepares
     gone = recording.aggregated.deleted_sv + recording.aggregated.deleted_ev
     assert gone or load.calls == 10 or load.device_bytes == 1 << 20
     assert len(recording.journal) > 100

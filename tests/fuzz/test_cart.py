@@ -17,8 +17,8 @@ from daos.base.clock import SystemClock
 from daos.base.errors import CorruptError, DaosError
 from daos.base.hlc import Hlc
 from daos.base.ids import Rank, Tag
-from daos.cart.bulk import BulkHandle, Mode, Segments, Table, encode
-from daos.cart.bulk_port import GET, PUT, Port
+from daos.cart.bulk import GET, PUT, BulkHandle, Mode, Segments, Table, encode
+from daos.cart.bulk_port import Port
 from daos.cart.bulk_transfer import Transfer
 from daos.cart.context import Context, Endpoint, Rpc
 from daos.cart.framing import Broken, Head, Landed, Limits, Message

@@ -7,15 +7,20 @@ seeds find nothing without a mutant is what `test_seeds.py` says.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import pytest
 
-from daos.base.ids import Lsn
+from daos.base.errors import DaosError, NoSpaceError
+from daos.base.ids import Epoch, Lsn
 from daos.cart.bulk import Mode, Range
 from daos.cart.context import Rpc
 from daos.engine.core import segments
+from daos.engine.target import ContainerHandle
+from daos.object.large import Executed
+from daos.object.server import _ObjectService
 from daos.object.wire import UpdateReply
 from daos.testing.sim.campaign import run_one
 from daos.vos.work import EpochRange
@@ -50,7 +55,7 @@ def let_bulk_reach_beyond_its_region(patch: pytest.MonkeyPatch) -> None:
     def no_bounds(_region: object, ranges: Sequence[Range], _mode: Mode) -> int:
         return sum(nbytes for _, nbytes in ranges)
 
-    patch.setattr("daos.cart.bulk_port.check_access", no_bounds)
+    patch.setattr("daos.cart.bulk_owner.check_access", no_bounds)
 
 
 def aggregate_what_a_snapshot_shows(patch: pytest.MonkeyPatch) -> None:
@@ -65,6 +70,58 @@ def forget_what_is_owed(patch: pytest.MonkeyPatch) -> None:
         return None
 
     patch.setattr("daos.engine.later.Later.add", nothing)
+
+
+def work_on_copies_at_the_same_time(patch: pytest.MonkeyPatch) -> None:
+    def a_lock_of_its_own(_copies: object, _drawn: bytes) -> asyncio.Lock:
+        return asyncio.Lock()
+
+    patch.setattr("daos.engine.copies.Copies.turn", a_lock_of_its_own)
+
+
+def leave_targets_waiting_for_a_fate(patch: pytest.MonkeyPatch) -> None:
+    def nothing(_service: object) -> None:
+        return None
+
+    patch.setattr("daos.container.snapshots.SnapshotService.owe_fates", nothing)
+
+
+def refuse_for_space_what_was_done(patch: pytest.MonkeyPatch) -> None:
+    whole = _ObjectService._executed
+
+    def executed(
+        service: _ObjectService, rpc: Rpc, handle: ContainerHandle, epoch: Epoch, lsn: Lsn
+    ) -> None:
+        numbers = handle.shard.meta.statistics()
+        if numbers.blocks_left * 50 < numbers.space.blocks_total:
+            rpc.fail(NoSpaceError("told too late"))
+        else:
+            whole(service, rpc, handle, epoch, lsn)
+
+    patch.setattr(_ObjectService, "_executed", executed)
+
+
+def acknowledge_what_had_no_space(patch: pytest.MonkeyPatch) -> None:
+    whole = _ObjectService.land_update
+
+    def land(service: _ObjectService, rpc: Rpc) -> Sequence[memoryview] | None:
+        try:
+            return whole(service, rpc)
+        except NoSpaceError:
+            rpc.reply(UpdateReply(service._hlc.now()))
+            return None
+
+    patch.setattr(_ObjectService, "land_update", land)
+
+
+def tell_when_it_was_durable(patch: pytest.MonkeyPatch) -> None:
+    whole = Executed.durable
+
+    def durable(executed: Executed, error: DaosError | None) -> None:
+        executed.epoch = executed.rpc._channel.station.hlc.now()
+        whole(executed, error)
+
+    patch.setattr(Executed, "durable", durable)
 
 
 class Mutant(NamedTuple):
@@ -85,12 +142,26 @@ MUTANTS: Final = {
     "aggregate what a snapshot shows": Mutant(
         aggregate_what_a_snapshot_shows, 1, ("showed", "no order")
     ),
-    "forget what is owed": Mutant(forget_what_is_owed, 37, ("does not come back",)),
+    "refuse for space what was done": Mutant(
+        refuse_for_space_what_was_done, 4, ("no order", "refused is read")
+    ),
+    "acknowledge what had no space": Mutant(
+        acknowledge_what_had_no_space, 4, ("no order", "is read as", "more than its size")
+    ),
+    "tell when it was durable": Mutant(tell_when_it_was_durable, 3, ("by their epochs",)),
+    "forget what is owed": Mutant(forget_what_is_owed, 37, ("does not come back", "waits for")),
+    "work on copies at the same time": Mutant(work_on_copies_at_the_same_time, 302, ("NO_HDL",)),
+    "leave targets waiting for a fate": Mutant(
+        leave_targets_waiting_for_a_fate, 51, ("waits for",)
+    ),
 }
 
 
 @pytest.mark.parametrize("name", list(MUTANTS))
-def test_seeds_find_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seeds_find_it(
+    name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    del caplog  # a run with failing disks logs what it should
     mutant = MUTANTS[name]
     mutant.plant(monkeypatch)
     violation, tried = "", 0

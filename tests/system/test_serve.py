@@ -113,6 +113,38 @@ def test_inserts_go_on_through_kills(tmp_path: Path) -> None:
     served.kill()
 
 
+def test_a_stopped_server_does_not_write_to_memory_of_calls_that_are_over(tmp_path: Path) -> None:
+    with (
+        Served(tmp_path, "--targets", "2") as served,
+        connect(served.address) as system,
+        system.connect() as client,
+        system.connect() as other,
+    ):
+        assert served.process is not None
+        system.admin.pool_create("tank", "1GiB")
+        array = client.pool("tank").create_container("c1").array()
+        size = 24 << 20
+        array.write(0, b"stored" * (size // 6))
+        elsewhere = other.pool("tank").container("c1").array(array.oid)
+        for delay_s in (0.003, 0.01):
+            buffer = client.buffer(size)
+            with ThreadPoolExecutor() as pool:
+                reading = pool.submit(array.read, 0, size, into=buffer, timeout=0.3)
+                threading.Event().wait(delay_s)
+                served.process.send_signal(signal.SIGSTOP)
+                with pytest.raises(daos.DeadlineError):
+                    reading.result()
+            buffer[:] = b"ours!!" * (size // 6)
+            served.process.send_signal(signal.SIGCONT)
+            assert elsewhere.read(0, 6) == b"stored"
+            assert buffer[:] == b"ours!!" * (size // 6)
+            array.write(0, buffer)
+            assert elsewhere.read(0, size) == buffer[:]
+            array.write(0, b"stored" * (size // 6))
+            assert array.read(0, size, into=buffer) == size
+            assert buffer[:6] == b"stored"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_stop_it_in_order(served: Served, number: signal.Signals) -> None:
     assert served.process is not None

@@ -23,6 +23,7 @@ PURE_FILES = {
     "bio/media.py",
     "bio/space.py",
     "cart/bulk.py",
+    "cart/bulk_owner.py",
     "cart/bulk_port.py",
     "cart/bulk_transfer.py",
     "client/task.py",
@@ -206,7 +207,7 @@ BROAD = {"Exception", "BaseException"}
 # Where a task of ours ends, and whatever went wrong in it has to become an event: the supervisors.
 # cart/station.py calls the handlers of services: a bug in one of them is reported to `on_bug`.
 # engine/modules.py: a module that fails to clean up does not keep the others from it.
-SUPERVISORS = {"cart/station.py", "engine/modules.py"}
+SUPERVISORS = {"cart/station.py", "client/asking.py", "engine/modules.py"}
 
 
 def broad_handlers(module: Module) -> Iterator[str]:

@@ -35,7 +35,7 @@ import fcntl
 import mmap
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -409,7 +409,8 @@ async def load_checkpoint(
         bytes(await _read_chunk(device, superblock, chunk, "checkpoint map chunk"))
         for chunk in manifest.map_chunks()
     ]
-    space_map = SpaceMap.parse(b"".join(parts), first_block=lo, block_count=count)
+    stored = b"".join(parts)
+    space_map = await _in_turns(SpaceMap.parsing(stored, first_block=lo, block_count=count))
     if (blocks := space_map.blocks()) != manifest.blocks_allocated:
         want = manifest.blocks_allocated
         raise CorruptError("manifest blocks allocated", offset=48, want=want, got=blocks)
@@ -417,6 +418,17 @@ async def load_checkpoint(
     _check_disjoint(extents, lo, count)
     checkpoint = Checkpoint(manifest.lsn, superblock.manifest, superblock.manifest_sum, extents)
     return checkpoint, space_map
+
+
+async def _in_turns(steps: Generator[None, None, SpaceMap]) -> SpaceMap:
+    """What the steps return; others have their turn between two of them."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            space_map: SpaceMap = end.value
+            return space_map
+        await asyncio.sleep(0)
 
 
 def _create_live(live_file: Path) -> int:

@@ -32,11 +32,11 @@ count from the value's first byte, so a value can be checked without knowing whe
 from __future__ import annotations
 
 import mmap
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from enum import Enum
 from typing import Final, NamedTuple, Protocol
 
-from daos.base.checksum import ChecksumType, xxh3
+from daos.base.checksum import ChecksumType, Turn, compute_slowly, xxh3
 from daos.base.errors import (
     AgainError,
     ChecksumError,
@@ -60,6 +60,8 @@ class PayloadSink(Protocol):
     """What `post` needs of a transaction."""
 
     def write(self, extent: Extent, buffers: Sequence[memoryview], checksum: int) -> None: ...
+
+    def wrote(self, extent: Extent, checksum: int) -> None: ...
 
 
 class State(Enum):
@@ -134,13 +136,14 @@ class IoDescriptor:
 class UpdateDescriptor(IoDescriptor):
     """Payload on its way in. `destinations` are in the order of the values."""
 
-    __slots__ = ("_posts", "destinations")
+    __slots__ = ("_posts", "_sums", "destinations")
 
     def __init__(self, pool: AlignedPool) -> None:
         super().__init__(pool)
         self.destinations: list[memoryview] = []
         # Per NVMe value: its extent and its memory, padded to whole blocks.
         self._posts: list[tuple[Extent, memoryview]] = []
+        self._sums: dict[Extent, int] = {}
 
     @staticmethod
     def buffer_nbytes(extents: Sequence[Extent | None]) -> int:
@@ -225,6 +228,14 @@ class UpdateDescriptor(IoDescriptor):
         """The values of these extents are stored elsewhere already: do not post them."""
         self._posts = [post for post in self._posts if post[0] not in extents]
 
+    def summing(self) -> Iterator[None]:
+        """Compute ahead, slice by slice, what `post` will need of the bytes that have landed."""
+        turn = Turn(ChecksumType.XXH3)
+        for extent, padded in self._posts:
+            digest = yield from compute_slowly(ChecksumType.XXH3, padded)
+            self._sums[extent] = int.from_bytes(digest, "little")
+            yield from turn.did(padded.nbytes)
+
     def post(self, tx: PayloadSink, checksum: int | None = None) -> None:
         """Hand the NVMe values to the transaction, with the checksum of what goes to the medium.
 
@@ -232,7 +243,8 @@ class UpdateDescriptor(IoDescriptor):
         """
         self._advance(_VERIFIED, _POSTED)
         for extent, padded in self._posts:
-            tx.write(extent, (padded,), xxh3(padded) if checksum is None else checksum)
+            known = self._sums.get(extent) if checksum is None else checksum
+            tx.write(extent, (padded,), xxh3(padded) if known is None else known)
 
 
 class _Placed(NamedTuple):

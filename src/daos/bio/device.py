@@ -33,7 +33,7 @@ import asyncio
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from daos.base.errors import DaosError, InvalidError
 
@@ -64,6 +64,8 @@ class DeviceStatistics:
     # Bytes that went through an aligned bounce buffer because the caller's was not aligned.
     copies: int = 0
     bytes_copied: int = 0
+    # Zeros written by `submit_prepare`, which is not among `writes`.
+    bytes_prepared: int = 0
     # Whether writes pass the page cache by (O_DIRECT).
     direct: bool = False
     poisoned: bool = False
@@ -108,6 +110,26 @@ class BlockDevice(Protocol):
 
     async def close(self) -> None:
         """Waits for everything submitted; idempotent. Does not flush."""
+        ...
+
+
+@runtime_checkable
+class Preparing(BlockDevice, Protocol):
+    """A device that may be told where later writes will go."""
+
+    @property
+    def prepares(self) -> bool:
+        """Whether it makes a difference: blocks that were never written cost more."""
+        ...
+
+    def submit_prepare(self, offset: int, nbytes: int, done: Done) -> None:
+        """Make the first write of these blocks as cheap as a later one; their content is lost.
+
+        In order with writes (I1). A failure is told, and poisons nothing: nobody relies on it.
+
+        Raises:     InvalidError   out of bounds, not whole blocks
+        Done:       NvmeIoError, ShutdownError (closed)
+        """
         ...
 
 

@@ -35,6 +35,7 @@ class Descriptors(NamedTuple):
     cached: int
     size_bytes: int
     alignment: int  # of memory and lengths; 1: `main` is buffered
+    unwritten: bool  # it is a file, and some of its blocks were allocated only
 
     def close(self) -> None:
         os.close(self.main)
@@ -65,7 +66,17 @@ def open_descriptors(path: Path, *, direct: bool) -> Descriptors:
         raise error_from_os(err, f"open {path}") from err
     # Values lie where they were written, not in the order they are read: no read-ahead.
     os.posix_fadvise(cached, 0, 0, os.POSIX_FADV_RANDOM)
-    return Descriptors(main, cached, size_bytes, alignment)
+    # By the page cache a first write costs no more than another: the flush writes it out.
+    unwritten = alignment > 1 and stat.S_ISREG(mode) and _has_holes(main, size_bytes)
+    return Descriptors(main, cached, size_bytes, alignment, unwritten)
+
+
+def _has_holes(descriptor: int, size_bytes: int) -> bool:
+    """Whether a file has blocks that were never written; False where the system can't tell."""
+    try:
+        return os.lseek(descriptor, 0, os.SEEK_HOLE) < size_bytes
+    except OSError:
+        return False
 
 
 def _open_main(path: Path, *, direct: bool) -> tuple[int, int]:

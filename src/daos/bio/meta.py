@@ -49,6 +49,7 @@ from daos.base.errors import (
     ShutdownError,
 )
 from daos.base.ids import Epoch, Lsn
+from daos.bio.ahead import Ahead
 from daos.bio.checkpoint import (
     Checkpoint,
     CheckpointWriter,
@@ -102,6 +103,7 @@ class MetaContext:
         end: ReplayEnd,
     ) -> None:
         self.device = device
+        self.early_bytes = config.early_bytes
         self.memory = AlignedPool(config.memory_bytes)
         self.space = space
         self._config = config
@@ -140,6 +142,7 @@ class MetaContext:
             want_blocks=self._want_blocks,
         )
         self._room.settle()
+        self._ahead = Ahead(device, space)
         # Bytes of log that one transaction may take: its keys and values and some overhead.
         self.record_size_max = self._wal.record_size_max
         # Every update asks for these: no call of ours between.
@@ -181,7 +184,8 @@ class MetaContext:
                 raise tree.failure
             space = Space(superblock.data_first, superblock.data_count)
             try:
-                space.load_map(space_map, kept=checkpoint.extents)
+                for _ in space.loading(space_map, kept=checkpoint.extents):
+                    await asyncio.sleep(0)  # other shards are served while this one is opened
             except InvalidError as error:
                 raise CorruptError(
                     "checkpoint extents", offset=0, want="unused", got=error.message
@@ -349,6 +353,7 @@ class MetaContext:
             await asyncio.wait([self._close_task])
             return
         self._closed = True
+        self._ahead.close()
         self._close_task = asyncio.get_running_loop().create_task(self._close(checkpoint))
         await asyncio.shield(self._close_task)
 
@@ -397,12 +402,13 @@ class MetaContext:
         running = self._checkpoint_lsn > self._checkpoint.lsn
         return self._copy_blocks if running else self._checkpoint.blocks
 
-    def _on_durable(self, lsn: int) -> None:
+    def _on_durable(self, lsn: int, data_bytes: int) -> None:
         """A group is durable, and nothing is in flight at this moment."""
         space, wal = self.space, self._wal
         space.reclaim(durable_lsn=lsn)
         if self._closed:
             return
+        self._ahead.after_group(data_bytes, idle=wal.idle)
         if space.lsn_freed == lsn and wal.idle and space.blocks_free < space.blocks_aging * 4:
             # Space is short and what was freed last waits for a later group (space.py, I2).
             wal.seal(empty=True)

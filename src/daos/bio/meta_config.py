@@ -30,6 +30,9 @@ class MetaConfig:
     group_bytes: int = 8 * _MiB
     # ... or at this much data beside it: the latency that the smallest transaction in it pays.
     group_data_bytes: int = 32 * _MiB
+    # A value of this many bytes in one run leaves for the device when it has landed, while its
+    # checksums and its log record are made; smaller ones of a group share a write.
+    early_bytes: int = 256 << 10
     # A checkpoint starts when this part of the ring is in use.
     checkpoint_percent: int = 50
     # Address space of the live tree: no limit in practice, `hold` keeps the tree smaller.
@@ -58,5 +61,7 @@ class MetaConfig:
             raise InvalidError(f"memory_bytes {self.memory_bytes}: expected whole MiB")
         if self.batch_sets < 1 or self.group_bytes < 1 or self.group_data_bytes < 1:
             raise InvalidError("batch_sets, group_bytes, group_data_bytes: at least 1 each")
+        if self.early_bytes < 1:
+            raise InvalidError(f"early_bytes {self.early_bytes}: at least 1 expected")
         if not 10 <= self.checkpoint_percent <= 75:
             raise InvalidError(f"checkpoint_percent {self.checkpoint_percent}: expected 10..75")

@@ -37,7 +37,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, NewType
 
@@ -116,6 +116,11 @@ class Space:
         self._small = 0
         self._from_large = 0
         self._add(first_block, block_count)
+
+    @property
+    def near(self) -> tuple[int, int]:
+        """Free blocks [lo, hi) which the stream that was served last eats from the front."""
+        return self._near_lo, self._near_hi
 
     @property
     def blocks_free(self) -> int:
@@ -365,6 +370,11 @@ class Space:
         Raises:     InvalidError   an extent of `kept` overlaps another or the map
         Cost:       O(pages + extents)
         """
+        for _ in self.loading(space_map, kept=kept):
+            pass
+
+    def loading(self, space_map: SpaceMap, *, kept: Iterable[Extent] = ()) -> Iterator[None]:
+        """`load_map`, with a yield between parts of bounded work; nobody else until the end."""
         taken = space_map.copy()
         kept = list(kept)
         for extent in kept:
@@ -373,8 +383,10 @@ class Space:
         self._map = space_map
         self._forget(self.first_block, self.block_count)
         self._carve(self.first_block, self.block_count, 0, self.block_count)
-        for block, count in taken.gaps():
-            self._add(block, count)
+        for gaps in taken.gaps():
+            for block, count in gaps:
+                self._add(block, count)
+            yield
         self._kept = dict(kept)
         self._blocks_kept = sum(self._kept.values())
 

@@ -21,8 +21,8 @@ holds no allocator state, because recovery replays allocations from the log anyw
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Generator, Iterator, Sequence
+from typing import Final, NamedTuple, TypeVar
 
 from daos.base.errors import CorruptError, InvalidError
 
@@ -40,7 +40,12 @@ _OFFSET_MASK: Final = PAGE_BLOCKS - 1
 _FULL: Final = (1 << PAGE_BLOCKS) - 1
 _BITS_SIZE: Final = PAGE_BLOCKS // 8
 _ENTRY: Final = struct.Struct("<II")
+# What a turn of the loop does at most, 1 ms or so: gaps are what `Space` makes free extents of.
+_PART_GAPS: Final = 512
+_PART_PAGES: Final = 1024
 assert 1 << _SHIFT == PAGE_BLOCKS
+
+ResultT = TypeVar("ResultT")
 
 
 class SpaceMap:
@@ -116,23 +121,32 @@ class SpaceMap:
 
     def extents(self) -> list[Extent]:
         """Maximal runs of set bits, ascending. Cost: O(pages + runs)."""
-        return [Extent(lo, hi - lo) for lo, hi in self._runs()]
+        return [Extent(run[0], run[1] - run[0]) for run in self._runs() if run is not None]
 
-    def gaps(self) -> list[Extent]:
-        """Maximal runs of clear bits, ascending. Cost: O(pages + runs)."""
+    def gaps(self) -> Iterator[list[Extent]]:
+        """Maximal runs of clear bits, ascending, in parts of bounded work; some may be empty."""
         gaps: list[Extent] = []
         at = self._lo
-        for lo, hi in self._runs():
-            if at < lo:
-                gaps.append(Extent(at, lo - at))
-            at = hi
+        for run in self._runs():
+            if run is not None:
+                lo, hi = run
+                if at < lo:
+                    gaps.append(Extent(at, lo - at))
+                at = hi
+                if len(gaps) < _PART_GAPS:
+                    continue
+            yield gaps
+            gaps = []
         if at < self._hi:
             gaps.append(Extent(at, self._hi - at))
-        return gaps
+        yield gaps
 
-    def _runs(self) -> Iterator[tuple[int, int]]:
+    def _runs(self) -> Iterator[tuple[int, int] | None]:
+        """Maximal runs of set bits, and None between so many pages."""
         start = -1  # of the run that reaches the end of the previous page; -1: none
         for index, page in enumerate(self._pages):
+            if index and not index % _PART_PAGES:
+                yield None
             base = self._lo + index * PAGE_BLOCKS
             if page == _FULL:
                 start = base if start < 0 else start
@@ -180,10 +194,20 @@ class SpaceMap:
     @classmethod
     def parse(cls, buffer: bytes | memoryview, *, first_block: int, block_count: int) -> SpaceMap:
         """Raises: CorruptError unless `buffer` is a whole stored map of this space."""
+        return ended(cls.parsing(buffer, first_block=first_block, block_count=block_count))
+
+    @classmethod
+    def parsing(
+        cls, buffer: bytes | memoryview, *, first_block: int, block_count: int
+    ) -> Generator[None, None, SpaceMap]:
+        """`parse`, with a yield between parts of bounded work."""
         space_map = cls(first_block, block_count)
         pages = space_map._pages
-        at, next_page = 0, 0
+        at, next_page, entries = 0, 0, 0
         while at < len(buffer):
+            entries += 1
+            if not entries % _PART_PAGES:
+                yield
             if len(buffer) - at < _ENTRY.size:
                 raise CorruptError("space map entry", offset=at, want=8, got=len(buffer) - at)
             page, full = _ENTRY.unpack_from(buffer, at)
@@ -205,6 +229,16 @@ class SpaceMap:
         if tail and pages[-1] >> tail:
             raise CorruptError("space map tail", offset=at, want=0, got=pages[-1] >> tail)
         return space_map
+
+
+def ended(steps: Generator[None, None, ResultT]) -> ResultT:
+    """All steps at once; what they return."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: ResultT = end.value
+            return result
 
 
 def total(extents: Sequence[Extent]) -> int:

@@ -77,6 +77,14 @@ class Tx(msgspec.Struct, eq=False):
         self.writes.append(_new(Write, (block * BLOCK, buffers)))
         self.data_bytes += nbytes
 
+    def wrote(self, extent: Extent, checksum: int) -> None:
+        """The same for data that was submitted to the device already, after it was reserved.
+
+        Units:      checksum is that of the whole extent, as in `write`
+        """
+        self.runs.append(_new(DataRun, (extent, checksum)))
+        self.data_bytes += extent.count * BLOCK
+
     def free(self, extent: Extent) -> None:
         """Data that nothing refers to once this is committed."""
         self.frees.append(extent)

@@ -165,7 +165,7 @@ class Wal:
         epoch: int,
         group_bytes: int,
         data_bytes: int,
-        on_durable: Callable[[int], None],
+        on_durable: Callable[[int, int], None],
     ) -> None:
         self._device = device
         self._ring = ring
@@ -238,6 +238,9 @@ class Wal:
     def append(self, record: bytes, writes: Sequence[Write], data_bytes: int) -> Lsn:
         """Join the open group; it goes out at the end of this turn or behind the one in flight.
 
+        Units:      data_bytes counts what `writes` has, and what of the record's data was submitted
+                    to the device before
+
         Raises:     RecordTooBigError   over `record_size_max`
                     AgainError          the ring is full: wait for `when_room`
                     NvmeIoError         an earlier group failed
@@ -258,7 +261,7 @@ class Wal:
             group.room = blocks * BLOCK - GROUP_HEADER_SIZE
         group.records.append(record)
         group.payload_size += size
-        if writes:
+        if data_bytes:
             group.writes += writes
             group.data_bytes += data_bytes
         self._records += 1
@@ -461,7 +464,7 @@ class Wal:
         self._data_total += group.data_bytes
         try:
             if self._failure is None:
-                self._on_durable(group.lsn)
+                self._on_durable(group.lsn, group.data_bytes)
                 self._kick()  # before the call-backs: the device works while they run
         finally:
             try:

@@ -38,13 +38,20 @@ from daos.base.errors import (
     NotFoundError,
 )
 from daos.base.ids import U32_MAX, Rank, Tag
-from daos.cart.framing import as_bytes, unfit
+from daos.cart.framing import OWN_BASE, as_bytes, unfit
 from daos.cart.wire import DECODE_ERRORS, Endpoint
 
 if TYPE_CHECKING:
     from daos.base.clock import Rng
     from daos.cart.framing import Limits
     from daos.cart.shared import Place, SharedMemory
+
+VERSION: Final = 1
+_FIRST: Final = OWN_BASE << 24 | VERSION << 16
+PUT: Final = _FIRST | 0x68  # the reference's numbers: CRT_BULK_PUT, CRT_BULK_GET
+GET: Final = _FIRST | 0x69
+BORROW: Final = _FIRST | 0x6A
+RETURN: Final = _FIRST | 0x6B
 
 KEY_SIZE: Final = 16
 RANGES_MAX: Final = 256  # of one access
@@ -118,7 +125,7 @@ class Return(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
 
 
 Where = tuple[int, int, int]
-"""(region id, offset, size) in shared memory."""
+"""(region id, offset, size) in shared memory; (0, 0, size): not shared, so it goes by frames."""
 
 encode: Final = msgspec.msgpack.Encoder().encode
 decode_access: Final = msgspec.msgpack.Decoder(Access).decode
@@ -214,15 +221,33 @@ class Region:
         shared = self.places is not None
         return BulkHandle(self.key, self.segments.nbytes, int(self.mode), owner, shared)
 
-    def where(self, ranges: Sequence[Range]) -> list[Where]:
-        """Where ranges of shared memory lie, for a peer that has it mapped."""
+    def where(
+        self, ranges: Sequence[Range], *, writes: bool
+    ) -> tuple[list[Where], list[memoryview]]:
+        """Where ranges of shared memory lie, for a peer that has it mapped.
+
+        One that writes gets whole pages which hold nothing but the region's memory: those can be
+        taken back from it. They are given as views, too.
+        """
         assert self.places is not None
-        return [
-            (place.region_id, place.offset + start, nbytes)
-            for offset, size in ranges
-            for index, start, nbytes in self.segments.locate(offset, size)
-            for place in (self.places[index],)
-        ]
+        found: list[Where] = []
+        views: list[memoryview] = []
+        for offset, size in ranges:
+            for index, start, nbytes in self.segments.locate(offset, size):
+                place, end = self.places[index], start + nbytes
+                if not writes:
+                    found.append((place.region_id, place.offset + start, nbytes))
+                    continue
+                lo = min(max(start, place.lo), end)
+                hi = min(max(lo, place.hi), end)
+                parts = [(start, lo, 0), (lo, hi, place.region_id), (hi, end, 0)]
+                for first, last, region_id in parts:
+                    if first < last:
+                        at = place.offset + first if region_id else 0
+                        found.append((region_id, at, last - first))
+                if lo < hi:
+                    views.append(self.segments.views[index][lo:hi])
+        return found, views
 
     def when_free(self, done: Callable[[], None]) -> None:
         """Call `done` once no peer can write to it any more, which is at once, or later."""
@@ -231,10 +256,8 @@ class Region:
         else:
             self._when_free.append(done)
 
-    def take_back(self, *, writes: bool) -> None:
-        """A peer has returned what it borrowed, or is gone."""
-        if not writes:
-            return
+    def take_back(self) -> None:
+        """A peer has returned what it borrowed for writing, or can't reach it any more."""
         self.lent -= 1
         if self.released and not self.lent:
             waiting, self._when_free = self._when_free, []

@@ -10,10 +10,12 @@ own, from 2^63 up; between them calls and replies go on.
        PUT  [key, ranges], payload     ------->    check_access, payload lands in the region
                                        <-------    reply
 
-Where both ends are on one host and the memory is shared over their link, no bytes are sent:
+Where both ends are on one host and the memory is shared over their link, no bytes are sent but
+those of pages that are not the region's alone:
 
        BORROW [key, ranges, mode]      ------->    check_access
-            copies, a step at a time   <-------    places in shared memory
+            copies, a step at a time   <-------    places in shared memory; what is not shared
+                                                   goes by PUT
        RETURN [id of the BORROW]       ------->    still registered?
                                        <-------    reply
 
@@ -26,12 +28,15 @@ way, of all transfers in turn, so that a large one neither holds up the others n
     P3  memory of a region is read and written until it is released, and not after: the accessor
         hears NONEXIST; what the transport has taken goes on as a copy
     P4  what was borrowed for writing is the owner's again when it was returned, or the connection
-        has ended; `Region.when_free` says so
+        has ended; `Region.when_free` says so. Nothing is copied once the connection has ended here;
+        and the owner does not rely on that (`bulk_owner`)
     P5  a peer that answers what was not asked, or asks without taking the answers, breaks the
         protocol
 
 Ends are collected, not told on the spot: `wake` says that `take_ended` has something, or that
 frames were queued outside `take`.
+
+Here is the accessor; what the owner does is in `bulk_owner`.
 
 Source: DAOS src/cart/crt_bulk.c crt_bulk_transfer, crt_bulk_abort; frames: ours
 """
@@ -41,34 +46,32 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from daos.base.errors import (
     DER,
     AgainError,
     DaosError,
     DeadlineError,
-    NotSupportedError,
     ProtocolError,
 )
 from daos.cart.bulk import (
+    BORROW,
+    GET,
+    PUT,
     RANGES_MAX,
+    RETURN,
     Access,
     Borrow,
     Mode,
-    Region,
     Return,
     Table,
-    check_access,
-    decode_access,
-    decode_borrow,
     decode_places,
-    decode_return,
     encode,
-    released,
 )
-from daos.cart.bulk_transfer import COPY_STEP, Chunk, PeerMemory, Transfer, pairs_of
-from daos.cart.framing import OWN_BASE, Frame, Framing, as_bytes
+from daos.cart.bulk_owner import Owner
+from daos.cart.bulk_transfer import COPY_STEP, Chunk, PeerMemory, Transfer
+from daos.cart.framing import Frame, Framing, as_bytes
 from daos.cart.wire import (
     DECODE_ERRORS,
     HEADER_SIZE,
@@ -77,24 +80,10 @@ from daos.cart.wire import (
     Endpoint,
     Header,
     checksum,
-    emit_failure,
     parse_failure,
 )
 
-VERSION: Final = 1
-_FIRST: Final = OWN_BASE << 24 | VERSION << 16
-PUT: Final = _FIRST | 0x68  # the reference's numbers: CRT_BULK_PUT, CRT_BULK_GET
-GET: Final = _FIRST | 0x69
-BORROW: Final = _FIRST | 0x6A
-RETURN: Final = _FIRST | 0x6B
 _ID_FIRST: Final = 1 << 63
-
-
-class _Putting(NamedTuple):
-    """A peer's payload on its way into a region."""
-
-    header: Header
-    region: Region
 
 
 class Port:
@@ -113,9 +102,9 @@ class Port:
         self._frames = frames
         self._memory = memory
         self.nbytes_copied = 0  # between shared memory and ours
+        self.answered = 0  # requests of ours, whole
         self._limits = frames.limits
         self._chunk_size = min(frames.limits.bulk_chunk_size, frames.limits.payload_size_max)
-        self._table = table
         self._source = source
         self._route = (*peer, *source)
         self._wake = wake
@@ -130,11 +119,14 @@ class Port:
         self._returning: dict[int, Transfer | None] = {}  # None: nobody waits for it
         self._ended: list[tuple[Transfer, DaosError | None]] = []
         self._ending: dict[Transfer, DaosError | None] = {}  # ended, their memory still held
-        # As owner.
-        self._answers: dict[int, Region] = {}  # replies with memory of a region, not yet sent
-        self._putting: _Putting | None = None
-        self._lent: dict[int, tuple[Region, int]] = {}  # bytes of it for writing; 0: for reading
-        self._peer_id_last = 0
+        self._owner = Owner(
+            frames,
+            table,
+            chunk_size=self._chunk_size,
+            queue=self._queue,
+            wake=wake,
+            memory=memory,
+        )
         frames.own = self
 
     @property
@@ -201,6 +193,7 @@ class Port:
 
     def end(self, error: DaosError) -> None:
         """The connection is gone: every transfer ends with `error`. Idempotent."""
+        self._owner.end()
         self._asking.clear()
         self._getting = None
         for transfer in list(self._transfers):
@@ -215,15 +208,6 @@ class Port:
         self._borrowing.clear()
         self._copying.clear()
         self._returning.clear()
-        lent, self._lent = self._lent, {}
-        for region, writes in lent.values():
-            region.holders.pop(self, None)
-            region.take_back(writes=writes > 0)
-        holding = [*self._answers.values(), *([self._putting.region] if self._putting else [])]
-        for region in holding:
-            region.holders.pop(self, None)
-        self._answers.clear()
-        self._putting = None
 
     def take_ended(self) -> list[tuple[Transfer, DaosError | None]]:
         """What has ended since the last time, and how."""
@@ -249,7 +233,7 @@ class Port:
         if header.status and header.status != DER.NOTSUPPORTED:
             self.abort(transfer, parse_failure(header.status, body))
             return
-        pieces: list[memoryview] | None = None
+        pieces: list[memoryview | int] | None = None
         if not header.status:
             pieces = self._mapped(body, transfer.local.nbytes)
         if transfer.ended or pieces is None:
@@ -259,13 +243,18 @@ class Port:
                 self._asking.append(transfer)
                 self._pump()
             return
-        local = transfer.local.slice(0, transfer.local.nbytes)
-        transfer.pairs.extend(pairs_of(local, pieces) if transfer.get else pairs_of(pieces, local))
+        by_frames = transfer.borrow(pieces)
         self._copying.append((header.rpc_id, transfer))
         self._wake()
+        if by_frames:
+            self._asking.append(transfer)
+            self._pump()
 
-    def _mapped(self, body: Bytes, nbytes: int) -> list[memoryview] | None:
-        """The places of a reply, mapped here; None: they are not. Raises: ProtocolError."""
+    def _mapped(self, body: Bytes, nbytes: int) -> list[memoryview | int] | None:
+        """The places of a reply, mapped here, or the size of what isn't shared.
+
+        None: they can't be had. Raises: ProtocolError.
+        """
         try:
             places = decode_places(body)
         except DECODE_ERRORS as error:
@@ -273,8 +262,11 @@ class Port:
         if sum([size for _, _, size in places]) != nbytes:
             raise ProtocolError(f"places of bulk memory with other than {nbytes} bytes")
         assert self._memory is not None
-        pieces = []
+        pieces: list[memoryview | int] = []
         for region_id, offset, size in places:
+            if not region_id:
+                pieces.append(size)
+                continue
             area = self._memory.memory(region_id)
             if area is None or offset + size > area.nbytes:
                 return None
@@ -284,6 +276,8 @@ class Port:
     def copy_some(self) -> bool:
         """Copy up to COPY_STEP bytes, or one piece; True if there are more."""
         left = COPY_STEP
+        if self._memory is None or self._memory.over:
+            return False  # what was borrowed is the owner's again: `end` comes next
         while self._copying and left > 0:
             rpc_id, transfer = self._copying[0]
             pairs = transfer.pairs
@@ -311,7 +305,7 @@ class Port:
         if header.status:
             self.abort(transfer, parse_failure(header.status, body))
         else:
-            self._finish(transfer, None)
+            self._arrived(transfer, transfer.borrowed)
 
     def _request_own(self, opcode: int, transfer: Transfer | None, body: bytes) -> int:
         rpc_id = self._id_next
@@ -378,14 +372,13 @@ class Port:
                 self._getting = chunk
                 return transfer.local.slice(chunk.at, chunk.nbytes)
             self._chunk_sent(chunk)
-            self._arrived(chunk)
+            self._arrived(transfer, chunk.nbytes)
             return None
         finally:
             self._pump()
 
-    def _arrived(self, chunk: Chunk) -> None:
-        transfer = chunk.transfer
-        transfer.left -= chunk.nbytes
+    def _arrived(self, transfer: Transfer, nbytes: int) -> None:
+        transfer.left -= nbytes
         if not transfer.left:
             self._finish(transfer, None)
 
@@ -430,7 +423,9 @@ class Port:
         if not PUT <= opcode <= RETURN or header.rpc_id < _ID_FIRST:
             raise ProtocolError(f"bulk frame {opcode:#010x}, id {header.rpc_id:#x}")
         if not header.flags & REPLY:
-            return self._request(header, body)
+            return self._owner.take(header, body)
+        if not header.payload_size:
+            self.answered += 1
         if opcode <= GET:
             return self._reply(header, body)
         if opcode == BORROW:
@@ -444,143 +439,10 @@ class Port:
         if header.flags & REPLY:
             chunk, self._getting = self._getting, None
             assert chunk is not None
-            self._arrived(chunk)
+            self.answered += 1
+            self._arrived(chunk.transfer, chunk.nbytes)
             return
-        putting, self._putting = self._putting, None
-        assert putting is not None
-        putting.region.nbytes_put += header.payload_size
-        self._let_go(putting.region)
-        self._answer(header)
-
-    # Owner
-
-    def released(self, region: Region) -> None:
-        """The region's memory is read and written no more; answers to that say so."""
-        putting = self._putting
-        if putting is not None and putting.region is region:
-            self._putting = None
-            self._frames.forget()
-            self._answer(putting.header, released())
-        for rpc_id in [each for each, held in self._answers.items() if held is region]:
-            del self._answers[rpc_id]
-            frame = self._frames.unqueue(GET, rpc_id, REPLY)
-            if frame is not None:
-                self._fail(frame.fields, released())
-            elif self._memory is not None:
-                self._memory.let_go()
-        self._wake()
-
-    def _request(self, header: Header, body: Bytes) -> Sequence[memoryview] | None:
-        if self._frames.outbox_frames > self._limits.serving_max + self._limits.bulk_inflight_max:
-            raise ProtocolError("the peer asks for more and takes no answers")
-        if header.rpc_id <= self._peer_id_last:
-            raise ProtocolError("the ids of a peer's bulk requests do not ascend")
-        self._peer_id_last = header.rpc_id
-        try:
-            if header.opcode > GET:
-                if header.payload_size:
-                    raise ProtocolError("a bulk request with a payload that has none")
-                if header.opcode == BORROW:
-                    self._lend(header, decode_borrow(body))
-                else:
-                    self._take_back(header, decode_return(body))
-                return None
-            access = decode_access(body)
-        except DECODE_ERRORS as error:
-            raise ProtocolError(f"an unreadable bulk request: {error}") from None
-        writes = header.opcode == PUT
-        try:
-            region = self._table.find(access.key)
-            nbytes = check_access(region, access.ranges, Mode.WRITE if writes else Mode.READ)
-        except DaosError as error:
-            self._answer(header, error)
-            return None
-        views = [
-            piece for offset, size in access.ranges for piece in region.segments.slice(offset, size)
-        ]
-        if nbytes > self._chunk_size or header.payload_size != nbytes * writes:
-            text = f"{nbytes} bytes of bulk in a frame with {header.payload_size} bytes of payload"
-            raise ProtocolError(text)
-        region.holders[self] = None
-        if writes:
-            self._putting = _Putting(header, region)
-            return views
-        self._answers[header.rpc_id] = region
-        self._answer(header, payload=as_bytes(views), size=nbytes)
-        return None
-
-    def _lend(self, header: Header, wanted: Borrow) -> None:
-        """Let the peer read or write shared memory of ours by itself."""
-        if len(self._lent) >= self._limits.bulk_transfers_max:
-            raise ProtocolError("the peer borrows more and gives nothing back")
-        try:
-            region = self._table.find(wanted.key)
-            nbytes = check_access(region, wanted.ranges, Mode(wanted.mode))
-            if region.places is None or self._memory is None or not self._memory.shares:
-                raise NotSupportedError("the memory is not shared")
-            where = region.where(wanted.ranges)
-            if not all(map(self._memory.offer, {place[0] for place in where})):
-                raise NotSupportedError("the memory is not shared any more")
-        except DaosError as error:
-            self._answer(header, error)
-            return
-        writes = wanted.mode == Mode.WRITE
-        region.holders[self] = None
-        region.lent += writes
-        self._lent[header.rpc_id] = (region, nbytes if writes else 0)
-        self._answer(header, body=encode(where))
-
-    def _take_back(self, header: Header, returned: Return) -> None:
-        lent = self._lent.pop(returned.rpc_id, None)
-        if lent is None:
-            raise ProtocolError("the peer gives back what it has not borrowed")
-        region, nbytes = lent
-        region.nbytes_put += nbytes
-        self._answer(header, released() if region.released else None)
-        self._let_go(region)
-        region.take_back(writes=nbytes > 0)
-
-    def cut(self) -> None:
-        """End the connection: its peer holds on to memory for too long."""
-        if self._memory is not None:
-            self._memory.cut()
-
-    def _answer(
-        self,
-        request: Header,
-        error: DaosError | None = None,
-        *,
-        body: bytes = b"",
-        payload: Sequence[memoryview] = (),
-        size: int = 0,
-    ) -> None:
-        if error is not None:
-            body = emit_failure(error)
-        fields = (
-            *(REPLY, request.opcode, int(error.code) if error else 0, request.rpc_id),
-            *(request.source_rank, request.source_tag, request.rank, request.tag),
-            *(0, request.trace_id, size, len(body), checksum(body)),
-        )
-        sent = partial(self._answered, request.rpc_id) if payload else None
-        self._queue(fields, body, payload, size, sent)
-
-    def _fail(self, fields: tuple[int, ...], error: DaosError) -> None:
-        """Answer with an error in place of a reply that was taken back."""
-        body = emit_failure(error)
-        fields = (*fields[:2], int(error.code), *fields[3:10], 0, len(body), checksum(body))
-        self._queue(fields, body, (), 0, None)
-
-    def _answered(self, rpc_id: int) -> None:
-        region = self._answers.pop(rpc_id, None)
-        if region is not None:
-            self._let_go(region)
-
-    def _let_go(self, region: Region) -> None:
-        held = [*self._answers.values(), *(each for each, _ in self._lent.values())]
-        if self._putting is not None:
-            held.append(self._putting.region)
-        if region not in held:
-            region.holders.pop(self, None)
+        self._owner.landed(header)
 
     def _queue(
         self,

@@ -16,7 +16,7 @@ Source: DAOS src/cart/crt_bulk.c crt_bulk_create, crt_bulk_bind, crt_bulk_bind_t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from daos.base.errors import DER, CanceledError, DaosError, InvalidError
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from daos.cart.transport import Link
 
 _UNREACH: Final = DER.UNREACH
+# Looks without an end of anything that the peer owes, while it says other things, or a payload of
+# 64 MiB goes on: half a MiB a second, where a look is each 15 s.
+_LOOKS_MAX: Final = 8
 
 
 class Bulk:
@@ -125,8 +128,7 @@ class BulkEnd:
         """Raises: DaosError(UNREACH), AgainError"""
         self.port.start(transfer)
         self._carrier.maybe_kick()
-        if self._quiet is None:
-            self._listen()
+        self.watch()
 
     def abort(self, transfer: Transfer, error: DaosError) -> None:
         """See Port.abort."""
@@ -167,6 +169,16 @@ class BulkEnd:
         """An area that the peer has offered, mapped."""
         return self._carrier.link.memory(region_id)
 
+    @property
+    def over(self) -> bool:
+        """The connection has ended here."""
+        return self._carrier.link.over
+
+    def reclaim(self, views: Sequence[memoryview], region_ids: Collection[int]) -> bool:
+        """Let no peer write to this memory of ours any more. See `SharedMemory.reclaim`."""
+        # Who has closed its end has ended its transfers before, or is dead.
+        return self._carrier.link.left or self._station.shared.reclaim(views, region_ids)
+
     def let_go(self) -> None:
         """What the link reads of our memory is ours again."""
         self._carrier.link.let_go()
@@ -178,19 +190,38 @@ class BulkEnd:
 
     # Peers that stop in the middle: what they owe holds memory of ours, whatever their deadline
 
-    def _listen(self) -> None:
-        quiet_s = self._station.limits.bulk_quiet_s
-        self._quiet = self._station.loop.call_later(quiet_s, self._look, self._session.progress)
+    def watch(self) -> None:
+        """The peer owes us something, or is in the middle of a payload: end that in time."""
+        if self._quiet is None:
+            self._listen(0)
 
-    def _look(self, before: tuple[int, int, int]) -> None:
-        """Has the peer said anything since the last time?"""
+    def _listen(self, looks: int) -> None:
+        quiet_s = self._station.limits.bulk_quiet_s
+        before = self._session.progress, self._done
+        self._quiet = self._station.loop.call_later(quiet_s, self._look, before, looks)
+
+    @property
+    def _done(self) -> tuple[bool, int]:
+        """Changes whenever the peer has finished something of what it owes."""
+        owes = self.port.waiting
+        return owes, self.port.answered if owes else self._session.payload_bytes_in
+
+    def _look(self, before: tuple[tuple[int, int, int], tuple[bool, int]], looks: int) -> None:
+        """Has the peer said anything since the last time, and not always something else?"""
         self._quiet = None
-        if not self.port.waiting:
+        if not (self.port.waiting or self._session.landing):
             return
-        if self._session.progress != before:
-            self._listen()
+        progress, done = before
+        if self._done != done:
+            looks = 0
+        elif self._session.progress != progress:
+            looks += 1
+        else:
+            looks = _LOOKS_MAX
+        if looks < _LOOKS_MAX:
+            self._listen(looks)
             return
-        gone = DaosError("the peer does not answer bulk requests", code=_UNREACH)
+        gone = DaosError("the peer does not send what it owes", code=_UNREACH)
         self._carrier.link.close(gone)
 
     def expire(self, now_ns: int) -> int | None:
@@ -242,6 +273,10 @@ class BulkService:
         region = self.station.bulk_table.add(views, mode)
         handle = region.handle(self.station.endpoint if bind else None)
         return Bulk(self, region, handle)
+
+    def shares(self, views: Sequence[memoryview]) -> bool:
+        """Whether all of it is memory that peers on this host may map."""
+        return self.station.shared.locate(views) is not None
 
     def get(
         self,

@@ -9,7 +9,7 @@ Source: ours
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final, Protocol
 
 from daos.base.errors import DaosError
@@ -25,8 +25,8 @@ class Transfer:
     """Bytes on their way between local memory and ranges of a region."""
 
     __slots__ = (
-        "_at",
         "_rest",
+        "borrowed",
         "deadline_ns",
         "done",
         "ended",
@@ -65,27 +65,58 @@ class Transfer:
         self.trace_id = trace_id
         self.done = done
         self.left = local.nbytes  # not yet arrived
+        self.borrowed = 0  # of it: bytes that we copy ourselves
         self.held = 0  # chunks whose memory the transport may still read
         self.ended = False
-        self._at = 0
-        self._rest = deque(ranges)
+        # What goes by frames, not yet asked for: (first byte in `local`, offset, size).
+        self._rest = deque(self._spread(0, local.nbytes))
 
     def next_chunk(self, nbytes_max: int) -> Chunk | None:
         """The next bytes to ask for; None when all are."""
+        rest = self._rest
+        if not rest:
+            return None
         ranges: list[Range] = []
-        left = nbytes_max
-        while self._rest and left and len(ranges) < RANGES_MAX:
-            offset, size = self._rest.popleft()
+        first, left = rest[0][0], nbytes_max
+        while rest and left and len(ranges) < RANGES_MAX:
+            at, offset, size = rest[0]
+            if at != first + nbytes_max - left:
+                break  # what lies between is borrowed
             step = min(size, left)
             ranges.append((offset, step))
             left -= step
             if step < size:
-                self._rest.appendleft((offset + step, size - step))
-        if not ranges:
-            return None
-        chunk = Chunk(self, self._at, nbytes_max - left, ranges)
-        self._at += chunk.nbytes
-        return chunk
+                rest[0] = (at + step, offset + step, size - step)
+            else:
+                rest.popleft()
+        return Chunk(self, first, nbytes_max - left, ranges)
+
+    def borrow(self, pieces: Sequence[memoryview | int]) -> bool:
+        """All of it lies in `pieces`, one after the other; an int: so many bytes go by frames.
+
+        Returns whether there are such. What is borrowed is in `pairs` then.
+        """
+        self._rest.clear()
+        at = 0
+        for piece in pieces:
+            if isinstance(piece, int):
+                self._rest.extend(self._spread(at, piece))
+                at += piece
+                continue
+            local = self.local.slice(at, len(piece))
+            self.pairs.extend(pairs_of(local, [piece]) if self.get else pairs_of([piece], local))
+            self.borrowed += len(piece)
+            at += len(piece)
+        return bool(self._rest)
+
+    def _spread(self, at: int, nbytes: int) -> Iterator[tuple[int, int, int]]:
+        """The ranges that bytes [at, at + nbytes) of local memory stand for."""
+        first = 0  # of the range
+        for offset, size in self.ranges:
+            lo, hi = max(first, at), min(first + size, at + nbytes)
+            if lo < hi:
+                yield lo, offset + lo - first, hi - lo
+            first += size
 
 
 class Chunk:
@@ -115,6 +146,18 @@ class PeerMemory(Protocol):
 
     def memory(self, region_id: int) -> memoryview | None:
         """An area of the peer's."""
+        ...
+
+    @property
+    def over(self) -> bool:
+        """The connection has ended here: nothing of the peer's may be written to any more."""
+        ...
+
+    def reclaim(self, views: Sequence[memoryview], region_ids: Collection[int]) -> bool:
+        """Writable memory of ours, parts of these areas: no peer writes to it from now on.
+
+        False: a peer still may, and nothing can be done about it.
+        """
         ...
 
     def let_go(self) -> None:

@@ -214,20 +214,23 @@ class CallerChannel:
     def _read(
         self, call: Call[ReplyT], header: Header, body: Bytes
     ) -> tuple[ReplyT | None, DaosError | None]:
-        """The message of a reply, or why there is none."""
+        """The message of a reply, or why there is none: one that can't be read is no answer."""
         if header.epoch > self._epoch_seen:
             try:
                 self.station.hlc.observe(Epoch(header.epoch))
             except DaosError as error:
+                error.unanswered = True
                 return None, error
             self._epoch_seen = header.epoch
         if header.status:
             return None, parse_failure(header.status, body)
         try:
             return call._procedure.decode_reply(body), None
-        except DECODE_ERRORS as error:
+        except DECODE_ERRORS as bad:
             name = call._procedure.name
-            return None, ProtocolError(f"{name}: the reply of {self.peer} is unreadable: {error}")
+            unreadable = ProtocolError(f"{name}: the reply of {self.peer} is unreadable: {bad}")
+            unreadable.unanswered = True
+            return None, unreadable
 
     def _destinations(self, head: Head[Call[Any]]) -> Sequence[memoryview] | None:
         """Where the payload of a reply goes; None when the call has ended instead."""
@@ -251,6 +254,7 @@ class CallerChannel:
             elif room < size:
                 text = f"{call._procedure.name}: {size} bytes came, there is room for {room}"
                 views = DaosError(text, code=DER.TRUNC)
+                views.unanswered = True
         if isinstance(views, DaosError):
             call.finish(station, None, 0, views)
             return None

@@ -73,8 +73,9 @@ class Limits:
     bulk_transfers_max: int = 4096
     bulk_size_max: int = 1 << 40
     bulk_regions_max: int = 1 << 16
-    # A peer that owes answers to bulk requests and is silent for so many seconds has gone. It is
-    # looked at as often: within twice the time.
+    # A peer that owes answers to bulk requests, or the rest of a payload, and is silent for so many
+    # seconds has gone. It is looked at as often: within twice the time. One that sends other things
+    # instead has eight times as long.
     bulk_quiet_s: int = 15
     # Reads go here between payloads: larger takes fewer reads, and copies more of each payload.
     scratch_size: int = 64 * KiB
@@ -500,6 +501,11 @@ class Framing(Generic[TokenT]):
     def progress(self) -> tuple[int, int, int]:
         """Changes whenever a frame, or a part of a payload, has come or a frame has left."""
         return self.frames_in, self._left, self.frames_out
+
+    @property
+    def landing(self) -> bool:
+        """A payload has come in part, into memory that its owner has named."""
+        return self._state == PAYLOAD and self._into is not None
 
     @property
     def outbox_frames(self) -> int:

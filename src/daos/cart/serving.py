@@ -177,6 +177,8 @@ class ServerChannel:
                     landed = rpc is not None and self._land(rpc)
                     self._landing = rpc if landed else None
                     more = session.land(rpc.payload if rpc and landed else None, now_ns)
+                    if landed and not more:
+                        self.bulk.watch()
                 elif isinstance(event, Landed):
                     rpc, self._landing = self._landing, None
                     assert rpc is not None

@@ -7,20 +7,35 @@ the first time that it is asked for.
 Areas are added and removed from any thread, and, by finalizers, in the middle of either: there is
 no lock, each step is one operation of a dict. All else is the loop's.
 
+What was lent to a peer for writing, and is not returned, is taken from it by `reclaim`: no word of
+the peer is needed for that, it may be stopped for good.
+
 Source: ours
 """
 
 from __future__ import annotations
 
+import ctypes
+import logging
+import mmap
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import count
 from typing import Final, NamedTuple
 
 from daos.base.isal import address_of
 
+log = logging.getLogger(__name__)
+
 _ID_MAX: Final = (1 << 32) - 1
+_ADDRESS_MAX: Final = 1 << 64
+_PAGE: Final = mmap.PAGESIZE
+_MAP_FIXED: Final = 0x10  # of Linux; Python has no name for it
+
+_mmap = ctypes.CDLL(None, use_errno=True).mmap
+_mmap.restype = ctypes.c_void_p
+_mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
 
 
 class Area(NamedTuple):
@@ -33,10 +48,15 @@ class Area(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a piece of memory lies in shared memory."""
+    """Where a piece of memory lies in shared memory.
+
+    Bytes [lo, hi) of it are in pages that hold nothing else.
+    """
 
     region_id: int
     offset: int
+    lo: int
+    hi: int
 
 
 class SharedMemory:
@@ -99,8 +119,38 @@ class SharedMemory:
             area = areas[index]
             if address + view.nbytes > area.address + area.nbytes:
                 return None
-            places.append(Place(area.region_id, address - area.address))
+            places.append(_place(area, address - area.address, view.nbytes))
         return places
 
+    def reclaim(self, views: Sequence[memoryview], region_ids: Collection[int]) -> bool:
+        """Put fresh pages, all zero, in the place of those that `views` lie in.
 
-_ADDRESS_MAX: Final = 1 << 64
+        Whoever has mapped the areas goes on with the old pages, which are nobody's. The areas are
+        shared no more; memory of theirs that is used now stays where it is.
+
+        False: the kernel has no room for that, and some of it is still in reach.
+        """
+        for region_id in region_ids:
+            self.remove(region_id)
+        try:
+            for view in views:
+                first = address_of(view) & -_PAGE
+                _renew(first, (address_of(view) + view.nbytes + _PAGE - 1 & -_PAGE) - first)
+        except OSError as error:
+            log.error("a peer keeps memory that it was lent, for writing: %s", error)
+            return False
+        return True
+
+
+def _place(area: Area, offset: int, nbytes: int) -> Place:
+    end = offset + nbytes
+    # What is behind the area in its last page is nobody's.
+    hi = nbytes if end == area.nbytes else (end & -_PAGE) - offset
+    return Place(area.region_id, offset, (offset + _PAGE - 1 & -_PAGE) - offset, hi)
+
+
+def _renew(address: int, nbytes: int) -> None:
+    """Map fresh memory there. Raises: OSError"""
+    flags = mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | _MAP_FIXED  # shared, as before, with a fork
+    if _mmap(address, nbytes, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0) != address:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

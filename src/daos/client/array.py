@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, overload
 
 from daos.base.errors import ExistsError, InvalidError, NotFoundError, RecordTooBigError
-from daos.base.ids import U64_MAX, ObjectType
+from daos.base.ids import U64_MAX, Epoch, ObjectType
 from daos.base.iod import Cond, Iod, IodType, QueryFlag, Recx
 from daos.client import chunks
 from daos.client.chunks import AKEY, METADATA_DKEY, Geometry, Piece
@@ -69,6 +69,11 @@ class Array(ObjectHandle):
         """As `size`, with a timeout."""
         with self._operation(timeout) as call:
             return await self._size(call)
+
+    async def newest_epoch(self, *, timeout: float | None = None) -> Epoch:
+        """When the array was changed last: `Object.newest_epoch`."""
+        with self._operation(timeout) as call:
+            return await self._io.newest_epoch(call=call)
 
     async def write(self, offset: int, data: BufferLike, *, timeout: float | None = None) -> int:
         """Make `data` the content of records from `offset` on; how many. Durable on return.

@@ -33,8 +33,8 @@ from daos.client.objectio import ObjectIo
 from daos.client.session import Call, Handle, Opening, Session
 from daos.client.values import ContainerInfo, Snapshot
 from daos.container.client import ContainerClient
-from daos.object.client import ContainerLink
 from daos.object.core import check_type
+from daos.object.link import ContainerLink
 from daos.object.wire import OBJECT_LIST, ObjectListRequest, ShardAddress
 from daos.object.wire import Change as WireChange
 from daos.placement.jump import JumpMap
@@ -236,7 +236,7 @@ class Container(ServiceHandle[ContainerClient]):
         Returns when it is done. What is newer than some 20 s is otherwise left alone, in case that
         somebody still reads at that time. A deadline that passes does not stop it.
 
-        Raises: InvalidError, AccessError, NotSupportedError (a container that deduplicates)
+        Raises: InvalidError, AccessError
         """
         if epoch is not None and not (type(epoch) is int and 0 < epoch <= U64_MAX):
             raise InvalidError(f"an epoch is a number from 1 to 2**64 - 1, not {epoch!r}")
@@ -361,13 +361,8 @@ class Container(ServiceHandle[ContainerClient]):
 
         async def fetch(anchor: bytes, call: Call) -> Page[ObjectId]:
             address = ShardAddress(link.handle, 0, 0, 0, link.map_version, link.epoch)
-            reply = await link.context.call(
-                endpoint,
-                OBJECT_LIST,
-                ObjectListRequest(address, anchor, PAGE_ENTRIES, reverse),
-                deadline_ns=call.deadline_ns,
-                trace_id=call.trace_id,
-            )
+            request = ObjectListRequest(address, anchor, PAGE_ENTRIES, reverse)
+            reply = await link.ask(endpoint, OBJECT_LIST, request, call)
             oids = [ObjectId(hi, lo) for hi, lo, _shard in reply.objects]
             return Page(oids, reply.anchor, reply.eof)
 

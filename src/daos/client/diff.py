@@ -18,7 +18,7 @@ from daos.base.ids import Epoch, KeyKind, ObjectId, tag_of
 from daos.cart.context import Endpoint
 from daos.client.listing import Fetch, Page
 from daos.client.session import Call
-from daos.object.client import ContainerLink
+from daos.object.link import ContainerLink
 from daos.object.wire import CHANGE_LIST, ChangeListRequest, ShardAddress
 from daos.object.wire import Change as WireChange
 from daos.placement.pool_map import Target
@@ -79,13 +79,8 @@ def changes_of(link: ContainerLink, target: Target, between: Between) -> Fetch[W
     async def fetch(anchor: bytes, call: Call) -> Page[WireChange]:
         a, b = await between(call)
         address = ShardAddress(link.handle, 0, 0, 0, link.map_version, b)
-        reply = await link.context.call(
-            endpoint,
-            CHANGE_LIST,
-            ChangeListRequest(address, a, anchor, _ENTRIES_MAX),
-            deadline_ns=call.deadline_ns,
-            trace_id=call.trace_id,
-        )
+        request = ChangeListRequest(address, a, anchor, _ENTRIES_MAX)
+        reply = await link.ask(endpoint, CHANGE_LIST, request, call)
         return Page(reply.changes, reply.anchor, reply.eof)
 
     return fetch

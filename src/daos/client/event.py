@@ -200,7 +200,7 @@ class EventQueue:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> Event[ResultT]:
-        handle, function, face = async_of(call)
+        handle, function, face, asks = async_of(call)
         portal, core = self._portal, handle._core
         if handle._portal is not portal:
             raise InvalidError(f"{handle!r} is of another client than this event queue")
@@ -223,7 +223,7 @@ class EventQueue:
             self._finish(event, result, error)
 
         try:
-            event._job = portal.start(lambda: function(core, *args, **kwargs), done)
+            event._job = portal.start(lambda: function(core, *args, **kwargs), done, asks=asks)
         except DaosError as error:
             self._finish(event, None, error)
             raise

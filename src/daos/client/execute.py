@@ -2,15 +2,17 @@
 
 No task of asyncio is made for a task of the batch: each operation's own call-back completes it
 and starts what has become ready. Cancelling the awaiting coroutine cancels what runs, waits until
-all of it has reported, and only then lets go: no operation outlives its batch.
+all of it has reported, and only then lets go: no operation outlives its batch, however often its
+caller is cancelled.
 """
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Callable
 
 from daos.base.errors import CanceledError, DaosError
-from daos.client.task import Batch, Task, TaskState
+from daos.client.objectio import settle
+from daos.client.task import Batch, Report, Task, TaskState
 
 
 async def execute(batch: Batch) -> None:
@@ -18,23 +20,20 @@ async def execute(batch: Batch) -> None:
 
     Raises: the batch's first error, after everything that ran has ended
     """
-    runner = _Runner(batch)
-    runner.start()
-    try:
-        await asyncio.shield(runner.ended)
-    except asyncio.CancelledError:
-        runner.cancel()
-        await runner.ended
-        raise
-    if batch.error is not None:
-        raise batch.error
+    await settle(_Runner(batch).run)
 
 
 class _Runner:
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
         self._starting = False
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._report: Report | None = None
+
+    def run(self, report: Report) -> Callable[[], None]:
+        """The batch as one request; returns what cancels it."""
+        self._report = report
+        self.start()
+        return self.cancel
 
     def start(self) -> None:
         """Start what is ready. An operation may report from inside its start: no recursion."""
@@ -45,10 +44,12 @@ class _Runner:
             for task in ready:
                 self._start(task)
         self._starting = False
-        if self._batch.done and not self.ended.done():
-            self.ended.set_result(None)
+        if self._batch.done and self._report is not None:
+            report, self._report = self._report, None
+            report(None, self._batch.error)
 
     def cancel(self) -> None:
+        """Start nothing more, and cancel what runs; the end comes when all of it has reported."""
         for task in self._batch.cancel():
             if task.cancel is not None:
                 task.cancel()

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Final, Generic, TypeAlias, TypeVar, cast, overload
 
 from daos.base.errors import InvalidError, KeyNotFoundError, NotFoundError, RecordTooBigError
-from daos.base.ids import KeyKind
+from daos.base.ids import Epoch, KeyKind
 from daos.base.iod import Cond, Iod, IodType
 from daos.client.execute import execute
 from daos.client.landing import ValueLanding
@@ -236,6 +236,11 @@ class KeyValue(ObjectHandle, Generic[GivenT]):
         while await listing.turn():
             for pair in (await self._present(listing.take(), timeout)).items():
                 yield pair
+
+    async def newest_epoch(self, *, timeout: float | None = None) -> Epoch:
+        """When a pair was put or removed last: `Object.newest_epoch`."""
+        with self._operation(timeout) as call:
+            return await self._io.newest_epoch(call=call)
 
     async def count(self, *, timeout: float | None = None) -> int:
         """How many keys there are. Cost: lists them all; `timeout` is for each page."""

@@ -68,7 +68,9 @@ _view_of = cast(
 class Buffer(mmap.mmap):
     """Page-aligned memory, zero at first, registered with its client: a memfd that can't shrink.
 
-    A target on this host maps it once and then reads and writes it in place. Itself a buffer:
+    A target on this host maps it once and then reads and writes it in place, while a call lasts and
+    not after. One that kept memory beyond that loses the mapping: from then on this buffer's bytes
+    go over the socket, and a new one is faster. Itself a buffer:
     `np.frombuffer(buffer, "f4")`, `torch.frombuffer(...)`, slices, `into=`; what wraps it counts as
     it. Made by `client.buffer(nbytes)`. Lives as long as anything refers to it; `close` gives it
     back earlier, if nothing does. A child of a fork shares it.

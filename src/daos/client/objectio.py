@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from daos.base.errors import DaosError, NotFoundError
 from daos.base.ids import Epoch, GroupIndex, ObjectId
 from daos.base.iod import Iod, QueryFlag
+from daos.client.asking import handed
 from daos.client.landing import Landing
 from daos.client.session import Call, Handle, Session
 from daos.client.task import Batch, Report, Start
-from daos.object.client import ContainerLink, Found, ObjectClient
+from daos.object.client import Found, ObjectClient
+from daos.object.link import ContainerLink
 from daos.object.wire import FetchReply
 from daos.placement.layout import Layout
 
@@ -111,6 +113,11 @@ class ObjectIo:
         self._session.check_running()
         return await self.client.query_key(flags, dkey=dkey, akey=akey, call=call)
 
+    async def newest_epoch(self, *, call: Call) -> Epoch:
+        """When the object was changed last."""
+        self._session.check_running()
+        return await self.client.newest_epoch(call=call)
+
 
 class ObjectHandle(Handle):
     """A handle on one object; no service knows of it."""
@@ -141,7 +148,10 @@ def or_missing(start: Start) -> Start:
 
 async def settle(start: Start) -> object:
     """Send one request and await its end. Cancelling gives it up, and awaits that."""
-    future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    loop = asyncio.get_running_loop()
+    if asyncio.current_task(loop) is None:
+        return await handed(start)
+    future: asyncio.Future[object] = loop.create_future()
     ended = False  # also between a cancellation and the turn in which this coroutine hears of it
     given_up: asyncio.Future[None] | None = None
 
@@ -162,10 +172,19 @@ async def settle(start: Start) -> object:
         return await future
     except asyncio.CancelledError:
         if cancel is not None and not ended:
-            given_up = asyncio.get_running_loop().create_future()
+            given_up = loop.create_future()
             cancel()
-            await given_up  # until then its memory may be in use
+            await _outlast(given_up)
         raise
+
+
+async def _outlast(ended: asyncio.Future[None]) -> None:
+    """Wait for it, however often we are cancelled: its memory is in use until then."""
+    while not ended.done():
+        try:
+            await asyncio.wait([ended])
+        except asyncio.CancelledError:
+            continue  # once more: we are ending already
 
 
 def settle_epoch(start: Start) -> Coroutine[Any, Any, Epoch]:

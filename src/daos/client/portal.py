@@ -2,7 +2,7 @@
 
     caller's thread                         the portal's thread
       slot from the thread's own stock
-      job into the queue, wake the loop ---> task made, run
+      job into the queue, wake the loop ---> task made, run; or stepped without one (asking.py)
       waits on the slot's lock          <--- result or error into the slot, lock released
 
 A slot is a lock that is used again and again: a hop costs 25 to 30 µs, most of it two switches of
@@ -29,9 +29,11 @@ import os
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Final, ParamSpec, TypeVar, cast
+from functools import partial
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from daos.base.errors import CanceledError, InvalidError, NotSupportedError, ShutdownError
+from daos.client.asking import Asking
 
 P = ParamSpec("P")
 ResultT = TypeVar("ResultT")
@@ -46,15 +48,16 @@ Done = Callable[[object, BaseException | None], None]
 class Job:
     """One call on its way. `cancel` is for any thread; `done` comes once, in the loop's."""
 
-    __slots__ = ("_portal", "canceled", "done", "function", "task")
+    __slots__ = ("_portal", "asks", "canceled", "done", "function", "task")
 
     def __init__(
-        self, portal: Portal, function: Callable[[], Awaitable[object]], done: Done
+        self, portal: Portal, function: Callable[[], Awaitable[object]], done: Done, *, asks: bool
     ) -> None:
         self._portal = portal
         self.function = function
         self.done = done
-        self.task: asyncio.Task[object] | None = None
+        self.asks = asks  # nothing but requests: it needs no task
+        self.task: asyncio.Task[object] | Asking | None = None
         self.canceled = False
 
     def cancel(self) -> None:
@@ -126,6 +129,8 @@ class Portal:
         self._closing = False
         self._ended = False
         self._tasks: dict[asyncio.Task[object], Job] = {}
+        self._asked: dict[Job, None] = {}  # those without a task
+        self._last: asyncio.Future[None] | None = None  # of them has ended, once we close
         self._close_lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -152,28 +157,46 @@ class Portal:
                  NotSupportedError (in a forked child), InvalidError (from the loop's own thread)
         Cost:    25 µs
         """
+        return cast("ResultT", self._wait(lambda: function(*args, **kwargs), asks=False))
+
+    def ask(
+        self, function: Callable[P, Awaitable[ResultT]], *args: P.args, **kwargs: P.kwargs
+    ) -> ResultT:
+        """`call`, of a coroutine function that awaits nothing but requests (`asking.py`)."""
+        return cast("ResultT", self._wait(lambda: function(*args, **kwargs), asks=True))
+
+    def _wait(self, function: Callable[[], Awaitable[object]], *, asks: bool) -> object:
         self._check()
         slots = self._stock.slots
         slot = slots.pop() if slots else _Slot()
-        job = Job(self, lambda: function(*args, **kwargs), slot.fill)
+        job = Job(self, function, slot.fill, asks=asks)
         try:
             self._enqueue(job)
             slot.lock.acquire()
         except BaseException:
-            if not job.ended:
-                job.cancel()
-                slot.lock.acquire(timeout=END_S)
+            while True:  # not a function of its own: an interrupt comes where one begins
+                try:
+                    if not job.ended:
+                        job.cancel()
+                        slot.lock.acquire(timeout=END_S)
+                    break
+                except KeyboardInterrupt:
+                    continue  # the first one comes out, when nothing is in use any more
             raise
         slots.append(slot)
-        return cast("ResultT", slot.take())  # what the coroutine returned
+        return slot.take()
 
-    def start(self, function: Callable[[], Awaitable[object]], done: Done) -> Job:
+    def start(
+        self, function: Callable[[], Awaitable[object]], done: Done, *, asks: bool = False
+    ) -> Job:
         """Run `await function()` in the loop; `done(result, error)` comes in the loop's thread.
+
+        `asks`: it awaits nothing but requests, as for `ask`.
 
         Raises: ShutdownError, NotSupportedError, InvalidError
         """
         self._check()
-        job = Job(self, function, done)
+        job = Job(self, function, done, asks=asks)
         self._enqueue(job)
         return job
 
@@ -216,9 +239,21 @@ class Portal:
             if job.canceled:
                 job.finish(None, CanceledError("the call was given up by its caller"))
                 continue
-            job.task = self.loop.create_task(_invoke(job.function))
-            self._tasks[job.task] = job
-            job.task.add_done_callback(self._told)
+            if job.asks:
+                self._asked[job] = None
+                job.task = asking = Asking(_invoke(job.function), partial(self._answered, job))
+                asking.begin()
+                continue
+            job.task = task = self.loop.create_task(_invoke(job.function))
+            self._tasks[task] = job
+            task.add_done_callback(self._told)
+
+    def _answered(self, job: Job, result: object, error: BaseException | None) -> None:
+        """A job that needed no task has ended."""
+        del self._asked[job]
+        job.finish(result, error)
+        if self._last is not None and not self._asked and not self._last.done():
+            self._last.set_result(None)
 
     def _told(self, task: asyncio.Task[object]) -> None:
         job = self._tasks.pop(task)
@@ -250,11 +285,15 @@ class Portal:
         try:
             self.loop.run_forever()
             self._drain()
-            for task in self._tasks:
-                task.cancel()
-            if self._tasks:
-                self.loop.run_until_complete(asyncio.wait(set(self._tasks), timeout=END_S))
-            for job in list(self._tasks.values()):  # those that would not end
+            ends: set[asyncio.Future[Any]] = {*self._tasks}  # of tasks: whatever they give
+            if self._asked:
+                self._last = self.loop.create_future()
+                ends.add(self._last)
+            for job in (*self._tasks.values(), *self._asked):
+                _cancel_task(job)
+            if ends:
+                self.loop.run_until_complete(asyncio.wait(ends, timeout=END_S))
+            for job in (*self._tasks.values(), *self._asked):  # those that would not end
                 job.finish(None, CanceledError("the system was closed"))
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         finally:
@@ -268,5 +307,7 @@ async def _invoke(function: Callable[[], Awaitable[object]]) -> object:
 
 
 def _cancel_task(job: Job) -> None:
-    if job.task is not None:
-        job.task.cancel()
+    """Once: what a call does about its end is not to be disturbed."""
+    task, job.task = job.task, None
+    if task is not None:
+        task.cancel()

@@ -36,7 +36,7 @@ from daos.base.errors import (
 from daos.base.ids import U64_MAX, DtxId, dtx_id
 from daos.cart.context import Context, Endpoint
 from daos.object.attempts import Pacing
-from daos.object.client import Call
+from daos.object.link import Call
 
 __all__ = ["Call", "Handle", "Opening", "Operation", "Session"]
 

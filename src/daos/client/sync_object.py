@@ -13,7 +13,7 @@ from daos.base.errors import AccessError, InvalidError
 from daos.base.iod import Cond
 from daos.client import array, kv
 from daos.client import object as multi
-from daos.client.face import ObjectFace, blocking, listing
+from daos.client.face import ObjectFace, asking, blocking, listing
 from daos.client.file import ArrayFile, open_file
 from daos.client.kv import DefaultT, GivenT, KvKey
 from daos.client.memory import BufferLike
@@ -24,15 +24,15 @@ from daos.placement.layout import Layout
 class Object(ObjectFace[multi.Object]):
     """One object through one container handle; holds nothing on any server."""
 
-    update = blocking(multi.Object.update)
+    update = asking(multi.Object.update)
     size = blocking(multi.Object.size)
-    write = blocking(multi.Object.write)
-    update_many = blocking(multi.Object.update_many)
-    fetch_many = blocking(multi.Object.fetch_many)
-    punch = blocking(multi.Object.punch)
-    punch_dkeys = blocking(multi.Object.punch_dkeys)
-    punch_akeys = blocking(multi.Object.punch_akeys)
-    punch_range = blocking(multi.Object.punch_range)
+    write = asking(multi.Object.write)
+    update_many = asking(multi.Object.update_many)
+    fetch_many = asking(multi.Object.fetch_many)
+    punch = asking(multi.Object.punch)
+    punch_dkeys = asking(multi.Object.punch_dkeys)
+    punch_akeys = asking(multi.Object.punch_akeys)
+    punch_range = asking(multi.Object.punch_range)
     dkeys = listing(multi.Object.dkeys)
     akeys = listing(multi.Object.akeys)
     extents = listing(multi.Object.extents)
@@ -43,6 +43,7 @@ class Object(ObjectFace[multi.Object]):
     min_akey = blocking(multi.Object.min_akey)
     max_record = blocking(multi.Object.max_record)
     min_record = blocking(multi.Object.min_record)
+    newest_epoch = blocking(multi.Object.newest_epoch)
 
     if TYPE_CHECKING:  # overloads do not pass through a wrapper
 
@@ -101,8 +102,8 @@ class Object(ObjectFace[multi.Object]):
         def read(self, *args: Any, **kwargs: Any) -> Any: ...  # as above
 
     else:
-        fetch = blocking(multi.Object.fetch)
-        read = blocking(multi.Object.read)
+        fetch = asking(multi.Object.fetch)
+        read = asking(multi.Object.read)
 
     def layout(self) -> Layout:
         """Redundancy groups and their shards: rank, target, state."""
@@ -121,15 +122,16 @@ class KeyValue(ObjectFace[kv.KeyValue[GivenT]], MutableMapping[GivenT, bytes]):
         """Whether keys are given out as str."""
         return self._core.text
 
-    put = blocking(kv.KeyValue.put)
-    get_into = blocking(kv.KeyValue.get_into)
-    size = blocking(kv.KeyValue.size)
-    contains = blocking(kv.KeyValue.contains)
-    remove = blocking(kv.KeyValue.remove)
-    put_many = blocking(kv.KeyValue.put_many)
-    get_many = blocking(kv.KeyValue.get_many)
+    put = asking(kv.KeyValue.put)
+    get_into = asking(kv.KeyValue.get_into)
+    size = asking(kv.KeyValue.size)
+    contains = asking(kv.KeyValue.contains)
+    remove = asking(kv.KeyValue.remove)
+    put_many = asking(kv.KeyValue.put_many)
+    get_many = asking(kv.KeyValue.get_many)
     scan = listing(kv.KeyValue.scan)
     count = blocking(kv.KeyValue.count)
+    newest_epoch = blocking(kv.KeyValue.newest_epoch)
     if TYPE_CHECKING:  # a checker would take the types of MutableMapping for these
 
         @overload
@@ -147,23 +149,23 @@ class KeyValue(ObjectFace[kv.KeyValue[GivenT]], MutableMapping[GivenT, bytes]):
         def clear(self, *, timeout: float | None = None) -> None: ...
 
     else:
-        get = blocking(kv.KeyValue.get)
-        clear = blocking(kv.KeyValue.clear)
+        get = asking(kv.KeyValue.get)
+        clear = asking(kv.KeyValue.clear)
 
     def __getitem__(self, key: KvKey) -> bytes:
-        value = self._portal.call(self._core.get, key, cond=Cond.KEY_GET)
+        value = self._portal.ask(self._core.get, key, cond=Cond.KEY_GET)
         assert value is not None  # missing is an error, by the condition
         return value
 
     def __setitem__(self, key: KvKey, value: BufferLike) -> None:
-        self._portal.call(self._core.put, key, value)
+        self._portal.ask(self._core.put, key, value)
 
     def __delitem__(self, key: KvKey) -> None:
-        self._portal.call(self._core.remove, key, cond=Cond.KEY_REMOVE)
+        self._portal.ask(self._core.remove, key, cond=Cond.KEY_REMOVE)
 
     def __contains__(self, key: object) -> bool:
         wanted = cast("KvKey", key)  # anything else is refused there
-        return self._portal.call(self._core.contains, wanted)
+        return self._portal.ask(self._core.contains, wanted)
 
     def __iter__(self) -> Iterator[GivenT]:
         return iter(self.scan())
@@ -244,7 +246,8 @@ class Array(ObjectFace[array.Array]):
         return self._portal.call(self._core.get_size)
 
     get_size = blocking(array.Array.get_size)
-    write = blocking(array.Array.write)
+    newest_epoch = blocking(array.Array.newest_epoch)
+    write = asking(array.Array.write)
     if TYPE_CHECKING:
 
         @overload
@@ -264,7 +267,7 @@ class Array(ObjectFace[array.Array]):
 
     resize = blocking(array.Array.resize)
     punch = blocking(array.Array.punch)
-    destroy = blocking(array.Array.destroy)
+    destroy = asking(array.Array.destroy)
 
     def open(
         self, mode: str = "rb", buffering: int = 1 << 20

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from daos.container import wire
-from daos.object.client import Call
+from daos.object.link import Call
 from daos.pool.client import HandleClient, ServiceClient
 
 

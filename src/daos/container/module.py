@@ -83,10 +83,12 @@ class ContainerModule(Module):
         async def keep(rpc: Rpc[wire.TargetKeepRequest]) -> Empty:
             request = rpc.request
             container = _container_id(request.container)
-            target.protect(
-                parse_pool_id(request.pool), container, _kept(request.kept), Epoch(request.settled)
-            )
+            target.protect(parse_pool_id(request.pool), container, _kept(request.kept))
             return Empty()
+
+        async def pending(rpc: Rpc[wire.TargetPendingRequest]) -> wire.TargetPendingReply:
+            found = target.pending(parse_pool_id(rpc.request.pool))
+            return wire.TargetPendingReply(tuple(uuid.bytes for uuid in found))
 
         async def aggregate(rpc: Rpc[wire.TargetAggregateRequest]) -> Empty:
             request = rpc.request
@@ -100,6 +102,7 @@ class ContainerModule(Module):
         serve(wire.TGT_DESTROY, engines_only(destroy))
         serve(wire.TGT_SNAPSHOT, engines_only(snapshot))
         serve(wire.TGT_KEEP, engines_only(keep))
+        serve(wire.TGT_PENDING, engines_only(pending))
         serve(wire.TGT_AGGREGATE, engines_only(aggregate))
 
 
@@ -112,9 +115,11 @@ def _kept(kept: wire.Kept) -> Kept:
         before = epoch
     if not all(0 < epoch <= U64_MAX for epoch in kept.making):
         raise InvalidError("what may become a snapshot is an epoch")
+    if not 0 <= kept.drawn <= U64_MAX:
+        raise InvalidError(f"epoch {kept.drawn} is not a u64")
     if kept.revision < 0:
         raise InvalidError(f"revision {kept.revision} of a store: 0 or more expected")
-    return Kept(kept.snapshots, kept.revision, kept.reclaim, kept.making)
+    return Kept(kept.snapshots, kept.revision, kept.reclaim, kept.making, Epoch(kept.drawn))
 
 
 def _container_id(raw: bytes) -> ContainerUuid:

@@ -16,6 +16,7 @@ from daos.cart.context import Endpoint, Rpc
 from daos.cart.protocol import Procedure
 from daos.container import wire
 from daos.container.service import ContainerService
+from daos.container.store import Owe, Shared
 from daos.engine.later import Later
 from daos.engine.service import answering
 from daos.engine.xstream import Xstream
@@ -39,8 +40,9 @@ class ContainerServices:
     def __init__(self, xstream: Xstream, pools: PoolServices) -> None:
         self._xstream = xstream
         self._pools = pools
-        self._making: dict[bytes, set[int]] = {}  # service.py
-        self._owed = Later(xstream)  # removals
+        self._shared = Shared()
+        self._owed = Later(xstream)  # removals, news of containers at rest, fates of snapshots
+        self._told = 0
 
     def close(self) -> None:
         """Give up what is owed; the next start finds it."""
@@ -54,6 +56,8 @@ class ContainerServices:
         else:
             await service.reopen_handles()
         await service.resume()
+        service.owe_fates()  # of snapshots that the service which died was making
+        self._tell_resting(pool, ())
 
     async def page(self, pool: bytes, after: bytes) -> wire.ListReply:
         """Some containers of a pool, behind the place that the page before gave."""
@@ -64,6 +68,13 @@ class ContainerServices:
         service = self._service(pool.bytes)
         await service.reopen_handles(endpoints)
         await service.resume()
+        self._tell_resting(pool, endpoints)
+
+    def _tell_resting(self, pool: PoolUuid, endpoints: Sequence[Endpoint]) -> None:
+        """In a while, when those who have waited for this start are served."""
+        self._told += 1
+        key = pool.bytes + self._told.to_bytes(8, "big")
+        self._owed.add(key, lambda: self._service(pool.bytes).tell_resting(endpoints))
 
     def serve(self) -> None:
         """Serve clients on the system xstream."""
@@ -104,8 +115,11 @@ class ContainerServices:
         self._xstream.context.serve(procedure, answering(handle))
 
     def _service(self, pool: bytes) -> ContainerService:
-        def remove_later(container: bytes) -> None:
+        def remove(container: bytes) -> None:
             self._owed.add(container, lambda: self._service(pool).finish(container))
 
+        def tell_fates() -> None:
+            self._owed.add(pool, lambda: self._service(pool).tell_fates())
+
         service = self._pools.service(pool)
-        return ContainerService(self._xstream, service, self._making, remove_later)
+        return ContainerService(self._xstream, service, self._shared, Owe(remove, tell_fates))

@@ -9,7 +9,7 @@ Orders that matter:
               recorded -> targets told that it is -> answered, so what a snapshot shows is all that
               was acknowledged before, and never changes once anyone can name it
     destroy   marked, its label and handles gone -> every target has unlinked its part -> records
-              gone; what fails in between is owed (`remove_later`), and a service that dies goes on
+              gone; what fails in between is owed, and a service that dies goes on
               when it opens again
 
 Invariants:
@@ -105,23 +105,29 @@ class ContainerService(SnapshotService):
         """Tell targets of every open handle: all, as far as they can be reached; or those given."""
         found = await self._rdb.range(records.HANDLE, prefix_end(records.HANDLE))
         for pair in found.pairs:
-            record = parse_record(HandleRecord, pair.value, "container handle")
+            flags = parse_record(HandleRecord, pair.value, "container handle").flags
             handle = records.handle_of_key(pair.key)
-            try:
-                opened = await self._by_handle(handle, write=False)
-                request = await self._opening(opened.uuid, handle, record.flags)
-                deadline_ns = self._own_deadline_ns()
-                await self._ask(
-                    wire.TGT_OPEN, request, deadline_ns=deadline_ns, trace_id=0, to=endpoints
-                )
-                # Nobody may have closed it meanwhile: as in `_tell_open`.
-                await self._by_handle(handle, write=False)
-            except StaleHandleError:
-                await self._tell_close(handle, deadline_ns=self._own_deadline_ns(), trace_id=0)
-            except DaosError as error:
-                if endpoints or error.code not in NOT_THERE:
-                    raise
-                log.info("handle is not told pool=%s error=%s", self._pool.uuid, error)
+            async with self._copies.turn(handle):
+                await self._reopen_handle(handle, flags, endpoints)
+
+    async def _reopen_handle(
+        self, handle: bytes, flags: str, endpoints: Sequence[Endpoint]
+    ) -> None:
+        try:
+            opened = await self._by_handle(handle, write=False)
+            request = await self._opening(opened.uuid, handle, flags)
+            deadline_ns = self._own_deadline_ns()
+            await self._ask(
+                wire.TGT_OPEN, request, deadline_ns=deadline_ns, trace_id=0, to=endpoints
+            )
+            # Nobody may have closed it meanwhile: as in `_tell_open`.
+            await self._by_handle(handle, write=False)
+        except StaleHandleError:
+            await self._tell_close(handle, deadline_ns=self._own_deadline_ns(), trace_id=0)
+        except DaosError as error:
+            if endpoints or error.code not in NOT_THERE:
+                raise
+            log.info("handle is not told pool=%s error=%s", self._pool.uuid, error)
 
     async def evict_all(self) -> None:
         """Forget every handle: no client survived, and no target knows them."""
@@ -162,6 +168,8 @@ class ContainerService(SnapshotService):
         }
         key, now = records.CONTAINER + request.uuid, self._xstream.hlc.now()
         meta = ContainerMeta(label, False, 0, now)
+        if self._copies.is_over(request.uuid):  # it was made, and destroyed
+            return wire.ContainerRecord(request.uuid, label)
         compares = [absent(key)]
         puts = [
             Put(key, msgspec.msgpack.encode(meta)),
@@ -199,9 +207,16 @@ class ContainerService(SnapshotService):
         Raises: NotFoundError, BusyError, AccessError; ExistsError (the handle, with other flags);
                 DaosError CONT_DESTROYING
         """
+        handle = rpc.request.handle
+        parse_id(handle, "container handle")
+        async with self._copies.turn(handle):
+            if self._copies.is_over(handle):
+                raise StaleHandleError("the container handle was closed")
+            return await self._open(rpc)
+
+    async def _open(self, rpc: Rpc[wire.OpenRequest]) -> wire.OpenReply:
         request = rpc.request
         check_flags(request.flags)
-        parse_id(request.handle, "container handle")
         while True:
             pool_handle = await self._pool.check_handle(request.pool_handle, write=False)
             check_writable(pool_handle.flags, write=request.flags != "r")
@@ -238,10 +253,12 @@ class ContainerService(SnapshotService):
         """Tell every target, forget the handle; a repeated close is no error."""
         handle = rpc.request.handle
         parse_id(handle, "container handle")
-        found = await self._rdb.range(records.HANDLE_OF + handle)
-        await self._tell_close(handle, deadline_ns=rpc.deadline_ns, trace_id=rpc.trace_id)
-        if found.pairs:
-            await self._forget(records.handle_prefix(found.pairs[0].value) + handle, handle)
+        async with self._copies.turn(handle):
+            self._copies.over(handle)  # its open may come once more
+            found = await self._rdb.range(records.HANDLE_OF + handle)
+            await self._tell_close(handle, deadline_ns=rpc.deadline_ns, trace_id=rpc.trace_id)
+            if found.pairs:
+                await self._forget(records.handle_prefix(found.pairs[0].value) + handle, handle)
         return Empty()
 
     async def containers(self, rpc: Rpc[wire.ListRequest]) -> wire.ListReply:
@@ -373,7 +390,7 @@ class ContainerService(SnapshotService):
         try:
             await self._remove_parts(uuid)
         except DaosError:
-            self._remove_later(uuid)
+            self._owe.remove(uuid)
             raise
 
     async def _remove_parts(self, uuid: bytes) -> None:
@@ -390,6 +407,7 @@ class ContainerService(SnapshotService):
             records.snap_name(uuid, ""),
         ):
             await delete_all(self._rdb, prefix)
+        self._copies.over(uuid)  # its create may come once more
         await self._rdb.txn([], [Delete(records.OID + uuid), Delete(records.CONTAINER + uuid)])
 
     async def _tell_open(self, rpc: Rpc[wire.OpenRequest], found: Found) -> wire.OpenReply:

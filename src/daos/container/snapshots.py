@@ -7,11 +7,17 @@
 So what a snapshot shows never changes once anyone can name it. Targets learn which snapshots there
 are when a container is opened and at every change; the store's revision tells newer from older.
 
+From the message that ends the past until the one that tells its fate, a target aggregates nothing
+beyond an epoch. Each `Kept` tells the fate of all epochs that were drawn before it was made. If one
+does not reach a target, or the service has died in between, that is owed: targets are asked where
+they wait, and told, until all have answered.
+
 Source: DAOS src/container/srv_epoch.c.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Sequence
 
@@ -24,9 +30,10 @@ from daos.base.errors import (
 )
 from daos.base.ids import U64_MAX, Epoch
 from daos.base.names import check_snapshot_name
-from daos.cart.context import Rpc
+from daos.cart.context import Endpoint, Rpc
 from daos.container import records, wire
 from daos.container.store import ContainerStore
+from daos.engine.service import ask_targets
 from daos.pool.records import (
     parse_text,
 )
@@ -60,25 +67,25 @@ class SnapshotService(ContainerStore):
         try:
             await self._record_snapshot(request, epoch, name_key)
         finally:  # the targets keep it until they know whether it exists
-            await self._tell_kept(found.uuid, settled=epoch)
+            await self._settle(found.uuid, epoch)
         return wire.SnapshotRecord(epoch, request.name)
 
     async def _end_past(self, rpc: Rpc[wire.SnapshotCreateRequest], uuid: bytes) -> Epoch:
         """An epoch that is the past on every target, none of which aggregates across it."""
         # The answers bring our clock past all that targets have acknowledged: theirs may be ahead.
-        hear = wire.TargetKeepRequest(self._pool.uuid.bytes, uuid, await self._kept(uuid), 0)
+        hear = wire.TargetKeepRequest(self._pool.uuid.bytes, uuid, await self._kept(uuid))
         await self._ask(wire.TGT_KEEP, hear, deadline_ns=rpc.deadline_ns, trace_id=rpc.trace_id)
-        making = self._making.setdefault(uuid, set())
         while True:
             epoch = self._xstream.hlc.now()
-            making.add(epoch)  # whoever starts now hears of it, too
+            # Whoever starts now hears of it, too.
+            self._making.setdefault(uuid, set()).add(epoch)
             request = wire.TargetSnapshotRequest(self._pool.uuid.bytes, uuid, epoch)
             try:
                 await self._ask(
                     wire.TGT_SNAPSHOT, request, deadline_ns=rpc.deadline_ns, trace_id=rpc.trace_id
                 )
             except DaosError as error:
-                await self._tell_kept(uuid, settled=epoch)
+                await self._settle(uuid, epoch)
                 # By now the clock is past what the target that refused is aggregating.
                 if error.code != DER.EP_OLD:
                     raise
@@ -132,33 +139,81 @@ class SnapshotService(ContainerStore):
         )
         return Empty()
 
+    def owe_fates(self) -> None:
+        """Let `tell_fates` be done later."""
+        self._owe.tell_fates()
+
+    async def tell_fates(self) -> None:
+        """Tell each target that waits for the fate of a snapshot. Raises: the first one's error."""
+        failed: DaosError | None = None
+        for endpoint in self._pool.endpoints:
+            try:
+                await self._tell_fates(endpoint)
+            except DaosError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
+
+    async def _tell_fates(self, endpoint: Endpoint) -> None:
+        # The answer brings our clock past every epoch that it knows: so `drawn` is newer than they.
+        (pending,) = await ask_targets(
+            self._xstream,
+            [endpoint],
+            wire.TGT_PENDING,
+            wire.TargetPendingRequest(self._pool.uuid.bytes),
+            deadline_ns=self._own_deadline_ns(),
+            trace_id=0,
+        )
+        for uuid in pending.containers:
+            with contextlib.suppress(NotFoundError):  # it was destroyed
+                await self._ask_to_keep(uuid, to=[endpoint])
+
     async def _kept(self, uuid: bytes) -> wire.Kept:
         """The snapshots there are and may be, as targets have to know them."""
+        # Before the store is read: what is not in the making by now is there, or never will be.
+        making, drawn = tuple(sorted(self._making.get(uuid, ()))), self._xstream.hlc.now()
         prefix = records.snap_prefix(uuid)
         found = await self._rdb.range(prefix, prefix_end(prefix))
         epochs = tuple(
             records.parse_u64(pair.key[len(prefix) :], "snapshot") for pair in found.pairs
         )
-        making = tuple(sorted(self._making.get(uuid, ())))
-        return wire.Kept(epochs, found.revision, (await self._pool.props())["reclaim"], making)
+        reclaim = (await self._pool.props())["reclaim"]
+        return wire.Kept(epochs, found.revision, reclaim, making, drawn)
 
-    async def _tell_kept(self, uuid: bytes, *, settled: int = 0) -> None:
-        """Tell every target which snapshots there are; `settled` is one now, or never will be.
-
-        Whoever can't be reached keeps more than it must, until its container is opened again.
-        """
+    async def _settle(self, uuid: bytes, epoch: Epoch) -> None:
+        """A snapshot of this epoch is recorded, or never will be: tell the targets."""
         making = self._making.get(uuid, set())
-        making.discard(settled)
+        making.discard(epoch)
         if not making:
             self._making.pop(uuid, None)
-        request = wire.TargetKeepRequest(
-            self._pool.uuid.bytes, uuid, await self._kept(uuid), settled
-        )
+        await self._tell_kept(uuid)
+
+    async def _tell_kept(self, uuid: bytes) -> None:
+        """Tell every target which snapshots there are; whoever can't be reached now, later."""
         try:
-            deadline_ns = self._own_deadline_ns()
-            await self._ask(wire.TGT_KEEP, request, deadline_ns=deadline_ns, trace_id=0)
+            await self._ask_to_keep(uuid)
         except DaosError as error:
             log.info("snapshots are not told pool=%s error=%s", self._pool.uuid, error)
+            self.owe_fates()
+
+    async def _ask_to_keep(self, uuid: bytes, *, to: Sequence[Endpoint] = ()) -> None:
+        request = wire.TargetKeepRequest(self._pool.uuid.bytes, uuid, await self._kept(uuid))
+        deadline_ns = self._own_deadline_ns()
+        await self._ask(wire.TGT_KEEP, request, deadline_ns=deadline_ns, trace_id=0, to=to)
+
+    async def tell_resting(self, endpoints: Sequence[Endpoint] = ()) -> None:
+        """Tell targets, all or those given, what to keep of the containers that nobody has open.
+
+        They aggregate no container that they know nothing of. Whoever can't be reached hears of
+        them when it joins again.
+        """
+        for uuid, meta in (await self._containers()).items():
+            if meta.destroying or await self._handles(uuid):
+                continue
+            try:
+                await self._ask_to_keep(uuid, to=endpoints)
+            except DaosError as error:  # one without a part there, among others
+                log.debug("container is not told pool=%s error=%s", self._pool.uuid, error)
 
     async def _snapshots(self, uuid: bytes) -> list[wire.SnapshotRecord]:
         prefix = records.snap_prefix(uuid)

@@ -6,6 +6,7 @@ Source: DAOS src/container/srv_container.c cont_lookup, ds_cont_bcast_create.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import msgspec
@@ -19,6 +20,7 @@ from daos.cart.context import Endpoint
 from daos.cart.protocol import Procedure
 from daos.container import core, records
 from daos.container.records import ContainerMeta, HandleRecord
+from daos.engine.copies import Copies
 from daos.engine.service import ask_targets
 from daos.engine.xstream import Xstream
 from daos.pool.core import check_writable
@@ -49,6 +51,23 @@ class Found(NamedTuple):
     pair: KeyValuePair
 
 
+class Owe(NamedTuple):
+    """What to call where something could not be done: it is done later (engine/later.py)."""
+
+    remove: Callable[[bytes], None]  # a marked container
+    tell_fates: Callable[[], None]  # of snapshots, to targets that wait for them
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the services of a rank keep in memory, from one request to the next."""
+
+    # By container, epochs that may become snapshots.
+    making: dict[bytes, set[int]] = field(default_factory=dict)
+    # Of requests that make a handle or a container.
+    copies: Copies = field(default_factory=Copies)
+
+
 class ContainerStore:
     """The records of one pool's containers. What stands on it answers requests."""
 
@@ -56,18 +75,15 @@ class ContainerStore:
         self,
         xstream: Xstream,
         pool: PoolService,
-        making: dict[bytes, set[int]],
-        remove_later: Callable[[bytes], None],
+        shared: Shared,
+        owe: Owe,
     ) -> None:
-        """`making`: by container, epochs that may become snapshots; a rank's services share it.
-
-        `remove_later` hears of a marked container that could not be removed.
-        """
         self._xstream = xstream
         self._pool = pool
         self._rdb = pool.rdb
-        self._making = making
-        self._remove_later = remove_later
+        self._making = shared.making
+        self._copies = shared.copies
+        self._owe = owe
 
     async def _change(
         self,

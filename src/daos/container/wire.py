@@ -155,6 +155,7 @@ class Kept(msgspec.Struct, array_like=True, frozen=True):
     revision: int  # of the service's store when they were read: a higher one is newer
     reclaim: str  # the pool's property
     making: tuple[int, ...] = ()  # epochs that may become snapshots
+    drawn: int = 0  # epoch: what was drawn up to here is in `making`, or its fate is told
 
 
 class TargetOpenRequest(msgspec.Struct, array_like=True, frozen=True):
@@ -183,7 +184,7 @@ class TargetDestroyRequest(msgspec.Struct, array_like=True, frozen=True):
 class TargetSnapshotRequest(msgspec.Struct, array_like=True, frozen=True):
     """Everything this target writes from now on is newer than `epoch`, and what stands there stays.
 
-    EP_OLD if versions up to there are being aggregated already.
+    EP_OLD if versions up to there are being aggregated already, or its fate has been told.
     """
 
     pool: bytes
@@ -192,12 +193,21 @@ class TargetSnapshotRequest(msgspec.Struct, array_like=True, frozen=True):
 
 
 class TargetKeepRequest(msgspec.Struct, array_like=True, frozen=True):
-    """The snapshots that there are now. `settled`: what became of this one is among them; or 0."""
+    """The snapshots that there are now, and may be."""
 
     pool: bytes
     container: bytes
     kept: Kept
-    settled: int
+
+
+class TargetPendingRequest(msgspec.Struct, array_like=True, frozen=True):
+    """Which containers have epochs whose fate this target has not been told."""
+
+    pool: bytes
+
+
+class TargetPendingReply(msgspec.Struct, array_like=True, frozen=True):
+    containers: tuple[bytes, ...]
 
 
 class TargetAggregateRequest(msgspec.Struct, array_like=True, frozen=True):
@@ -230,6 +240,9 @@ TGT_CLOSE: Final = Procedure("cont_tgt_close", _opcode(33), TargetCloseRequest, 
 TGT_DESTROY: Final = Procedure("cont_tgt_destroy", _opcode(34), TargetDestroyRequest, Empty)
 TGT_SNAPSHOT: Final = Procedure("cont_tgt_snapshot", _opcode(35), TargetSnapshotRequest, Empty)
 TGT_KEEP: Final = Procedure("cont_tgt_keep", _opcode(36), TargetKeepRequest, Empty)
+TGT_PENDING: Final = Procedure(
+    "cont_tgt_pending", _opcode(38), TargetPendingRequest, TargetPendingReply
+)
 TGT_AGGREGATE: Final = Procedure("cont_tgt_aggregate", _opcode(37), TargetAggregateRequest, Empty)
 
 PROTOCOL: Final = Protocol(
@@ -257,6 +270,7 @@ PROTOCOL: Final = Protocol(
         TGT_SNAPSHOT,
         TGT_KEEP,
         TGT_AGGREGATE,
+        TGT_PENDING,
         AGGREGATE,
     ),
 )

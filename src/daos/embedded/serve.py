@@ -48,7 +48,7 @@ _PROGRAM: Final = "python -m daos.embedded.serve"
 # A process of its own may say how often the collector looks. Operations in flight are more than the
 # 700 objects of the interpreter's youngest generation: 10 to 18 % of their time. A full collection,
 # some 10 ms, comes after 20 million objects instead of 70,000.
-_GC_THRESHOLDS: Final = (20_000, 20, 50)
+GC_THRESHOLDS: Final = (20_000, 20, 50)
 
 
 class ServedNetwork:
@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    gc.set_threshold(*_GC_THRESHOLDS)
+    gc.set_threshold(*GC_THRESHOLDS)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         addresses = _addresses(options)

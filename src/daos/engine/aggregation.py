@@ -8,9 +8,14 @@
 A container is left alone until its service has told which snapshots there are (`protect`), and no
 snapshot is accepted at or below an epoch at which an aggregation was ever begun (`begin_snapshot`):
 the service draws another one. So what a snapshot shows stays from before it was handed out, whoever
-was slower. While one is being made, nothing is aggregated beyond it.
+was slower. While one is being made, nothing is aggregated beyond it. Its fate comes with the next
+news of any snapshot: they say up to where epochs were drawn, and which of these are being made. So
+a lost message is made good by any later one, and one that comes too late is refused.
 
 Where nothing is left to do there is no tick: who writes next wakes it (`asleep`).
+
+While space is short, and when an update found none (`make_room`), younger versions go, too, and at
+once. The update comes again until nothing that was written is left to be looked at.
 
 One pass at a time; no task, no clock but the xstream's, so that it runs the same in a simulation.
 
@@ -27,7 +32,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from daos.base.errors import (
@@ -37,13 +41,13 @@ from daos.base.errors import (
     CanceledError,
     DaosError,
     InvalidError,
-    NotSupportedError,
     StaleHandleError,
 )
 from daos.base.hlc import UNITS_PER_NS
 from daos.base.ids import ContainerUuid, Epoch
 from daos.bio.meta import MetaContext
-from daos.engine.core import AggregationConfig, Reclaim, segments, still_done, sum_of
+from daos.engine.core import AggregationConfig, Reclaim, segments, sum_of
+from daos.engine.members import TICKS_MAX, Member, News, Tick
 from daos.engine.xstream import Xstream
 from daos.vos.aggregate import Aggregation
 from daos.vos.container import VosContainer
@@ -54,44 +58,14 @@ from daos.vos.work import EpochRange, Want
 
 log = logging.getLogger(__name__)
 
-_EVERYTHING: Final = -1  # log position: nothing is passed over
-# Ticks that are remembered: more than a gap of them.
-_TICKS_MAX: Final = 256
 # After so many failed passes in a row the pause has doubled for the last time: 17 minutes.
 _FAILURES_MAX: Final = 9
-
-
-class _Tick(NamedTuple):
-    """Whatever was committed up to a log position has an epoch up to this one."""
-
-    epoch: int
-    lsn: int
-
-
-@dataclass(slots=True, eq=False)
-class _Member:
-    """One container, as far as it concerns aggregation."""
-
-    container: VosContainer
-    snapshots: tuple[int, ...] = ()
-    revision: int = -1  # of the snapshots, in the service's store
-    pending: set[int] = field(default_factory=set)  # epochs that may become snapshots
-    done: int = 0
-    # The epoch up to which the last pass of this run came; 0: there was none.
-    passed: int = 0
-    ticks: deque[_Tick] = field(default_factory=lambda: deque(maxlen=_TICKS_MAX))
-    waiters: list[tuple[int, asyncio.Future[None]]] = field(default_factory=list)
-
-    def changed_since(self) -> int:
-        """The log position from which on changes matter."""
-        older = [tick.lsn for tick in self.ticks if tick.epoch <= self.passed]
-        return older[-1] if older else _EVERYTHING
 
 
 class _Pass(NamedTuple):
     """One member being aggregated up to `top`."""
 
-    member: _Member
+    member: Member
     top: int
     snapshots: tuple[int, ...]
     rest: deque[EpochRange]
@@ -108,7 +82,8 @@ class ShardAggregation:
         self._vos = vos
         self._xstream = xstream
         self._config = config
-        self._members: dict[ContainerUuid, _Member] = {}
+        self._members: dict[ContainerUuid, Member] = {}
+        self._resting: dict[ContainerUuid, News] = {}
         self._reclaim: Reclaim | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._pass: _Pass | None = None
@@ -117,8 +92,10 @@ class ShardAggregation:
         self._lsn_before = 0
         self._closed = False
         self.statistics = AggregationStatistics()
+        self._done = AggregationStatistics()  # by the pass
         self.passes = 0
         self._failures = 0  # in a row
+        self._wanted = False  # an update found no space
         # No tick is due: nothing was written since everything was aggregated.
         self.asleep = True
 
@@ -138,32 +115,36 @@ class ShardAggregation:
         *,
         revision: int,
         making: Sequence[int] = (),
-        settled: int = 0,
+        drawn: int = 0,
     ) -> None:
         """These are the snapshots there are, ascending, as of a revision of the service's store.
 
-        `making`: epochs that may become snapshots. `settled`: one that did, or never will.
+        `making`: the epochs up to `drawn` that may become snapshots; it was read before the store.
         """
         member = self._member(container)
-        if revision > member.revision:
-            new = tuple(snapshots)
-            if member.revision < 0:
-                record = container.aggregation
-                same = record.snapshots == sum_of(new, record.epoch)
-                member.done = record.epoch if same else 0
-            else:
-                member.done = still_done(member.done, member.snapshots, new)
-            if member.done < member.passed:
-                member.passed = 0
-            member.snapshots, member.revision = new, revision
-        member.pending.update(making)
-        member.pending.discard(settled)
+        member.hear(snapshots, revision)
+        member.news.hear_making(making, drawn)
+        self._set_timer()
+
+    def protect_closed(
+        self,
+        uuid: ContainerUuid,
+        snapshots: Sequence[int],
+        *,
+        revision: int,
+        making: Sequence[int] = (),
+        drawn: int = 0,
+    ) -> None:
+        """The same, of a container that nobody has open: it is opened for one pass."""
+        news = self._resting.setdefault(uuid, News(epoch=self._xstream.hlc.now()))
+        news.hear(snapshots, revision)
+        news.hear_making(making, drawn)
         self._set_timer()
 
     def begin_snapshot(self, container: VosContainer, epoch: Epoch) -> None:
-        """From now on nothing is aggregated across `epoch`, until `protect` has settled it.
+        """From now on nothing is aggregated across `epoch`, until `protect` has told its fate.
 
-        Raises:     DaosError EP_OLD   that has begun already: draw a newer one
+        Raises:     DaosError EP_OLD   that has begun already: draw a newer one; or its fate is told
         """
         if epoch <= container.aggregated:
             raise DaosError(
@@ -171,46 +152,75 @@ class ShardAggregation:
                 f"no snapshot can be made at {epoch}",
                 code=DER.EP_OLD,
             )
-        self._member(container).pending.add(epoch)
+        if not self._member(container).news.begin(epoch):
+            raise DaosError(f"nobody makes a snapshot at {epoch} any more", code=DER.EP_OLD)
+
+    def pending(self) -> list[ContainerUuid]:
+        """Where something may become a snapshot, as far as is known here."""
+        known = {uuid: member.news for uuid, member in self._members.items()} | self._resting
+        return [uuid for uuid, news in known.items() if news.pending]
 
     def forget(self, uuid: ContainerUuid) -> None:
         """The container is gone."""
+        self._resting.pop(uuid, None)
         member = self._members.pop(uuid, None)
         if member is not None:
-            self._end_waiting(member, StaleHandleError(f"container {uuid} was destroyed"))
+            member.end_waiting(StaleHandleError(f"container {uuid} was destroyed"))
             if self._pass is not None and self._pass.member is member:
                 self._drop_pass()
 
     def relieve(self, container: VosContainer) -> bool:
         """A key was made and removed until its history was full; whether it helps to wait."""
         member = self._members.get(container.uuid)
-        if member is None or member.revision < 0 or self._reclaim in (None, Reclaim.DISABLED):
-            return False
-        if not container.may_aggregate:
+        if member is None or member.news.revision < 0 or self._reclaim in (None, Reclaim.DISABLED):
             return False
         container.crowded = True
-        left_s = 0.0 if self._timer is None else self._timer.when() - self._xstream.loop.time()
-        if left_s > self._config.period_pressed_ns / 1e9:
-            self._tick_soon(self._config.period_pressed_ns)
+        self._hurry()
         return True
+
+    def make_room(self) -> bool:
+        """An update found no space; whether some may come back, so that it helps to wait.
+
+        False once what was freed is there, and nothing was written that no pass has looked at.
+        """
+        if self._closed:
+            return False
+        if self._meta.space.lsn_freed:
+            return True  # on its way
+        if self._failures or self._reclaim in (None, Reclaim.DISABLED):
+            return False
+        unseen = self._resting or any(map(self._is_unseen, self._members.values()))
+        if self._pass is None and not unseen:
+            return False
+        self._wanted = True
+        self._hurry()
+        return True
+
+    def _is_unseen(self, member: Member) -> bool:
+        if member.news.revision < 0:
+            return False
+        return member.is_written_since(member.looked)
+
+    def _hurry(self) -> None:
+        """The next tick is not far."""
+        left_s = 0.0 if self._timer is None else self._timer.when() - self._xstream.loop.time()
+        if self._timer is None or left_s > self._config.period_pressed_ns / 1e9:
+            self._tick_soon(self._config.period_pressed_ns)
 
     async def aggregate(self, container: VosContainer, epoch: int) -> None:
         """Forget what no snapshot needs, up to `epoch` (0: now), whatever the pool's property says;
         where a snapshot is being made, up to that.
 
         Raises:     StaleHandleError   the container was destroyed; CanceledError: the shard closed
-                    NotSupportedError  the container deduplicates
                     AgainError         the snapshots are not known yet
                     DaosError          what ended the pass
         """
-        if not container.may_aggregate:
-            raise NotSupportedError("a container that deduplicates is not aggregated")
         member = self._member(container)
-        if member.revision < 0:
+        if member.news.revision < 0:
             raise AgainError("the target has not been told yet which snapshots there are")
         now = self._xstream.hlc.now()
         # A snapshot that is being made may never be settled: nobody waits for that.
-        top = min([epoch or now, now, *member.pending])
+        top = min([epoch or now, now, *member.news.pending])
         future: asyncio.Future[None] = self._xstream.loop.create_future()
         member.waiters.append((top, future))
         self._tick_soon()
@@ -224,28 +234,17 @@ class ShardAggregation:
             self._timer = None
         self._drop_pass()
         for member in self._members.values():
-            self._end_waiting(member, CanceledError("the shard was closed"))
+            member.end_waiting(CanceledError("the shard was closed"))
 
-    def _member(self, container: VosContainer) -> _Member:
+    def _member(self, container: VosContainer) -> Member:
         member = self._members.get(container.uuid)
         if member is None or member.container is not container:
-            member = self._members[container.uuid] = _Member(container)
+            member = self._members[container.uuid] = Member(container)
+            news = self._resting.pop(container.uuid, None)
+            if news is not None:
+                member.hear(news.snapshots, news.revision)
+                member.news.hear_making(news.pending, news.drawn)
         return member
-
-    def _end_waiting(
-        self, member: _Member, error: DaosError | None, top: int | None = None
-    ) -> None:
-        """Tell those who wait for up to `top`, or all."""
-        rest = []
-        for wanted, future in member.waiters:
-            if top is not None and wanted > top:
-                rest.append((wanted, future))
-            elif not future.done():
-                if error is None:
-                    future.set_result(None)
-                else:
-                    future.set_exception(error)
-        member.waiters = rest
 
     # Ticks
 
@@ -253,7 +252,7 @@ class ShardAggregation:
         """Somebody is about to write."""
         now, lsn = self._xstream.hlc.now(), self._meta.lsn_last
         for member in self._members.values():
-            member.ticks.append(_Tick(now, lsn - 1))
+            member.ticks.append(Tick(now, lsn - 1))
         self._set_timer()
 
     def _set_timer(self, delay_ns: int | None = None) -> None:
@@ -278,31 +277,32 @@ class ShardAggregation:
         for member in self._members.values():
             # Commits to come may share the group of the last one.
             if not member.ticks or now - member.ticks[-1].epoch >= self._min_tick():
-                member.ticks.append(_Tick(now, lsn - 1))
+                member.ticks.append(Tick(now, lsn - 1))
         if self._pass is None:
             groups, self._lsn_before = lsn - self._lsn_before, lsn
             self._begin(now, busy=groups >= self._config.busy_groups)
-        if self._pass is None and all(self._is_quiet(each) for each in self._members.values()):
+        quiet = not self._resting or self._reclaim in (None, Reclaim.DISABLED)
+        if self._pass is None and quiet and all(map(self._is_quiet, self._members.values())):
             self.asleep = True
+            self._wanted = False
         else:
             self._set_timer()
 
-    def _is_quiet(self, member: _Member) -> bool:
+    def _is_quiet(self, member: Member) -> bool:
         """Whether nothing is left to do until somebody writes, or the service has news."""
         if member.waiters:
             return False
-        if member.revision < 0 or self._reclaim in (None, Reclaim.DISABLED):
+        if member.news.revision < 0 or self._reclaim in (None, Reclaim.DISABLED):
             return True
-        if not member.container.may_aggregate:
-            return True
-        since = member.changed_since() if member.passed else _EVERYTHING
-        return member.container.lsns.container <= since
+        return not member.is_written_since(member.passed)
 
     def _min_tick(self) -> int:
         """So many ticks are kept that they reach over a gap."""
-        return self._config.gap_ns * UNITS_PER_NS * 2 // _TICKS_MAX
+        return self._config.gap_ns * UNITS_PER_NS * 2 // TICKS_MAX
 
     def _is_pressed(self) -> bool:
+        if self._wanted:
+            return True
         statistics = self._meta.statistics()
         left = statistics.blocks_left * 100
         return left < statistics.space.blocks_total * self._config.pressed_percent
@@ -315,43 +315,75 @@ class ShardAggregation:
                 self.forget(uuid)
                 continue
             top = self._top_of(member, now, pressed=pressed, busy=busy)
-            parts = segments(member.done, member.snapshots, top)
+            parts = segments(member.done, member.news.snapshots, top)
             if not parts:
-                self._end_waiting(member, None, member.done)
+                member.end_waiting(None, member.done)
+                self._let_rest(member)
                 continue
             self._members[uuid] = self._members.pop(uuid)
-            since = member.changed_since() if member.passed else _EVERYTHING
-            self._pass = _Pass(member, top, member.snapshots, deque(parts), since)
+            since = member.changed_since(member.passed)
+            self._wanted = False
+            self._done = AggregationStatistics()
+            self._pass = _Pass(member, top, member.news.snapshots, deque(parts), since)
             self._clean = True
             # Before the last segment begins, so that no snapshot is accepted inside of it.
             member.container.aggregated = max(member.container.aggregated, top)
             self._next_segment()
             return
+        if self._resting and (self._reclaim is Reclaim.TIME or pressed or not busy):
+            self._wake_one(now - self._gap(pressed=pressed))
 
-    def _top_of(self, member: _Member, now: int, *, pressed: bool, busy: bool) -> int:
-        """Up to where to aggregate a container; 0: not now."""
-        if member.revision < 0 or not member.container.may_aggregate:
-            return 0
+    def _wake_one(self, top: int) -> None:
+        """Open the next container at rest, if all of it can be seen to at once."""
+        uuid, news = next(iter(self._resting.items()))
+        if news.epoch > top or self._reclaim in (None, Reclaim.DISABLED):
+            return
+        try:
+            self._member(self._vos.open_for_work(uuid))
+        except DaosError as error:
+            self.forget(uuid)
+            self._vos.close_after_work(uuid)
+            log.warning("container at rest stays as it is container=%s error=%s", uuid, error)
+        self._hurry()
+
+    def _gap(self, *, pressed: bool) -> int:
+        """So much is left alone, in epochs."""
         config = self._config
-        cap = min(member.pending, default=now)
+        return (config.gap_short_ns if pressed else config.gap_ns) * UNITS_PER_NS
+
+    def _let_rest(self, member: Member) -> None:
+        """Close a container again that was opened for this, if nobody else has opened it.
+
+        It has its turn again where there was no pass: what was written last is too young.
+        """
+        uuid = member.container.uuid
+        if not member.waiters and self._vos.close_after_work(uuid):
+            del self._members[uuid]
+            if not member.looked:
+                self._resting[uuid] = member.news
+
+    def _top_of(self, member: Member, now: int, *, pressed: bool, busy: bool) -> int:
+        """Up to where to aggregate a container; 0: not now."""
+        if member.news.revision < 0:
+            return 0
+        cap = min(member.news.pending, default=now)
         if member.waiters:
             return min(cap, max([wanted for wanted, _ in member.waiters]))
         if self._reclaim in (None, Reclaim.DISABLED):
             return 0
         if member.container.crowded:
             member.container.crowded = False
-            return min(cap, max(0, now - config.gap_crowded_ns * UNITS_PER_NS))
+            return min(cap, max(0, now - self._gap(pressed=True)))
         if self._reclaim is Reclaim.LAZY and busy and not pressed:
             return 0
-        gap = config.gap_ns * UNITS_PER_NS
+        gap_long, gap = self._gap(pressed=False), self._gap(pressed=pressed)
         top = min(cap, max(0, now - gap))
         if member.passed:
-            since = member.changed_since()
-            if member.container.lsns.container <= since:
-                return 0  # nothing was written
+            if not member.is_written_since(member.passed):
+                return 0
             if top - member.done < gap and not pressed:
                 return 0
-        elif member.done and top - member.done < gap:
+        elif member.done and top - member.done < (gap if not member.looked else gap_long):
             return 0  # the last pass could not see to everything
         return top
 
@@ -394,6 +426,7 @@ class ShardAggregation:
     def _end_segment(self, work: Aggregation) -> None:
         assert self._pass is not None
         self.statistics.add(work.statistics)
+        self._done.add(work.statistics)
         self._clean &= work.clean
         self._work = None
         if self._pass.rest:
@@ -404,15 +437,24 @@ class ShardAggregation:
         self.passes += 1
         self._failures = 0
         done = sum_of(snapshots, top)
-        if done == sum_of(member.snapshots, top):  # else one was destroyed: do it again
+        if done == sum_of(member.news.snapshots, top):  # else one was destroyed: do it again
             member.done = top
-            member.passed = top if self._clean else 0
+            if not self._is_worth_another():
+                member.looked = top
+                member.passed = top if self._clean else 0
             record = AggregationRecord(top, done)
             if record != member.container.aggregation:
                 member.container.note_aggregated(record)
-            self._end_waiting(member, None, top)
+            member.end_waiting(None, top)
+        self._let_rest(member)
         if any(each.waiters for each in self._members.values()):
             self._tick_soon()
+
+    def _is_worth_another(self) -> bool:
+        """There was no room for what was to be merged, and now there is more."""
+        done = self._done
+        freed = done.deleted_sv + done.deleted_ev + done.merged_recs + done.trimmed_recs
+        return done.no_space > 0 and freed > 0
 
     def _fail(self, error: DaosError) -> None:
         """What was done is done; the rest at a later tick."""
@@ -422,7 +464,7 @@ class ShardAggregation:
         if isinstance(error, BusyError | AgainError):
             return  # a discard is in the way, or the log is full
         self._failures += 1
-        self._end_waiting(member, error)
+        member.end_waiting(error)
         if member.container.destroyed:
             self._members.pop(member.container.uuid, None)
         else:

@@ -46,8 +46,9 @@ class AggregationConfig:
     # Versions younger than this are left alone: somebody may still be reading at their epochs.
     # Source: DAOS DAOS_VOS_AGG_GAP, 20 s.
     gap_ns: int = 20 * _S
-    # The same where a key was made and removed so often that its history is full.
-    gap_crowded_ns: int = 1 * _S
+    # The same where space is short, and where a key was made and removed so often that its history
+    # is full.
+    gap_short_ns: int = 1 * _S
     # How often a target looks whether there is something to do; and while space is short.
     period_ns: int = 2 * _S
     period_pressed_ns: int = 200 * _MS
@@ -58,8 +59,8 @@ class AggregationConfig:
     work: AggregateConfig = field(default_factory=AggregateConfig)
 
     def __post_init__(self) -> None:
-        if min(self.gap_ns, self.gap_crowded_ns) < 0 or self.gap_crowded_ns > self.gap_ns:
-            raise InvalidError("aggregation: 0 <= gap_crowded_ns <= gap_ns expected")
+        if min(self.gap_ns, self.gap_short_ns) < 0 or self.gap_short_ns > self.gap_ns:
+            raise InvalidError("aggregation: 0 <= gap_short_ns <= gap_ns expected")
         if not 0 < self.period_pressed_ns <= self.period_ns:
             raise InvalidError("aggregation: 0 < period_pressed_ns <= period_ns expected")
         if not 0 <= self.pressed_percent <= 100 or self.busy_groups < 1:

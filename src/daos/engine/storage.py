@@ -18,11 +18,11 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
-from weakref import WeakValueDictionary
 
 from daos.base.errors import NotFoundError
 from daos.bio.device import BlockDevice, DeviceDirectory
 from daos.bio.meta import MetaConfig, MetaContext
+from daos.engine.copies import Turns
 
 
 class _Opened(NamedTuple):
@@ -38,14 +38,11 @@ class Storage:
         self._live_path = live_path
         self._config = config
         self._opened: dict[str, _Opened] = {}
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._turns = Turns()
 
     def turn(self, name: str) -> asyncio.Lock:
-        """The lock of a name; it lives as long as somebody holds it or waits for it."""
-        lock = self._locks.get(name)
-        if lock is None:
-            lock = self._locks[name] = asyncio.Lock()
-        return lock
+        """Hold it while a shard of this name is made, opened or removed."""
+        return self._turns.turn(name)
 
     async def create(self, name: str, *, uuid: UUID, size_bytes: int) -> MetaContext:
         """Allocate and format a shard, and open it. Durable on return.

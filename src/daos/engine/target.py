@@ -24,6 +24,7 @@ Invariants:
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -73,6 +74,7 @@ class Kept(NamedTuple):
     revision: int  # of the service's store when they were read
     reclaim: str  # the pool's property
     making: tuple[int, ...] = ()  # epochs that may become snapshots
+    drawn: Epoch = Epoch(0)  # what was drawn up to here is in `making`, or its fate is told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,9 +210,14 @@ class Target:
             opened.deduplicate(dedup)
             shard.aggregation.set_reclaim(kept.reclaim)
             shard.aggregation.protect(
-                opened, kept.snapshots, revision=kept.revision, making=kept.making
+                opened,
+                kept.snapshots,
+                revision=kept.revision,
+                making=kept.making,
+                drawn=kept.drawn,
             )
             await self._raise_bound(shard, opened, Epoch(max(kept.snapshots, default=0)))
+            await self._load(shard, opened)
         finally:
             self._opening.remove(opening)
         if opening.closed or opened.destroyed or self.shard(pool) is not shard:
@@ -256,27 +263,44 @@ class Target:
         What it shows is kept until `protect` tells what became of it.
 
         Raises: NotFoundError     the container has no part here
-                DaosError EP_OLD  versions up to there are being aggregated: draw a newer epoch
+                DaosError EP_OLD  versions up to there are being aggregated: draw a newer epoch;
+                                  or nobody makes this one any more
         """
         shard = self.shard(pool)
         opened = shard.vos.open_container(container)
         shard.aggregation.begin_snapshot(opened, epoch)
         await self._raise_bound(shard, opened, epoch)
 
-    def protect(self, pool: PoolUuid, container: ContainerUuid, kept: Kept, settled: Epoch) -> None:
-        """These are the snapshots there are; the one at `settled` is among them, or never will be.
+    def protect(self, pool: PoolUuid, container: ContainerUuid, kept: Kept) -> None:
+        """These are the snapshots there are, and may be.
 
         Raises: NotFoundError  the container has no part here
         """
         shard = self.shard(pool)
-        opened = shard.vos.open_container(container)
-        shard.aggregation.protect(
-            opened,
-            kept.snapshots,
-            revision=kept.revision,
-            making=kept.making,
-            settled=settled,
-        )
+        opened = shard.vos.opened(container)
+        if opened is not None:
+            shard.aggregation.protect(
+                opened,
+                kept.snapshots,
+                revision=kept.revision,
+                making=kept.making,
+                drawn=kept.drawn,
+            )
+        elif container in shard.vos.containers():
+            shard.aggregation.set_reclaim(kept.reclaim)
+            shard.aggregation.protect_closed(
+                container,
+                kept.snapshots,
+                revision=kept.revision,
+                making=kept.making,
+                drawn=kept.drawn,
+            )
+        else:
+            raise NotFoundError(f"container {container} has no part on target {self.index}")
+
+    def pending(self, pool: PoolUuid) -> list[ContainerUuid]:
+        """Where `end_past` was not followed by news yet. Raises: NotFoundError."""
+        return self.shard(pool).aggregation.pending()
 
     def set_reclaim(self, pool: PoolUuid, reclaim: str) -> None:
         """When to aggregate. Raises: NotFoundError, InvalidError."""
@@ -296,10 +320,18 @@ class Target:
         return handle.shard.aggregation.relieve(handle.container)
 
     def relieved(self, handle: ContainerHandle, failure: DaosError) -> DaosError:
-        """What to answer to a write that failed: a history that is full is shortened first."""
-        if failure.code != DER.OVERFLOW or not self.relieve(handle):
+        """What to answer to a write that failed: what is full is emptied first, as far as it goes.
+
+        That is the history of a key, and the shard.
+        """
+        shard = handle.shard
+        if failure.code == DER.NOSPACE:
+            helps = shard.collecting or shard.aggregation.make_room()
+        else:
+            helps = failure.code == DER.OVERFLOW and self.relieve(handle)
+        if not helps:
             return failure
-        again = AgainError(f"versions are being aggregated, because {failure.message}")
+        again = AgainError(f"old versions are being removed, because {failure.message}")
         again.lsn = failure.lsn
         return again
 
@@ -317,6 +349,22 @@ class Target:
         """Awaits only once everything is done, and then all of the log so far: G3."""
         self.xstream.hlc.raise_to(epoch)
         await shard.meta.durable(container.raise_bound(epoch))
+
+    async def _load(self, shard: Shard, container: VosContainer) -> None:
+        """Read which modifications were executed, a step a turn of the loop.
+
+        Raises: CorruptError; StaleHandleError  shard or container went meanwhile
+        """
+        table = container.dtxs
+        if table.loaded:
+            return
+        while table.load(shard.meta):
+            await asyncio.sleep(0)
+            container.check_alive()
+            if self._shards.get(shard.pool) is not shard:
+                raise StaleHandleError("the shard was closed while the container was being opened")
+        if table.damaged:
+            log.warning("damaged outcomes container=%s count=%d", container.uuid, table.damaged)
 
     async def _add_shard(self, pool: PoolUuid, meta: MetaContext) -> None:
         try:

@@ -6,7 +6,7 @@ Source: DAOS src/control/lib/control/pool.go, src/mgmt/cli_mgmt.c
 from __future__ import annotations
 
 from daos.mgmt import wire
-from daos.object.client import Call
+from daos.object.link import Call
 from daos.pool.client import ServiceClient
 
 

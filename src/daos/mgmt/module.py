@@ -53,6 +53,9 @@ class _OpenPools:
         await self._pools.open(pool, evict=self._evict)
         await self._containers.open(pool, evict=self._evict)
 
+    def refuse(self, pool: PoolUuid, error: DaosError) -> None:
+        self._pools.refuse(pool, error)
+
     async def rejoin(self, pool: PoolUuid, endpoints: Sequence[Endpoint]) -> None:
         await self._containers.rejoin(pool, endpoints)
 

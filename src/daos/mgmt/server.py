@@ -85,6 +85,9 @@ class PoolServices(Protocol):
     async def open(self, pool: PoolUuid) -> None:
         """Open them; the pool's shards are open, those of unreachable ranks excepted."""
 
+    def refuse(self, pool: PoolUuid, error: DaosError) -> None:
+        """It could not be opened: whoever asks for it hears why."""
+
     async def rejoin(self, pool: PoolUuid, endpoints: Sequence[Endpoint]) -> None:
         """Tell these targets, whose engine has just started, what is open."""
 
@@ -136,8 +139,7 @@ class Management:
             # The pool is recorded: what is missing is lost, and "not found" would invite
             # somebody to make it anew.
             lost = DataLossError(f"pool {record.label!r} lost a part: {error.message}")
-            self._failed[record.uuid] = lost
-            log.error("pool %s (%r) can't be opened: %s", pool, record.label, lost)
+            self._refuse(record, lost)
         except DaosError as error:
             if record.state is not PoolState.READY and error.code in {*NOT_THERE, DER.BUSY}:
                 # A rank can't be reached, or a request removes it right now.
@@ -145,8 +147,13 @@ class Management:
                 return
             if self._xstream.context.closed:
                 raise  # we are being stopped; the pool has nothing to do with it
-            self._failed[record.uuid] = error
-            log.error("pool %s (%r) can't be opened: %s", pool, record.label, error)
+            self._refuse(record, error)
+
+    def _refuse(self, record: PoolRecord, error: DaosError) -> None:
+        pool = PoolUuid(UUID(bytes=record.uuid))
+        self._failed[record.uuid] = error
+        self._services.refuse(pool, error)
+        log.error("pool %s (%r) can't be opened: %s", pool, record.label, error)
 
     async def _open_shards(self, pool: bytes) -> None:
         request = wire.TargetOpenRequest(pool)

@@ -19,7 +19,11 @@ What a modification tells its caller when it ends without a reply:
     CanceledError      given up by its caller, or its client was closed: as uncertain
 
 An answer of the target to a later copy decides about the earlier ones, too: it knows the id, and
-lets none of them in any more. Some answers say nothing: the target had not looked yet.
+lets none of them in any more. Some answers say nothing: the target had not looked yet. Whatever is
+not known to be such a verdict counts as none.
+
+A reply that came and can't be read counts as no answer; a target that has executed a request, and
+can't make it durable, says itself that the outcome is uncertain.
 
 Source: DAOS src/object/cli_obj.c obj_retry_error, src/dtx/dtx_resync.c; which errors tell nothing
 of earlier copies: ours.
@@ -48,20 +52,27 @@ RECONNECT_MAX_S: Final = 0.5
 _UNREACH: Final = DER.UNREACH
 _EP_OLD: Final = DER.EP_OLD
 _NOT_NOW: Final = frozenset({DER.AGAIN, DER.INPROGRESS})
-# Answers that came before anybody looked whether the request had been executed.
-_NO_VERDICT: Final = frozenset(
+# What a target answers only once it has looked for the id, or would have answered to the first copy
+# as well: these decide about earlier copies. Every other answer may have come before that look.
+_VERDICTS: Final = frozenset(
     {
-        DER.TIMEDOUT,
-        DER.UNREACH,
-        DER.EP_OLD,
-        DER.NO_HDL,
-        DER.SHUTDOWN,
-        DER.HLC_SYNC,
-        DER.BAD_TARGET,
-        DER.UNREG,
-        DER.PROTO,
-        DER.MISC,
-        DER.NVME_IO,
+        DER.EXIST,
+        DER.NONEXIST,
+        DER.NOSPACE,
+        DER.OVERFLOW,
+        DER.NOMEM,
+        DER.CSUM,
+        DER.NO_PERM,
+        DER.INVAL,
+        DER.IO_INVAL,
+        DER.KEY2BIG,
+        DER.REC2BIG,
+        DER.REC_SIZE,
+        DER.VOS_PARTIAL_UPDATE,
+        DER.NOTSUPPORTED,
+        DER.OP_CANCELED,
+        DER.TX_UNCERTAIN,  # says itself what it is, and so does
+        DER.CANCELED,
     }
 )
 
@@ -153,7 +164,7 @@ class Attempts(Generic[ReplyT]):
         return self._modifies and self._unanswered > 0
 
     def _fail(self, error: DaosError) -> None:
-        if self._perhaps and error.code in _NO_VERDICT:
+        if self._perhaps and error.code not in _VERDICTS:
             uncertain = TxUncertainError(
                 f"whether the change was made is not known, read it back: {error.message}"
             )

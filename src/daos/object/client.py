@@ -11,48 +11,32 @@ Source: DAOS src/object/cli_obj.c, cli_shard.c.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
 from daos.base.checksum import ChecksumType, compute
 from daos.base.errors import (
     AccessError,
-    ChecksumError,
     DaosError,
     InvalidError,
-    ProtocolError,
 )
-from daos.base.ids import DtxId, Epoch, GroupIndex, MapVersion, ObjectId, tag_of
+from daos.base.ids import Epoch, GroupIndex, ObjectId
 from daos.base.iod import Iod, QueryFlag, Recx
-from daos.cart.bulk_service import Bulk
-from daos.cart.context import Context, Endpoint
 from daos.cart.protocol import Procedure
 from daos.object import core, wire
-from daos.object.attempts import Attempts, Cancel, Done, Pacing, ask
-from daos.object.memory import Room, lend_room, lend_values
+from daos.object.attempts import Attempts, Cancel, Done
+from daos.object.fetching import FetchDone, Fetching, Into
+from daos.object.link import Call, ContainerLink
+from daos.object.memory import Room, lend_values
 from daos.placement.layout import Layout, Shard
 
-# How long a target may keep memory that it has borrowed, once the call that lent it is over.
-RETURN_S: Final = 0.5
-
 UpdateDone = Callable[[Epoch, DaosError | None], None]
-FetchDone = Callable[["wire.FetchReply | None", DaosError | None], None]
-# Names the memory for each piece of a reply, in order, each exactly as long as its records.
-Into = Callable[[wire.FetchReply], Sequence[memoryview]]
 
 _RequestT = TypeVar("_RequestT")
 _ModificationT = TypeVar("_ModificationT", wire.UpdateRequest, wire.PunchRequest)
 _ReplyT = TypeVar("_ReplyT")
-
-
-class Call(NamedTuple):
-    """What every request carries: when to give up, and which trace it belongs to."""
-
-    deadline_ns: int  # unix time
-    trace_id: int = 0
 
 
 class KeyPage(NamedTuple):
@@ -98,25 +82,11 @@ class Found(NamedTuple):
     dkey: bytes
     akey: bytes
     recx: Recx | None
-    max_epoch: Epoch
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContainerLink:
-    """What an object needs of the open container it is in."""
-
-    context: Context
-    pacing: Pacing
-    new_dtx: Callable[[], DtxId]  # an id for one modification
-    handle: bytes  # 16 bytes
-    writable: bool
-    checksum_type: ChecksumType
-    map_version: MapVersion
-    epoch: Epoch  # of a snapshot; 0: now
-
-    def endpoint(self, shard: Shard) -> Endpoint:
-        """Where the shard's target listens."""
-        return Endpoint(shard.rank, tag_of(shard.target))
+# Dkeys whose shards are remembered, of how many bytes at most: half a MiB an object.
+_REMEMBERED_MAX: Final = 4096
+_REMEMBERED_KEY_MAX: Final = 64
 
 
 class ObjectClient:
@@ -132,6 +102,8 @@ class ObjectClient:
         self._link = link
         # What requests to a shard have in common, by its number: made at its first request.
         self._addresses: dict[int, wire.ShardAddress] = {}
+        # Where dkeys used lately are: to hash one takes 4 µs.
+        self._shards: dict[bytes, Shard] = {}
 
     def update(
         self,
@@ -159,8 +131,9 @@ class ObjectClient:
                 )
         checksums: tuple[bytes, ...] = ()
         if self._link.checksum_type is not ChecksumType.OFF:
-            checksums = tuple(compute(self._link.checksum_type, value) for value in values)
-        shard = core.shard_of(self.layout, self.oid, dkey)
+            kind = self._link.checksum_type
+            checksums = tuple([compute(kind, value) for value in values])
+        shard = self._shard(dkey)
         dtx = self._link.new_dtx()
         request = wire.UpdateRequest(self._address(shard), dkey, tuple(iods), cond, checksums, dtx)
         lent = lend_values(self._link.context.bulk, values)
@@ -188,7 +161,7 @@ class ObjectClient:
         if not dkey:
             raise InvalidError("dkey: a key has at least one byte")
         core.check_punch(self.oid, dkey, akeys, cond)
-        shard = core.shard_of(self.layout, self.oid, dkey)
+        shard = self._shard(dkey)
         dtx = self._link.new_dtx()
         request = wire.PunchRequest(self._address(shard), dkey, tuple(akeys), cond, dtx)
         return self._modify(shard, wire.PUNCH, request, (), call=call, done=done)
@@ -221,12 +194,12 @@ class ObjectClient:
         without it the result is at most what a frame carries.
         """
         core.check_fetch(self.oid, dkey, iods, cond)
-        shard = core.shard_of(self.layout, self.oid, dkey)
+        shard = self._shard(dkey)
         inline_max = 0 if room is None else wire.INLINE_MAX
         request = wire.FetchRequest(
             self._address(shard), dkey, tuple(iods), cond, into is None, inline_max
         )
-        fetch = _Fetch(self._link, shard, request, (into, room), call=call, done=done)
+        fetch = Fetching(self._link, shard, request, (into, room), call=call, done=done)
         return fetch.cancel
 
     async def list_dkeys(
@@ -242,7 +215,7 @@ class ObjectClient:
     ) -> KeyPage:
         """A page of the akeys of one dkey."""
         core.check_key(dkey, self.oid.type.dkey_kind, "dkey")
-        shard = core.shard_of(self.layout, self.oid, dkey)
+        shard = self._shard(dkey)
         request = wire.KeyListRequest(self._address(shard), anchor, limit, dkey, *choice)
         reply = await self._call(shard, wire.AKEY_LIST, request, call)
         return KeyPage(reply.keys, reply.anchor, reply.eof)
@@ -260,7 +233,7 @@ class ObjectClient:
         """A page of the visible extents of one array akey; empty only at the end."""
         core.check_key(dkey, self.oid.type.dkey_kind, "dkey")
         core.check_key(akey, self.oid.type.akey_kind, "akey")
-        shard = core.shard_of(self.layout, self.oid, dkey)
+        shard = self._shard(dkey)
         at = self._address(shard)
         eof = False
         while not eof:  # a page of holes alone is empty
@@ -284,7 +257,7 @@ class ObjectClient:
         """A page of what was ever written under one akey in epochs [lo, hi]; hi 0: until now."""
         core.check_key(dkey, self.oid.type.dkey_kind, "dkey")
         core.check_key(akey, self.oid.type.akey_kind, "akey")
-        shard = core.shard_of(self.layout, self.oid, dkey)
+        shard = self._shard(dkey)
         at = self._address(shard)
         request = wire.VersionListRequest(at, dkey, akey, anchor, limit, *epochs, reverse)
         reply = await self._call(shard, wire.VERSION_LIST, request, call)
@@ -301,29 +274,32 @@ class ObjectClient:
             asked = core.shards(self.layout)
         else:
             core.check_key(dkey, self.oid.type.dkey_kind, "dkey")
-            asked = [core.shard_of(self.layout, self.oid, dkey)]
-        try:
-            async with asyncio.TaskGroup() as group:
-                answers = [
-                    group.create_task(
-                        self._call(
-                            shard,
-                            wire.QUERY_KEY,
-                            wire.QueryKeyRequest(self._address(shard), flags, dkey, akey),
-                            call,
-                        )
-                    )
-                    for shard in asked
-                ]
-        except* DaosError as errors:
-            raise errors.exceptions[0] from None
-        found = [reply for answer in answers if (reply := answer.result()).found]
+            asked = [self._shard(dkey)]
+        replies = await _together(
+            self._call(
+                shard,
+                wire.QUERY_KEY,
+                wire.QueryKeyRequest(self._address(shard), flags, dkey, akey),
+                call,
+            )
+            for shard in asked
+        )
+        found = [reply for reply in replies if reply.found]
         if not found:
             return None
         choose = max if flags & QueryFlag.MAX else min
         best = choose(found, key=lambda reply: int.from_bytes(reply.dkey, "little"))
-        newest = max(reply.max_epoch for reply in found)
-        return Found(best.dkey, best.akey, best.recx, Epoch(newest))
+        return Found(best.dkey, best.akey, best.recx)
+
+    async def newest_epoch(self, *, call: Call) -> Epoch:
+        """When anything of the object was changed last; 0: nothing is there."""
+        replies = await _together(
+            self._call(
+                shard, wire.NEWEST_EPOCH, wire.NewestEpochRequest(self._address(shard)), call
+            )
+            for shard in core.shards(self.layout)
+        )
+        return Epoch(max(reply.newest for reply in replies))
 
     def _modify(
         self,
@@ -372,21 +348,18 @@ class ObjectClient:
         request: _RequestT,
         call: Call,
     ) -> _ReplyT:
-        """A reading request, awaited; as often as it takes."""
-        link = self._link
+        return await self._link.ask(self._link.endpoint(shard), procedure, request, call)
 
-        def send(unanswered: int, done: Done[_ReplyT]) -> Cancel:
-            del unanswered
-            return link.context.send(
-                link.endpoint(shard),
-                procedure,
-                request,
-                deadline_ns=call.deadline_ns,
-                trace_id=call.trace_id,
-                done=done,
-            ).cancel
-
-        return await ask(link.pacing, send, deadline_ns=call.deadline_ns)
+    def _shard(self, dkey: bytes) -> Shard:
+        """The one that owns a dkey, which was checked."""
+        shard = self._shards.get(dkey)
+        if shard is None:
+            shard = core.shard_of(self.layout, self.oid, dkey)
+            if len(dkey) <= _REMEMBERED_KEY_MAX:
+                if len(self._shards) >= _REMEMBERED_MAX:
+                    self._shards.clear()
+                self._shards[dkey] = shard
+        return shard
 
     def _address(self, shard: Shard) -> wire.ShardAddress:
         address = self._addresses.get(shard.shard)
@@ -402,183 +375,11 @@ class ObjectClient:
             raise AccessError("the container is open read-only")
 
 
-_ONE_VALUE: Final = (wire.Piece(0, 0, 0, 1),)
-
-
-class _Fetch:
-    """One fetch: a request, or a second one when the first has told how large the result is."""
-
-    __slots__ = (
-        "_attempts",
-        "_call",
-        "_done",
-        "_into",
-        "_landed",
-        "_lent",
-        "_link",
-        "_request",
-        "_room",
-        "_shard",
-        "_sizes",
-    )
-
-    def __init__(
-        self,
-        link: ContainerLink,
-        shard: Shard,
-        request: wire.FetchRequest,
-        memory: tuple[Into | None, Room | None],
-        *,
-        call: Call,
-        done: FetchDone,
-    ) -> None:
-        self._link = link
-        self._shard = shard
-        self._request = request
-        self._into, self._room = memory
-        self._call = call
-        self._done = done
-        self._landed: Sequence[memoryview] = ()
-        self._lent: Bulk | None = None
-        self._sizes: tuple[int, ...] = ()  # that a first answer told
-        room = self._room
-        if room is not None and (views := room(None)) is not None:
-            self._request, self._lent = lend_room(link.context.bulk, request, views)
-        self._attempts = self._begin()
-
-    def cancel(self) -> None:
-        """Give it up; `done` hears of it, or of the end that came first."""
-        if self._lent is not None:
-            self._lent.release()
-        self._attempts.cancel()
-
-    def _begin(self) -> Attempts[wire.FetchReply]:
-        return Attempts(
-            self._link.pacing,
-            self._send,
-            self._finish,
-            deadline_ns=self._call.deadline_ns,
-            modifies=False,
-        )
-
-    def _send(self, unanswered: int, done: Done[wire.FetchReply]) -> Cancel:
-        del unanswered  # a read may be executed any number of times
-        link, call = self._link, self._call
-        return link.context.send(
-            link.endpoint(self._shard),
-            wire.FETCH,
-            self._request,
-            deadline_ns=call.deadline_ns,
-            trace_id=call.trace_id,
-            into=self._land,
-            done=done,
-        ).cancel
-
-    def _land(self, reply: wire.FetchReply, payload_size: int) -> Sequence[memoryview]:
-        self._landed = _check_landing(self._request.iods, reply, payload_size, self._into)
-        return self._landed
-
-    def _finish(
-        self, reply: wire.FetchReply | None, payload_nbytes: int, error: DaosError | None
-    ) -> None:
-        lent = self._lent
-        if lent is not None:
-            lent.release()
-            if not lent.free:  # a target writes to it by itself: it has to return it
-                self._wait_for(lent, reply, payload_nbytes, error)
-                return
-        self._lent = None
-        if reply is None or error is not None:
-            self._done(None, error)
-            return
-        try:
-            if reply.large:
-                self._ask_again(reply)
-                return
-            if lent is not None and not payload_nbytes and reply.pieces:
-                self._put_by(reply, lent)
-            elif self._landed and not reply.pieces:  # of an attempt that was broken off
-                self._land(reply, 0)
-            if self._link.checksum_type is not ChecksumType.OFF:
-                _verify(self._link.checksum_type, self._landed, reply.checksums)
-        except DaosError as failure:
-            self._done(None, failure)
-            return
-        self._done(reply, None)
-
-    def _wait_for(
-        self, lent: Bulk, reply: wire.FetchReply | None, nbytes: int, error: DaosError | None
-    ) -> None:
-        """Go on when the memory is ours again; a target that keeps it loses its connection."""
-        timer = self._link.pacing.loop.call_later(RETURN_S, lent.cut)
-
-        def free() -> None:
-            timer.cancel()
-            self._finish(reply, nbytes, error)
-
-        lent.when_free(free)
-
-    def _put_by(self, reply: wire.FetchReply, lent: Bulk) -> None:
-        """The target has written the result to our memory. Raises: ProtocolError; as `into`."""
-        count = len(reply.sizes)
-        nbytes = sum(
-            [piece.count * reply.sizes[piece.iod] for piece in reply.pieces if piece.iod < count]
-        )
-        if nbytes > lent.nbytes_put or (self._sizes and self._sizes != reply.sizes):
-            raise ProtocolError("fetch reply tells of bytes that did not come")
-        self._land(reply, nbytes)
-
-    def _ask_again(self, reply: wire.FetchReply) -> None:
-        """With room for what is there, as of the same moment. Raises: ProtocolError; as `room`."""
-        views = None
-        if self._room is not None and self._request.inline_max:
-            views = self._room(reply.sizes)
-        if views is None:
-            raise ProtocolError("fetch reply leaves out what it was asked for")
-        self._sizes = reply.sizes
-        address = msgspec.structs.replace(self._request.address, epoch=reply.epoch)
-        request = msgspec.structs.replace(self._request, address=address, inline_max=0)
-        self._request, self._lent = lend_room(self._link.context.bulk, request, views)
-        self._attempts = self._begin()
-
-
-def _check_landing(
-    iods: Sequence[Iod], reply: wire.FetchReply, payload_size: int, into: Into | None
-) -> Sequence[memoryview]:
-    """Refuse a reply whose pieces aren't of the request, before its bytes land anywhere."""
-    if into is None or len(reply.sizes) != len(iods):
-        raise ProtocolError("fetch reply does not answer its request")
-    if len(iods) == 1 and not iods[0].recxs and reply.pieces == _ONE_VALUE:
-        if reply.sizes[0] != payload_size:
-            raise ProtocolError(f"fetch reply has {payload_size} bytes for {reply.sizes[0]}")
-        return into(reply)
-    expected = 0
-    for piece in reply.pieces:
-        if not 0 <= piece.iod < len(iods):
-            raise ProtocolError(f"fetch reply names descriptor {piece.iod} of {len(iods)}")
-        recxs = iods[piece.iod].recxs
-        if recxs:
-            in_range = (
-                0 <= piece.recx < len(recxs)
-                and piece.index >= 0
-                and piece.index + piece.count <= recxs[piece.recx].count
-            )
-        else:
-            in_range = piece.recx == piece.index == 0 and piece.count == 1
-        if not in_range or piece.count < 1:
-            raise ProtocolError("fetch reply names records that were not asked for")
-        expected += piece.count * reply.sizes[piece.iod]
-    if expected != payload_size:
-        raise ProtocolError(f"fetch reply has {payload_size} bytes for {expected} of records")
-    return into(reply)
-
-
-def _verify(
-    checksum_type: ChecksumType, views: Sequence[memoryview], checksums: Sequence[bytes]
-) -> None:
-    """Raises: ChecksumError, ProtocolError"""
-    if len(views) != len(checksums):
-        raise ProtocolError(f"fetch reply has {len(checksums)} checksums, {len(views)} pieces")
-    for index, (view, checksum) in enumerate(zip(views, checksums, strict=True)):
-        if compute(checksum_type, view) != checksum:
-            raise ChecksumError(f"piece {index} of the fetched values was damaged on its way")
+async def _together(calls: Iterable[Coroutine[Any, Any, _ReplyT]]) -> list[_ReplyT]:
+    """The replies of all; the first error where there is one, once all have ended."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(call) for call in calls]
+    except* DaosError as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]

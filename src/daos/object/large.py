@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from daos.base.errors import DaosError, RecordTooBigError
-from daos.cart.context import Limits
+import msgspec
+
+from daos.base.errors import DaosError, RecordTooBigError, TxUncertainError
+from daos.base.ids import Epoch
+from daos.cart.context import Limits, Rpc
 from daos.object import wire
 from daos.object.push import Push
 
 if TYPE_CHECKING:
-    from daos.base.ids import Epoch, Lsn
-    from daos.cart.context import Rpc
+    from daos.base.ids import Lsn
     from daos.engine.target import ContainerHandle
     from daos.engine.xstream import Xstream
     from daos.vos.fetch import Fetch
@@ -27,6 +29,22 @@ PIECES_BYTES_MAX: Final = Limits().body_size_max - (64 << 10)
 _PIECE_BYTES: Final = 22
 # So many go into a body whatever their checksums are.
 FEW_PIECES: Final = 8
+
+
+class Executed(msgspec.Struct, eq=False):
+    """A modification that waits for the log."""
+
+    rpc: Rpc
+    epoch: Epoch
+
+    def durable(self, error: DaosError | None) -> None:
+        """It cannot be taken back, or what becomes of it is not known: say so."""
+        if error is None:
+            self.rpc.reply(wire.UpdateReply(self.epoch))
+            return
+        # Perhaps the log has it all the same, and the next start replays it.
+        text = f"the change was made, and may be lost with this run: {error.message}"
+        self.rpc.fail(TxUncertainError(text))
 
 
 def answer(rpc: Rpc, handle: ContainerHandle, lsn: Lsn, reply: Callable[[], None]) -> None:
@@ -46,12 +64,13 @@ def answered_otherwise(
 ) -> bool:
     """Answer, and end, a fetch whose result does not go into its reply; False if it does."""
     request: wire.FetchRequest = rpc.request
+    in_place = request.bulk is not None and request.bulk.shared
     text = ""
     if len(fetch.pieces) * (_PIECE_BYTES + handle.checksum_type.size) > PIECES_BYTES_MAX:
         text = f"what is there lies in {len(fetch.pieces)} pieces; fetch less of it at once"
     elif fetch.nbytes > wire.FETCH_BYTES_MAX:
         text = f"{fetch.nbytes} bytes are there; one fetch brings {wire.FETCH_BYTES_MAX}"
-    elif fetch.nbytes <= wire.INLINE_MAX:
+    elif fetch.nbytes <= (wire.BORROW_MIN if in_place else wire.INLINE_MAX):
         return False
     elif request.bulk is not None:
         push = Push(xstream, rpc, handle, fetch, epoch)

@@ -1,6 +1,6 @@
 """The client's side of bulk: which memory a request names, until when.
 
-An update of more than INLINE_MAX bytes registers its values; a fetch registers room for its result,
+An update that does not go into a frame registers its values; a fetch registers room for its result,
 where there may be so much: at once if the caller knows how much, else after a first answer that
 tells the sizes. The memory is registered from before the request is sent, for all of its copies,
 until its end is told: nothing is read or written after that.
@@ -28,7 +28,7 @@ Room = Callable[[Sequence[int] | None], Sequence[memoryview] | None]
 
 def lend_values(bulk: BulkService, values: Sequence[memoryview]) -> Bulk | None:
     """Register the values of an update that do not go into its frame. Raises: AgainError."""
-    if sum([value.nbytes for value in values]) <= wire.INLINE_MAX:
+    if _goes_along(bulk, values, sum([value.nbytes for value in values])):
         return None
     return bulk.create(values, Mode.READ)
 
@@ -38,7 +38,14 @@ def lend_room(
 ) -> tuple[wire.FetchRequest, Bulk | None]:
     """Register where a result goes that may not fit into a frame. Raises: AgainError."""
     sizes = [view.nbytes for view in room]
-    if sum(sizes) <= wire.INLINE_MAX:
+    if _goes_along(bulk, room, sum(sizes)):
         return request, None
     lent = bulk.create(room, Mode.WRITE)
     return msgspec.structs.replace(request, bulk=lent.handle, room=tuple(sizes)), lent
+
+
+def _goes_along(bulk: BulkService, memory: Sequence[memoryview], nbytes: int) -> bool:
+    """Whether so many bytes travel in a frame."""
+    if nbytes <= wire.BORROW_MIN:
+        return True
+    return nbytes <= wire.INLINE_MAX and not bulk.shares(memory)

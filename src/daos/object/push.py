@@ -15,10 +15,11 @@ Source: DAOS src/object/srv_obj.c obj_bulk_transfer
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
-from daos.base.checksum import ChecksumType, compute
+from daos.base.checksum import ChecksumType, Turn, compute_slowly, slice_bytes
 from daos.base.errors import DaosError, DeadlineError, RecordTooBigError
 from daos.object import wire
 
@@ -75,9 +76,13 @@ class Push:
         except DaosError as failure:
             self._fail(failure)
             return
-        self._steps = self._handle.container.fetch_split(self._fetch, STEP_BYTES)
+        self._steps = self._handle.container.fetch_split(self._fetch, self._step_bytes())
         self._steps.reverse()
         self._next()
+
+    def _step_bytes(self) -> int:
+        """A step is verified in one turn, by the algorithm of its container."""
+        return min(STEP_BYTES, 2 * slice_bytes(self._handle.stored_type))
 
     def _check_room(self) -> None:
         """Raises: RecordTooBigError"""
@@ -105,10 +110,27 @@ class Push:
         if error is not None:
             self._fail(error)
             return
-        rpc, step = self._rpc, self._steps[-1]
+        self._hash(self._summing(self._steps[-1].views))
+
+    def _summing(self, views: list[memoryview]) -> Iterator[None]:
+        """The checksums that go along, with a yield behind each slice."""
         kind = self._handle.checksum_type
-        if kind is not ChecksumType.OFF:
-            self._checksums += [compute(kind, view) for view in step.views]
+        if kind is ChecksumType.OFF:
+            return
+        turn = Turn(kind)
+        for view in views:
+            self._checksums.append((yield from compute_slowly(kind, view)))
+            yield from turn.did(view.nbytes)
+
+    def _hash(self, summing: Iterator[None]) -> None:
+        """One slice, and then the turn of others; at once what is less."""
+        for _ in summing:
+            self._xstream.loop.call_soon(self._hash, summing)
+            return
+        self._write()
+
+    def _write(self) -> None:
+        rpc, step = self._rpc, self._steps[-1]
         ranges: list[Range] = []
         for (iod, recx, index, count), view in zip(step.pieces, step.views, strict=True):
             self._pieces.append(wire.Piece(iod, recx, index, count))

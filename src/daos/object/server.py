@@ -12,14 +12,15 @@ An update, from its header to its reply (steps of `docs/design` "life of a write
 A fetch reads, verifies and answers once the log is durable up to everything it saw: a value, a
 miss, a failed condition alike. So does an error that depends on stored state
 (`error.lsn`). Nothing here decides what a request means: `core` and `vos` do.
-Source: DAOS src/object/srv_obj.c ds_obj_rw_handler, ds_obj_enum_handler, ds_obj_punch_handler.
+What only asks what there is: `enumeration`.
+Source: DAOS src/object/srv_obj.c ds_obj_rw_handler, ds_obj_punch_handler.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -33,25 +34,22 @@ from daos.base.errors import (
     DeadlineError,
     InProgressError,
     InvalidError,
-    NotFoundError,
     ShutdownError,
     StaleHandleError,
     TxRestartError,
 )
-from daos.base.ids import EPOCH_MAX, Epoch, Lsn, ObjectId, ShardIndex, UnitOid
-from daos.base.iod import Recx
+from daos.base.ids import Epoch, Lsn, UnitOid
 from daos.cart.context import Rpc
 from daos.engine.target import ContainerHandle, Target
-from daos.object import changes, core, wire
+from daos.object import core, wire
+from daos.object.address import check_new_epoch, read_epoch, storable, unit_of
 from daos.object.comparison import Comparison
-from daos.object.large import FEW_PIECES, answer, answered_otherwise
+from daos.object.large import FEW_PIECES, Executed, answer, answered_otherwise
 from daos.vos.fetch import Fetch
+from daos.vos.hashing import HASHED_MIN
 from daos.vos.update import Update
-from daos.vos.versions import Epochs
 
 log = logging.getLogger(__name__)
-
-PAGE_ENTRIES_MAX: Final = 256  # of one enumeration reply: a turn of the loop, 14 us a key
 
 
 class ObjectService:
@@ -69,20 +67,19 @@ class ObjectService:
         request: wire.UpdateRequest = rpc.request
         address = request.address
         handle = self._target.handle(address.handle, write=True)
-        unit = _storable(address.oid_hi, address.oid_lo, address.shard)
+        unit = storable(address.oid_hi, address.oid_lo, address.shard)
         if request.cond or len(request.iods) != 1 or unit.oid.hi >> 56 in core.FLAT_TYPES:
             core.check_update(unit.oid, request.dkey, request.iods, request.cond)
         if address.epoch:
-            _check_new_epoch(address)
-        if not request.resend:
-            return self._reserve(rpc, handle, unit)
+            check_new_epoch(address)
         try:
-            if self._answer_again(rpc, handle):
+            if request.resend and self._answer_again(rpc, handle):
                 return None
             return self._reserve(rpc, handle, unit)
         except DaosError as failure:
-            _failed(rpc, handle, failure)
-            raise
+            refusal = self._target.relieved(handle, failure)
+            _failed(rpc, handle, refusal)
+            raise refusal from failure.__cause__
 
     def _reserve(self, rpc: Rpc, handle: ContainerHandle, unit: UnitOid) -> Sequence[memoryview]:
         request: wire.UpdateRequest = rpc.request
@@ -131,6 +128,33 @@ class ObjectService:
     def _landed(self, rpc: Rpc) -> None:
         """Make the payload visible, answer when it is durable."""
         handle, update = rpc.land_state
+        if update.nbytes >= handle.shard.meta.early_bytes:
+            checksums: tuple[bytes, ...] = rpc.request.checksums
+            known = handle.checksum_type is ChecksumType.XXH3 and len(checksums) == 1
+            data_sum = int.from_bytes(checksums[0], "little") if known else None
+            handle.container.update_landed(update, data_sum)  # before it is compared
+        if update.nbytes > HASHED_MIN:
+            steps = handle.container.update_hash(update, handle.checksum_type)
+            if steps is not None:
+                self._hash(rpc, steps)
+                return
+        self._hashed(rpc)
+
+    def _hash(self, rpc: Rpc, steps: Iterator[None]) -> None:
+        """One step, and then the turn of others."""
+        handle, update = rpc.land_state
+        try:
+            next(steps)
+        except StopIteration:
+            self._hashed(rpc)
+        except DaosError as failure:  # no ISA-L
+            handle.container.update_cancel(update)
+            _refuse_change(rpc, handle, failure)
+        else:
+            self._target.xstream.loop.call_soon(self._hash, rpc, steps)
+
+    def _hashed(self, rpc: Rpc) -> None:
+        handle, update = rpc.land_state
         if handle.container.dedup is not None:
             try:
                 matches = handle.container.dedup_matches(update)
@@ -139,7 +163,8 @@ class ObjectService:
                 _refuse_change(rpc, handle, failure)
                 return
             if matches:
-                Comparison(handle.shard.meta, matches, lambda: self._when_room(rpc))
+                loop = self._target.xstream.loop
+                Comparison(loop, handle.shard.meta, matches, lambda: self._when_room(rpc))
                 return
         self._when_room(rpc)
 
@@ -163,7 +188,7 @@ class ObjectService:
                 return
             if error is not None:
                 raise error
-            _verify(handle.checksum_type, update.destinations, request.checksums)
+            _verify(handle.checksum_type, update, request.checksums)
             epoch = self._hlc.now()
             try:
                 lsn = container.update_end(update, epoch, dtx=request.dtx)
@@ -180,10 +205,10 @@ class ObjectService:
         """Hide an object, a dkey or akeys from now on."""
         request: wire.PunchRequest = rpc.request
         handle = self._target.handle(request.address.handle, write=True)
-        unit = _unit(request.address)
+        unit = unit_of(request.address)
         core.check_supported(unit.oid)
         core.check_punch(unit.oid, request.dkey, request.akeys, request.cond)
-        _check_new_epoch(request.address)
+        check_new_epoch(request.address)
         meta = handle.shard.meta
         if not meta.log_has_room:
             meta.when_room(lambda error: self._punch(rpc, handle, error))
@@ -200,7 +225,7 @@ class ObjectService:
                 raise error
             punch = partial(
                 handle.container.punch,
-                _unit(request.address),
+                unit_of(request.address),
                 dkey=request.dkey or None,
                 akeys=request.akeys,
                 cond=request.cond,
@@ -234,7 +259,7 @@ class ObjectService:
         """Answer a modification once it is durable."""
         if handle.container.crowded:
             self._target.relieve(handle)
-        handle.shard.meta.when_durable(lsn, _Executed(rpc, epoch).durable)
+        handle.shard.meta.when_durable(lsn, Executed(rpc, epoch).durable)
         if handle.container.dtxs.due(epoch):
             self._target.xstream.loop.call_soon(self._trim, handle)
 
@@ -280,13 +305,13 @@ class ObjectService:
         """Find the records; once what was seen is durable, read, verify and answer."""
         request: wire.FetchRequest = rpc.request
         handle = self._target.handle(request.address.handle, write=False)
-        unit = _unit(request.address)
+        unit = unit_of(request.address)
         iods = request.iods
         if len(iods) != 1 or iods[0].recxs or unit.oid.hi >> 56 in core.FLAT_TYPES:
             core.check_fetch(unit.oid, request.dkey, iods, request.cond)
         if request.bulk is not None or request.room:
             core.check_room(iods, request.room, request.bulk)
-        epoch = self._read_epoch(request.address)
+        epoch = read_epoch(request.address, self._hlc)
         container = handle.container
         try:
             fetch = container.fetch_begin(
@@ -301,137 +326,11 @@ class ObjectService:
             answer(rpc, handle, fetch.lsn, lambda: rpc.reply(reply))
             return
         if (
-            fetch.nbytes > wire.INLINE_MAX or len(fetch.pieces) > FEW_PIECES
+            fetch.nbytes > wire.BORROW_MIN or len(fetch.pieces) > FEW_PIECES
         ) and answered_otherwise(self._target.xstream, rpc, handle, fetch, epoch=epoch):
             return
         # Not read before that: what was committed last is on its way to the device.
         handle.shard.meta.when_durable(fetch.lsn, _Fetching(rpc, handle, fetch, epoch).durable)
-
-    # Enumeration and queries
-
-    def list_dkeys(self, rpc: Rpc) -> None:
-        """A page of visible dkeys."""
-        request: wire.KeyListRequest = rpc.request
-        self._list_keys(rpc, request, dkey=None)
-
-    def list_akeys(self, rpc: Rpc) -> None:
-        """A page of the visible akeys of a dkey."""
-        request: wire.KeyListRequest = rpc.request
-        core.check_key(request.dkey, _unit(request.address).oid.type.dkey_kind, "dkey")
-        self._list_keys(rpc, request, dkey=request.dkey)
-
-    def _list_keys(self, rpc: Rpc, request: wire.KeyListRequest, *, dkey: bytes | None) -> None:
-        handle = self._target.handle(request.address.handle, write=False)
-        unit, epoch = _unit(request.address), self._read_epoch(request.address)
-        if dkey is None:
-            listing = partial(handle.container.list_dkeys, unit)
-        else:
-            listing = partial(handle.container.list_akeys, unit, dkey)
-        page = listing(
-            epoch,
-            anchor=request.anchor,
-            limit=_limit(request.limit),
-            prefix=request.prefix,
-            start=request.start,
-            reverse=request.reverse,
-        )
-        reply = wire.KeyListReply(tuple(page.entries), page.anchor, page.eof, epoch)
-        answer(rpc, handle, page.lsn, lambda: rpc.reply(reply))
-
-    def list_recxs(self, rpc: Rpc) -> None:
-        """A page of the visible extents of an array akey."""
-        request: wire.RecxListRequest = rpc.request
-        handle = self._target.handle(request.address.handle, write=False)
-        unit, epoch = _unit(request.address), self._read_epoch(request.address)
-        core.check_key(request.dkey, unit.oid.type.dkey_kind, "dkey")
-        core.check_key(request.akey, unit.oid.type.akey_kind, "akey")
-        page = handle.container.list_extents(
-            unit,
-            request.dkey,
-            request.akey,
-            epoch,
-            anchor=request.anchor,
-            limit=_limit(request.limit),
-            reverse=request.reverse,
-        )
-        reply = wire.RecxListReply(
-            page.entries[0].record_size if page.entries else 0,
-            tuple(Recx(entry.lo, entry.hi - entry.lo) for entry in page.entries),
-            tuple(entry.epoch for entry in page.entries),
-            page.anchor,
-            page.eof,
-            epoch,
-        )
-        answer(rpc, handle, page.lsn, lambda: rpc.reply(reply))
-
-    def list_versions(self, rpc: Rpc) -> None:
-        """A page of what was ever written under an akey, up to the reader's epoch."""
-        request: wire.VersionListRequest = rpc.request
-        handle = self._target.handle(request.address.handle, write=False)
-        unit, epoch = _unit(request.address), self._read_epoch(request.address)
-        epochs = Epochs(request.epoch_lo, min(request.epoch_hi or epoch, epoch))
-        page = handle.container.list_versions(
-            unit,
-            request.dkey,
-            request.akey,
-            epochs,
-            anchor=request.anchor,
-            limit=_limit(request.limit),
-            reverse=request.reverse,
-        )
-        versions = tuple(
-            wire.Version(each.lo, each.hi - each.lo, *each[2:]) for each in page.entries
-        )
-        reply = wire.VersionListReply(versions, page.anchor, page.eof, epoch)
-        answer(rpc, handle, page.lsn, lambda: rpc.reply(reply))
-
-    def list_objects(self, rpc: Rpc) -> None:
-        """A page of this target's object shards."""
-        request: wire.ObjectListRequest = rpc.request
-        handle = self._target.handle(request.address.handle, write=False)
-        epoch = self._read_epoch(request.address)
-        page = handle.container.list_objects(
-            epoch,
-            anchor=request.anchor,
-            limit=_limit(request.limit),
-            reverse=request.reverse,
-        )
-        objects = tuple((unit.oid.hi, unit.oid.lo, unit.shard) for unit in page.entries)
-        reply = wire.ObjectListReply(objects, page.anchor, page.eof, epoch)
-        answer(rpc, handle, page.lsn, lambda: rpc.reply(reply))
-
-    def list_changes(self, rpc: Rpc) -> None:
-        """A page of what differs between two epochs, of this target's part of a container."""
-        request: wire.ChangeListRequest = rpc.request
-        handle = self._target.handle(request.address.handle, write=False)
-        epoch = self._read_epoch(request.address)
-        reply, lsn = changes.listed(handle.container, request, epoch)
-        answer(rpc, handle, lsn, lambda: rpc.reply(reply))
-
-    def query_key(self, rpc: Rpc) -> None:
-        """The largest or smallest key or record of this shard."""
-        request: wire.QueryKeyRequest = rpc.request
-        handle = self._target.handle(request.address.handle, write=False)
-        unit, epoch = _unit(request.address), self._read_epoch(request.address)
-        try:
-            found = handle.container.query_key(
-                unit, request.flags, epoch, dkey=request.dkey or None, akey=request.akey or None
-            )
-        except NotFoundError as missing:
-            reply = wire.QueryKeyReply(found=False, epoch=epoch)
-            lsn = Lsn(missing.lsn)
-        else:
-            reply = wire.QueryKeyReply(
-                True,
-                found.dkey or b"",
-                found.akey or b"",
-                found.recx,
-                found.record_size,
-                found.max_epoch,
-                epoch,
-            )
-            lsn = found.lsn
-        answer(rpc, handle, lsn, lambda: rpc.reply(reply))
 
     def _check_again(self, rpc: Rpc, handle: ContainerHandle) -> None:
         """Before anything changes: the handle still names this container, somebody still waits.
@@ -443,12 +342,6 @@ class ObjectService:
             raise StaleHandleError("the container handle was closed and opened again")
         if rpc.header.deadline_ns <= self._now_ns():
             raise DeadlineError("the request's deadline passed before it was executed")
-
-    def _read_epoch(self, address: wire.ShardAddress) -> Epoch:
-        """The epoch asked for, or this target's now: what follows is written later."""
-        if not 0 <= address.epoch <= EPOCH_MAX:
-            raise InvalidError(f"epoch {address.epoch} is not a u64")
-        return Epoch(address.epoch) if address.epoch else self._hlc.now()
 
 
 class _Fetching(msgspec.Struct, eq=False):
@@ -507,61 +400,16 @@ def _not_now(late: TxRestartError) -> InProgressError:
     return error
 
 
-class _Executed(msgspec.Struct, eq=False):
-    """A modification that waits for the log."""
-
-    rpc: Rpc
-    epoch: Epoch
-
-    def durable(self, error: DaosError | None) -> None:
-        """It cannot be taken back, or what becomes of it is not known: say so."""
-        if error is None:
-            self.rpc.reply(wire.UpdateReply(self.epoch))
-        else:
-            self.rpc.fail(error)
-
-
-@lru_cache(maxsize=1024)
-def _storable(hi: int, lo: int, shard: int) -> UnitOid:
-    """Raises: NotSupportedError, InvalidError, which are found again each time."""
-    unit = _unit_of(hi, lo, shard)
-    core.check_supported(unit.oid)
-    return unit
-
-
-def _unit(address: wire.ShardAddress) -> UnitOid:
-    return _unit_of(address.oid_hi, address.oid_lo, address.shard)
-
-
-@lru_cache(maxsize=1024)
-def _unit_of(hi: int, lo: int, shard: int) -> UnitOid:
-    oid = ObjectId(hi, lo)
-    if not 0 <= shard < 1 << 32:
-        raise InvalidError(f"shard {shard} is not a u32")
-    return UnitOid(oid, ShardIndex(shard))
-
-
-def _check_new_epoch(address: wire.ShardAddress) -> None:
-    if address.epoch:
-        raise InvalidError("the target chooses the epoch of an update; the request must say 0")
-
-
-def _limit(limit: int) -> int:
-    if limit < 1:
-        raise InvalidError(f"a page holds at least one entry, not {limit}")
-    return min(limit, PAGE_ENTRIES_MAX)
-
-
-def _verify(
-    checksum_type: ChecksumType, values: Sequence[memoryview], checksums: Sequence[bytes]
-) -> None:
+def _verify(checksum_type: ChecksumType, update: Update, checksums: Sequence[bytes]) -> None:
+    values = update.destinations
     expected = 0 if checksum_type is ChecksumType.OFF else len(values)
     if len(checksums) != expected:
         raise InvalidError(f"{len(checksums)} checksums came; this container has {expected}")
     if not expected:
         return
-    for index, (value, checksum) in enumerate(zip(values, checksums, strict=True)):
-        if compute(checksum_type, value) != checksum:
+    came = update.way or [compute(checksum_type, value) for value in values]
+    for index, (got, checksum) in enumerate(zip(came, checksums, strict=True)):
+        if got != checksum:
             raise ChecksumError(f"value {index} of the update was damaged on its way")
 
 

@@ -2,15 +2,17 @@
 
 Protocol `object`, module 4, version 2. Bodies are MessagePack arrays (field order is the format);
 a 128-bit id travels as two u64. Values travel as the frame's payload, concatenated in the order
-of the descriptors: per iod the single value, or each extent's records; or, from INLINE_MAX bytes
-on, by bulk: the request names memory of the client, which the target reads (UPDATE) or writes
-(FETCH: room for each value and range, in the order of the descriptors), and no payload comes.
+of the descriptors: per iod the single value, or each extent's records; or, above INLINE_MAX bytes
+(BORROW_MIN, in shared memory), by bulk: the request names memory of the client, which the target
+reads (UPDATE) or writes (FETCH: room for each value and range, in the order of the descriptors),
+and no payload comes.
 
     UPDATE     payload request -> target   size of every value known from the iods
     FETCH      payload target -> client    only what exists; `FetchReply.pieces` says what and where
     *_LIST     a page a request, resumed by the opaque anchor of the page before, either way
     PUNCH      object (dkey empty), dkey (no akeys) or akeys
     QUERY_KEY  largest or smallest integer dkey, integer akey, record
+    NEWEST_EPOCH  when a shard was changed last
 
 Every reply carries the epoch at which the target worked; a modifying request leaves the choice
 of its epoch to the target (epoch 0), a reading one says 0 for "now".
@@ -34,10 +36,13 @@ from daos.cart.bulk import BulkHandle
 from daos.cart.protocol import Procedure, Protocol, opcode
 
 # What one request carries in its frame, and a reply in its own; more goes by bulk. Bulk takes one
-# more round trip, some 50 to 80 µs of both ends together: measured against inline, updates one at a
-# time, it costs 24 % more at 64 KiB, 21 % at 256 KiB, 12 % at 1 MiB over inproc and TCP; out of and
-# into registered memory over `sm` it costs 3 % less, four at a time 18 % (1 MiB) to 35 % (256 KiB).
-INLINE_MAX: Final = 256 << 10
+# more round trip, some 50 to 80 µs of both ends together: measured against inline, updates one at
+# a time, it costs 24 % more at 64 KiB, 21 % at 256 KiB, 12 % at 1 MiB over inproc and TCP. A chunk
+# of bulk is as long, so that smaller frames would let nobody through earlier.
+INLINE_MAX: Final = 1 << 20
+# Memory that both ends have mapped goes by bulk from here on: out of it and into it that costs 3 %
+# less one at a time, four at a time 18 % (1 MiB) to 35 % (256 KiB).
+BORROW_MIN: Final = 256 << 10
 # All values and ranges of one request: an update lies in a target's payload memory as a whole, a
 # fetch goes through it in steps.
 UPDATE_BYTES_MAX: Final = 64 << 20
@@ -286,8 +291,20 @@ class QueryKeyReply(msgspec.Struct, array_like=True, frozen=True):
     akey: bytes = b""
     recx: Recx | None = None
     record_size: int = 0
-    max_epoch: int = 0  # newest modification of the object on this shard
     epoch: int = 0
+
+
+class NewestEpochRequest(msgspec.Struct, array_like=True, frozen=True):
+    """When a shard was changed last, up to the reader's epoch: takes a walk over it."""
+
+    address: ShardAddress
+
+
+class NewestEpochReply(msgspec.Struct, array_like=True, frozen=True):
+    """`newest` 0: nothing is there."""
+
+    newest: int
+    epoch: int
 
 
 UPDATE: Final = Procedure("obj_update", _opcode(0), UpdateRequest, UpdateReply)
@@ -302,6 +319,9 @@ VERSION_LIST: Final = Procedure(
 )
 CHANGE_LIST: Final = Procedure("obj_change_list", _opcode(11), ChangeListRequest, ChangeListReply)
 QUERY_KEY: Final = Procedure("obj_query_key", _opcode(9), QueryKeyRequest, QueryKeyReply)
+NEWEST_EPOCH: Final = Procedure(
+    "obj_newest_epoch", _opcode(12), NewestEpochRequest, NewestEpochReply
+)
 
 PROTOCOL: Final = Protocol(
     "object",
@@ -318,5 +338,6 @@ PROTOCOL: Final = Protocol(
         VERSION_LIST,
         QUERY_KEY,
         CHANGE_LIST,
+        NEWEST_EPOCH,
     ),
 )

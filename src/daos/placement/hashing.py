@@ -125,9 +125,9 @@ def jump_consistent(key: int, buckets: int) -> int:
     Cost:       O(ln buckets), 0.3 us a step
     Source:     Lamping and Veach, "A Fast, Minimal Memory, Consistent Hash Algorithm", 2014
     """
-    bucket, following = 0, 0
-    while following < buckets:
-        bucket = following
+    bucket, following = 0, 0.0
+    while following < buckets:  # of its whole part, which is below them exactly where it is
+        bucket = int(following)
         key = (key * _JUMP_MULTIPLIER + 1) & MASK64
-        following = int((bucket + 1) * (_TWO_TO_31 / ((key >> 33) + 1)))
+        following = (bucket + 1) * (_TWO_TO_31 / ((key >> 33) + 1))
     return bucket

@@ -16,7 +16,7 @@ from typing import ClassVar
 from daos.cart.context import Context, Endpoint
 from daos.cart.protocol import Procedure, ReplyT, RequestT
 from daos.object.attempts import Cancel, Done, Pacing, ask
-from daos.object.client import Call
+from daos.object.link import Call
 from daos.pool import wire
 
 

@@ -26,9 +26,18 @@ from uuid import UUID
 
 import msgspec
 
-from daos.base.errors import AgainError, BusyError, CorruptError, NotFoundError, StaleHandleError
+from daos.base.errors import (
+    AgainError,
+    BusyError,
+    CorruptError,
+    DaosError,
+    NotFoundError,
+    StaleHandleError,
+    error_for,
+)
 from daos.base.ids import PoolUuid
 from daos.cart.context import Rpc
+from daos.engine.copies import Copies
 from daos.engine.service import (
     answering,
     ask_targets,
@@ -97,13 +106,20 @@ class PoolService:
         self.pool_map = PoolMap.parse(meta.pool_map)
         self.endpoints = target_endpoints(self.pool_map)
         self._encoded_map = meta.pool_map
+        self._copies = Copies()  # of connects
         self._leaving = False  # about to be destroyed: no new handles
 
     async def connect(self, request: wire.ConnectRequest) -> wire.ConnectReply:
-        """Record the handle. Raises: InvalidError, BusyError."""
+        """Record the handle. Raises: InvalidError, BusyError, StaleHandleError (it was closed)."""
         core.check_flags(request.flags)
         parse_id(request.handle, "pool handle")
         parse_id(request.client, "client")
+        async with self._copies.turn(request.handle):
+            if self._copies.is_over(request.handle):
+                raise StaleHandleError("the pool handle was closed")
+            return await self._connect(request)
+
+    async def _connect(self, request: wire.ConnectRequest) -> wire.ConnectReply:
         key = HANDLE_PREFIX + request.handle
         while True:
             turn = (await self.rdb.range(_TURN)).pairs
@@ -126,7 +142,9 @@ class PoolService:
 
     async def disconnect(self, handle: bytes) -> None:
         """Forget the handle; an unknown one is no error."""
-        await self.rdb.txn([], [Delete(HANDLE_PREFIX + handle)])
+        async with self._copies.turn(handle):
+            self._copies.over(handle)  # its connect may come once more
+            await self.rdb.txn([], [Delete(HANDLE_PREFIX + handle)])
 
     async def check_handle(self, handle: bytes, *, write: bool) -> HandleRecord:
         """The record of a connected handle. Raises: StaleHandleError, AccessError."""
@@ -238,6 +256,7 @@ class PoolServices:
         self._xstream = xstream
         self._storage = xstream.storage
         self._services: dict[bytes, PoolService] = {}
+        self._refused: dict[bytes, DaosError] = {}  # why a pool could not be opened
         self._below: list[Below] = []
         self._started = False
 
@@ -267,15 +286,22 @@ class PoolServices:
     def service(self, pool: bytes) -> PoolService:
         """The service of an open pool.
 
-        Raises: NotFoundError, InvalidError; AgainError (not all have been opened yet)
+        Raises: NotFoundError, InvalidError; AgainError (not all are open yet, or all are closed);
+                DaosError (why it could not be opened)
         """
         uuid = parse_pool_id(pool)
         try:
             return self._services[pool]
         except KeyError:
+            if (why := self._refused.get(pool)) is not None:
+                raise error_for(why.code, f"the pool can't be opened: {why.message}") from why
             if not self._started:
-                raise AgainError("the pool service has just started; ask again") from None
+                raise AgainError("the pool service starts or stops; ask again") from None
             raise NotFoundError(f"no service here for pool {uuid}") from None
+
+    def refuse(self, pool: PoolUuid, error: DaosError) -> None:
+        """It could not be opened: whoever asks for it hears why."""
+        self._refused[pool.bytes] = error
 
     async def open(self, pool: PoolUuid, *, evict: bool) -> None:
         """Open the pool's rdb. `evict`: no client survived, so forget their handles.
@@ -300,9 +326,11 @@ class PoolServices:
                 await self._storage.close(name, checkpoint=False)
                 raise
             self._services[pool.bytes] = service
+            self._refused.pop(pool.bytes, None)
 
     def close(self) -> None:
         """Refuse further calls; whoever made the storage closes it."""
+        self._started = False
         for service in self._services.values():
             service.rdb.close()
         self._services.clear()
@@ -330,6 +358,7 @@ class PoolServices:
     async def _destroy(self, rpc: Rpc[wire.SvcDestroyRequest]) -> wire.Empty:
         name = _device_name(parse_pool_id(rpc.request.pool))
         async with self._storage.turn(name):
+            self._refused.pop(rpc.request.pool, None)
             service = self._services.pop(rpc.request.pool, None)
             if service is not None:
                 service.rdb.close()

@@ -26,7 +26,7 @@ from daos.client.sync import Admin, Client
 from daos.drpc.modules import MgmtMethod
 from daos.mgmt import properties, wire
 from daos.mgmt.client import ManagementClient
-from daos.object.client import Call
+from daos.object.link import Call
 from daos.pool.core import PROPERTIES
 from daos.proto import mgmt_pb2 as pb
 from daos.testing.engines import EngineSystem

@@ -28,6 +28,7 @@ class Record:
     end: int = -1  # -1: it never came back
     answer: object = None
     unknown: bool = True
+    epoch: int = 0  # of what it changed, where it says so
 
     def __str__(self) -> str:
         return f"{self.client} {self.kind} {_short(self.argument)} of {_short(self.key)}"
@@ -73,10 +74,12 @@ class History:
         self.calls.append(record)
         return record
 
-    def end(self, record: Record, answer: object, *, unknown: bool = False) -> None:
+    def end(self, record: Record, answer: object, *, unknown: bool = False, epoch: int = 0) -> None:
         """A call has its answer, or comes back without one that says what happened."""
-        record.answer, record.unknown = answer, unknown
+        record.answer, record.unknown, record.epoch = answer, unknown, epoch
         told = f"{record.kind} of {_short(record.key)} -> {_short(answer)}"
+        if epoch:
+            told += f" at {epoch:#x}"
         if unknown:
             told += " (outcome unknown)"
         record.end = self.note(record.client, told, record.key)

@@ -23,9 +23,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from functools import partial
 from typing import Final, Literal, NamedTuple
 
-from daos.bio.device import BLOCK
+from daos.bio.device import BLOCK, Done, check_range
 from daos.testing.devices import Image, MemoryDevice, MemoryDirectory
 
 SECTOR: Final = 512
@@ -146,7 +147,10 @@ def keep_some(
 
 
 class RecordingDevice(MemoryDevice):
-    """A MemoryDevice whose writes and flushes go into a journal, before their `done`."""
+    """A MemoryDevice whose writes and flushes go into a journal, before their `done`.
+
+    With `prepares`, blocks that may be prepared are overwritten.
+    """
 
     def __init__(
         self,
@@ -155,9 +159,16 @@ class RecordingDevice(MemoryDevice):
         journal: Journal,
         name: str = "memory",
         image: Image | None = None,
+        prepares: bool = False,
     ) -> None:
         super().__init__(size_bytes, name=name, image=image)
         self.journal = journal
+        self.prepares = prepares
+
+    def submit_prepare(self, offset: int, nbytes: int, done: Done) -> None:
+        """The worst that is allowed: the content is lost."""
+        check_range(self.size_bytes, offset, nbytes)
+        self._submit(partial(self._land, offset, b"lost" * (nbytes // 4)), done)
 
     def _land(self, offset: int, data: bytes) -> None:
         super()._land(offset, data)
@@ -170,12 +181,19 @@ class RecordingDevice(MemoryDevice):
 class RecordingDirectory(MemoryDirectory):
     """A MemoryDirectory with one journal over all its devices."""
 
-    def __init__(self, images: dict[str, Image] | None = None) -> None:
+    def __init__(self, images: dict[str, Image] | None = None, *, prepares: bool = False) -> None:
         super().__init__(images)
         self.journal = Journal(self.images)
+        self._prepares = prepares
 
     def _make(self, name: str, image: Image) -> MemoryDevice:
-        return RecordingDevice(image.size_bytes, journal=self.journal, name=name, image=image)
+        return RecordingDevice(
+            image.size_bytes,
+            journal=self.journal,
+            name=name,
+            image=image,
+            prepares=self._prepares,
+        )
 
     def _created(self, name: str, size_bytes: int) -> None:
         self.journal.events.append(CreateEvent(name, size_bytes))

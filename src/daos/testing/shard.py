@@ -89,7 +89,10 @@ class MemoryShard:
         """An open container, created at first use."""
         if uuid not in self.pool.containers():
             self.pool.create_container(uuid)
-        return self.pool.open_container(uuid)
+        container = self.pool.open_container(uuid)
+        while container.dtxs.load(self.meta):
+            pass
+        return container
 
     async def update(
         self,

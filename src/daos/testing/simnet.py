@@ -187,7 +187,8 @@ class LinkEnd:
         self._network = network
         self._loop = network.loop
         self._there: LinkEnd | None = None
-        self._over = False  # our channel has been told, or hears nothing any more
+        self.left = False  # of interest where memory is shared
+        self.over = False  # our channel has been told, or hears nothing any more
         self._kicked = False
         self._scheduled = False
         self._ending = False  # our channel has closed; what it queued is still to be sent
@@ -219,7 +220,7 @@ class LinkEnd:
             self._deliver_soon()
 
     def close(self, error: DaosError | None = None) -> None:
-        if self._over or (self._ending and error is None):
+        if self.over or (self._ending and error is None):
             return
         self._ending = True
         if error is not None:
@@ -251,7 +252,7 @@ class LinkEnd:
 
     def _arrive(self, endpoint: Endpoint, give_up_at: float) -> None:
         network = self._network
-        if self._over or self._broken:
+        if self.over or self._broken:
             return
         found = network._listeners.get(endpoint)
         if found is None or self._dead:
@@ -353,7 +354,7 @@ class LinkEnd:
         there._deliver_soon()
 
     def _deliver_soon(self) -> None:
-        if self._inbox and not self._delivering and not self._over:
+        if self._inbox and not self._delivering and not self.over:
             self._delivering = True
             self._loop.call_soon(self._deliver)
 
@@ -393,7 +394,7 @@ class LinkEnd:
     def reset(self) -> None:
         """The connection breaks. Each end hears of it in its own time."""
         there = self._there
-        if self._over or there is None or self._broken:
+        if self.over or there is None or self._broken:
             return
         self._broken = there._broken = True
         network = self._network
@@ -449,12 +450,12 @@ class LinkEnd:
         self._loop.call_soon(self._end, error)
 
     def _end(self, error: DaosError | None) -> None:
-        if not self._over:
+        if not self.over:
             self._lost(error)
 
     def _lost(self, error: DaosError | None) -> None:
         """Tell our channel; only here does it hear of the end."""
-        self._over = True
+        self.over = True
         channel, self.channel = self.channel, None
         self._forget()
         if channel is not None:

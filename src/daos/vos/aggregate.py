@@ -13,7 +13,7 @@ and is left alone where something below could not be seen to (damage, undecided 
 Nothing at or below hi is written once this has begun: the modification bound rises to hi. So what
 one step has looked at is still true in the next, whatever is written meanwhile.
 
-    steps     see work.py; the longest are a look at 192 records, or a merge of one window
+    steps     see work.py; the longest are a look at 96 records, or a merge of one window
     filter    an object or a dkey to which nothing was written since the log position
               `changed_since` is passed over. The buckets of lsn.py tell: they cost a write nothing
               more, and two things that share one cost a look at something unchanged

@@ -1,12 +1,13 @@
 """A container on one target: what the object service calls, and the state the operations share.
 
     update_begin -> destinations -> update_end | update_cancel      update.py
+    update_hash                                                     hashing.py
     fetch_begin -> fetch_read -> fetch_end                          fetch.py
     punch                                                           punch.py
     list_objects, list_dkeys, list_akeys, list_extents              iterate.py
     list_versions, key_anchor
     visit                                                           visit.py
-    query_key                                                       query.py
+    query_key, newest_epoch                                         query.py, newest.py
     reading                                                         conflicts.py
     aggregate, discard                                              aggregate.py, discard.py
     delete_object, delete_key                                       unlink.py
@@ -31,6 +32,7 @@ from daos.vos import conflicts as _conflicts
 from daos.vos import diff as _diff
 from daos.vos import fetch as _fetch
 from daos.vos import fetch_steps as _steps
+from daos.vos import hashing as _hashing
 from daos.vos import iterate as _iterate
 from daos.vos import keys
 from daos.vos import punch as _punch
@@ -46,6 +48,7 @@ from daos.vos.edit import Edit
 from daos.vos.fetch import Fetch
 from daos.vos.ilog import MINOR_MAX
 from daos.vos.iterate import PAGE_BYTES, Choice, ExtentEntry, Page, VersionEntry, Where
+from daos.vos.newest import NewestEpoch
 from daos.vos.query import KeyQuery
 from daos.vos.records import AggregationRecord
 from daos.vos.scan import Bounds
@@ -79,6 +82,22 @@ class VosContainer(ContainerState):
         """
         self.check_alive()
         return _update.begin(self, oid, dkey, iods, cond=cond, csum=(csum_type, csum_chunk))
+
+    def update_landed(self, update: Update, xxh3: int | None = None) -> None:
+        """The bytes at the destinations are whole, and stay: they may leave for the device.
+
+        What is left to do is then done beside that. For updates of `early_bytes` or more; to call
+        it or not makes no difference to what is stored. `xxh3` is the checksum of the only value,
+        which the caller may still compare: before the end.
+        """
+        _update.landed(self, update, xxh3)
+
+    def update_hash(self, update: Update, way: ChecksumType) -> Iterator[None] | None:
+        """Steps to take, one a turn, between landing and end; None: it is small (hashing.py).
+
+        `way`: of the checksums that came along, to be compared with `update.way` afterwards.
+        """
+        return _hashing.hashing(update, way, self.dedup)
 
     def update_end(
         self,
@@ -306,6 +325,11 @@ class VosContainer(ContainerState):
         self.check_alive()
         return _query.query_key(self, Where(oid, dkey, akey), flags, epoch)
 
+    def newest_epoch(self, oid: UnitOid, epoch: Epoch) -> NewestEpoch:
+        """Begin to look for the newest change of an object up to `epoch`. Raises: InvalidError."""
+        self.check_alive()
+        return NewestEpoch(self, oid, epoch)
+
     @contextmanager
     def reading(
         self,
@@ -348,14 +372,6 @@ class VosContainer(ContainerState):
         finally:
             self.meta.release(hold)
         self.dedup = setting
-
-    @property
-    def may_aggregate(self) -> bool:
-        """False where extents share their blocks: merged, each would have its own again.
-
-        Source: DAOS src/container/srv_target.c cont_aggregate_runnable
-        """
-        return self.dedup is None
 
     def dedup_matches(self, update: Update) -> list[Match]:
         """Stored runs to be compared with what has landed, before `update_end`; mostly none.

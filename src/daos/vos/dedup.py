@@ -21,10 +21,11 @@ Invariants:
         extents that name the run
     P2  a run with a place record is freed by the release of its last reference, never before
     P3  content that is found was durable, or will be before what found it: the log keeps order
-A container that deduplicates is not aggregated, as in the reference: merging would write apart
-what is shared.
+    P4  aggregation writes nothing apart that is shared: extents that are visible as a whole, and
+        those whose run others name, are not merged (runs.py); what is hidden as a whole is released
 Source: DAOS src/vos/vos_io.c vos_dedup_lookup, vos_dedup_update, vos_dedup_verify. Ours: a durable
-index (theirs is lost with the process), data blocks (theirs is for SCM only), counts.
+index (theirs is lost with the process), data blocks (theirs is for SCM only), counts; such
+containers are aggregated (theirs are not).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import xxhash
 
+from daos.base.checksum import ChecksumType, slice_bytes
 from daos.base.errors import CorruptError
 from daos.base.iod import Iod, IodType
 from daos.bio.meta import MetaContext, Tx
@@ -95,11 +97,24 @@ def eligible(setting: DedupSetting, span: Span) -> bool:
     return span.run is not None and span.nbytes >= setting.threshold
 
 
-def digest_of(setting: DedupSetting, memory: memoryview) -> bytes:
-    """What content is found by. Cost: SHA-256 2 GB/s, XXH3 10."""
-    if setting.mode is DedupMode.HASH:
-        return sha256(memory).digest()
-    return xxhash.xxh3_128_digest(memory).ljust(DIGEST_SIZE, b"\0")
+def digest_of(setting: DedupSetting, span: Span) -> bytes:
+    """What content is found by, computed once. Cost: SHA-256 2 GB/s, XXH3 10."""
+    if not span.digest:
+        for _ in digesting(setting, span):
+            pass
+    return span.digest
+
+
+def digesting(setting: DedupSetting, span: Span) -> Iterator[None]:
+    """Compute it, with a yield behind each slice but the last."""
+    is_hash = setting.mode is DedupMode.HASH
+    content = sha256() if is_hash else xxhash.xxh3_128()
+    nbytes = slice_bytes(ChecksumType.SHA256 if is_hash else ChecksumType.XXH3)
+    for lo in range(0, span.nbytes, nbytes):
+        if lo:
+            yield
+        content.update(span.memory[lo : lo + nbytes])
+    span.digest = content.digest().ljust(DIGEST_SIZE, b"\0")
 
 
 def matches(meta: MetaContext, setting: DedupSetting, spans: Iterable[Span]) -> list[Match]:
@@ -109,7 +124,7 @@ def matches(meta: MetaContext, setting: DedupSetting, spans: Iterable[Span]) -> 
     found: list[Match] = []
     for span in spans:
         if eligible(setting, span):
-            run = _find(meta.get, digest_of(setting, span.memory), span.nbytes)
+            run = _find(meta.get, digest_of(setting, span), span.nbytes)
             if run is not None:
                 found.append(Match(span, run))
     return found
@@ -119,7 +134,7 @@ def resolve(tx: Tx, setting: DedupSetting, span: Span) -> Extent:
     """The run that the record of an eligible extent names: its own, or one that is there."""
     own = span.run
     assert own is not None
-    digest = digest_of(setting, span.memory)
+    digest = digest_of(setting, span)
     run = _find(tx.get, digest, span.nbytes)
     if run is None:
         key = content_key(digest, span.nbytes)
@@ -149,6 +164,18 @@ def release(tx: Tx, run: Extent) -> None:
         tx.delete(key)
         tx.delete(content_key(place.digest, place.nbytes))
         tx.free(run)
+
+
+def is_counted(meta: MetaContext, run: Extent | None) -> bool:
+    """Whether more than one record may name the run."""
+    return run is not None and meta.get(place_key(run)) is not None
+
+
+def is_shared(meta: MetaContext, run: Extent) -> bool:
+    """Whether more than one record names the run. Raises: CorruptError."""
+    key = place_key(run)
+    value = meta.get(key)
+    return value is not None and Place.parse(key, value).references > 1
 
 
 def _place(tx: Tx, key: bytes) -> Place | None:

@@ -113,6 +113,12 @@ def parse_floor(key: bytes, value: bytes) -> Epoch:
     return Epoch(epoch)
 
 
+def is_sealed(key: bytes, value: bytes) -> bool:
+    """Whether the value of a record, or of a floor, is as it was put under this key."""
+    size = len(value) - _CHECKSUM.size
+    return size >= 0 and _CHECKSUM.unpack_from(value, size)[0] == xxh3(key + value[:size])
+
+
 def _unseal(key: bytes, value: bytes, what: str) -> None:
     size = len(value) - _CHECKSUM.size
     (got,) = _CHECKSUM.unpack_from(value, size)

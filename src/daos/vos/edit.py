@@ -81,8 +81,12 @@ class Edit:
 
     def put(self, cache_key: CacheKey, tree_key: bytes, record: NodeRecord) -> None:
         """Write a node."""
-        self.tx.put(tree_key, record.emit())
-        self._nodes.append((cache_key, Node.of(tree_key, record)))
+        self.add(cache_key, Node.of(tree_key, record))
+
+    def add(self, cache_key: CacheKey, node: Node) -> None:
+        """Write a node that is ready made."""
+        self.tx.put(node.key, node.record.emit())
+        self._nodes.append((cache_key, node))
 
     def drop(self, cache_key: CacheKey, tree_key: bytes) -> None:
         """Delete a node, whatever is below it."""

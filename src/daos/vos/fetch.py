@@ -9,8 +9,8 @@
               (blocks; read and verified by bio.descriptor), Hole
     piece     a segment that exists, in payload order: (iod, range, record in the range, count)
 
-Missing objects, dkeys and akeys are no error unless a condition says so: their size is 0. So is an
-akey with values of the other type.
+Missing objects, dkeys and akeys are no error unless a condition says so: their size is 0. Asking
+for a value of the other kind is one: nobody means that (the reference says: nothing there).
 
 Invariants:
     F1  a fetch in blocks holds a pin from `begin` to `end`: nothing of what it saw is overwritten
@@ -21,6 +21,7 @@ Source: DAOS src/vos/vos_io.c vos_fetch_begin, vos_obj_fetch.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -33,10 +34,10 @@ from daos.base.iod import Cond, Iod, is_plain
 from daos.bio.descriptor import FetchDescriptor, Hole, Inline, Piece, Stored
 from daos.bio.device import BLOCK, Done
 from daos.bio.memory import Buffer
-from daos.bio.one_value import read_now
+from daos.bio.one_value import OneRead, read_now
 from daos.bio.space import Pin
 from daos.vos import extents, keys
-from daos.vos.arguments import AKEY_FETCH, PER_AKEY, SINGLE, check_fetch
+from daos.vos.arguments import AKEY_FETCH, PER_AKEY, SINGLE, check_fetch, check_value_type
 from daos.vos.conflicts import asked_of, reading
 from daos.vos.ilog_view import ROOT, IlogView
 from daos.vos.nodes import Node
@@ -73,7 +74,7 @@ class Fetch(msgspec.Struct, eq=False):
     views: list[memoryview] = []
     pin: Pin | None = None
     # What the bytes read from blocks lie in.
-    descriptor: FetchDescriptor | None = None
+    descriptor: FetchDescriptor | OneRead | None = None
     buffer: Buffer | None = None
 
     def add_single(self, size: int, parts: Sequence[Inline | Stored]) -> None:
@@ -119,6 +120,12 @@ class Fetch(msgspec.Struct, eq=False):
             ]
         self.views = views
 
+    def show_one(self, buffer: Buffer, nbytes: int) -> None:
+        """The only part is at the front of `buffer`, which is ours now."""
+        view = buffer.view
+        self.buffer = buffer
+        self.views = [view if view.nbytes == nbytes else view[:nbytes]]
+
     def add_piece(self, piece: PieceOf, parts: Sequence[Inline | Stored]) -> None:
         """One more piece; its bytes are counted by the caller."""
         self.pieces.append(piece)
@@ -162,6 +169,7 @@ def begin(
                     raise NotFoundError(f"akey not found at epoch {epoch}")
                 fetch.add_nothing()
             elif node.record.value_type != iod.type:
+                check_value_type(node.record.value_type, iod)
                 fetch.add_nothing()
             elif iod.type == SINGLE:
                 _fetch_single(state, fetch, node.id, epoch, child)
@@ -209,14 +217,16 @@ def read(state: ContainerState, fetch: Fetch, done: Done) -> None:
     meta = state.meta
     if len(parts) == 1 and type(part := parts[0]) is Stored:
         try:
-            buffer = read_now(meta.device, meta.memory, part)
+            found = read_now(meta.device, meta.memory, part)
         except DaosError as error:
             done(error)
             return
-        if buffer is not None:
-            fetch.buffer = buffer
-            view = buffer.view
-            fetch.views = [view if view.nbytes == part.nbytes else view[: part.nbytes]]
+        if isinstance(found, OneRead):
+            fetch.descriptor = found
+            found.read(partial(_landed_one, fetch, found, done))
+            return
+        if found is not None:
+            fetch.show_one(found, part.nbytes)
             done(None)
             return
     descriptor = fetch.descriptor = FetchDescriptor(meta.device, meta.memory)
@@ -228,6 +238,14 @@ def read(state: ContainerState, fetch: Fetch, done: Done) -> None:
 
     descriptor.prepare(parts)
     descriptor.read(landed)
+
+
+def _landed_one(fetch: Fetch, one: OneRead, done: Done, error: DaosError | None) -> None:
+    fetch.descriptor = None
+    buffer, one.buffer = one.buffer, None
+    if buffer is not None:
+        fetch.show_one(buffer, fetch.nbytes)
+    done(error)
 
 
 def end(state: ContainerState, fetch: Fetch) -> None:

@@ -12,7 +12,7 @@ all of it is hidden. Extents out of the range are neither merged nor deleted.
 What is worth it:
     a piece of an extent, the rest of which is hidden: its space comes back
     small extents that lie in the tree, and together belong into blocks, or into one record
-    a full window of many extents: one read instead of many
+    a full window of many extents, or as many as a step can replace: one read instead of many
     everything that touches, where the caller forces it
 An extent as large as a window that is visible as a whole is left alone.
 
@@ -22,6 +22,7 @@ hidden is gone and every extent that is left is visible as a whole: then all hol
 
 A merge reads and writes through bio: checksums of the pieces are verified before, those of the
 merged extent are computed from the verified bytes. Where one does not fit the run is left as it is.
+Where there is no room for merged extents, old ones lose what is hidden of them (trim.py).
 
 Invariants:
     M1  at every record the newest extent up to hi has the same bytes after each transaction
@@ -44,7 +45,7 @@ from daos.bio.descriptor import FetchDescriptor, UpdateDescriptor
 from daos.bio.device import BLOCK, Done
 from daos.bio.media import Medium, select
 from daos.vos import extents
-from daos.vos.dedup import release
+from daos.vos.dedup import is_counted, is_shared, release
 from daos.vos.edit import Edit, changed
 from daos.vos.extent_record import CSUM_CHUNK_MAX, ExtentRecord
 from daos.vos.extent_scan import (
@@ -53,7 +54,6 @@ from daos.vos.extent_scan import (
     KEY,
     RECORDS_MAX,
     STACK_END,
-    U16_MAX,
     Look,
     Piece,
     classes_of,
@@ -64,7 +64,8 @@ from daos.vos.fetch import part_of
 from daos.vos.nodes import load
 from daos.vos.records import NodeRecord
 from daos.vos.reserve import Taken, Value, give_back, take
-from daos.vos.runs import Runs, horizon, is_whole
+from daos.vos.runs import Found, Runs, horizon, is_whole
+from daos.vos.trim import trim
 from daos.vos.work import DAMAGE, Steps, Want, Where
 
 if TYPE_CHECKING:
@@ -89,8 +90,8 @@ class MergeConfig:
     # A merged extent has at most this much data. 1 MiB is read, verified and copied in 1 ms or so;
     # the reference takes 8 MiB, and yields in between.
     window_bytes: int = 1 << 20
-    # A run has at most so many pieces.
-    pieces_max: int = 256
+    # A run has at most so many pieces, 4 to 6 us each when it is replaced.
+    pieces_max: int = 128
     # A full window of less than so many extents is not worth the copy.
     pieces_min: int = 15
     # Merge whatever touches.
@@ -131,6 +132,7 @@ class ArrayMerge:
         # Extents of the range that are visible as a whole; whether data is visible in part.
         self._visible = 0
         self._cut = False
+        self._full = False  # there was no room to merge
 
     def run(self) -> Steps:
         """Sweep and clean; whether all could be seen to."""
@@ -140,7 +142,10 @@ class ArrayMerge:
         clean = yield from self._sweep(floor)
         if clean and not self._cut and (yield from self._count()) == self._visible:
             return True
-        return (yield from self._clean(floor)) and clean
+        clean = (yield from self._clean(floor)) and clean
+        if self._full:
+            yield from trim(self, floor)
+        return clean
 
     def read(self, done: Done) -> None:
         """Read the pieces of a run into memory, once all of them are on the device."""
@@ -164,18 +169,20 @@ class ArrayMerge:
 
         self.meta.when_durable(self.meta.lsn_last, durable)
 
-    def _look(self, floor: tuple[int, int]) -> Look:
+    def look(self, floor: tuple[int, int]) -> Look:
+        """What a reader at the end of the range sees."""
         return look_at(self.record.node_id, self.record.class_mask, self.hi, floor)
 
     # Sweep
 
     def _sweep(self, floor: tuple[int, int]) -> Steps:
-        runs = Runs(self.lo, self.config.window_bytes, self._pieces_max)
+        stays = self._is_shared if self.state.dedup is not None else None
+        runs = Runs(self.lo, self.config.window_bytes, self._pieces_max, stays=stays)
         at = 0
         clean = True
         while at < RECORDS_MAX:
             yield from self.work.turn()
-            cursor, look = self.meta.cursor(), self._look(floor)
+            cursor, look = self.meta.cursor(), self.look(floor)
             end = horizon(cursor, look, at, _STACKS)
             try:
                 pieces = pieces_of(cursor, look, at, end)
@@ -191,7 +198,15 @@ class ArrayMerge:
         for run in runs.add(None):
             yield from self._settle(run)
         self._visible += runs.large
+        self._cut |= runs.cut
         return clean
+
+    def _is_shared(self, piece: Piece) -> bool:
+        """Whether merging would write apart what is shared, or may be."""
+        run = piece.record.run if piece.record is not None else None
+        if run is None or not is_counted(self.meta, run):
+            return False
+        return is_whole(piece) or is_shared(self.meta, run)
 
     def _settle(self, run: list[Piece]) -> Steps:
         """Make one extent of a run, if it is worth it."""
@@ -227,6 +242,8 @@ class ArrayMerge:
         if config.force or len(inline) == len(run):
             return True
         if select(sum(inline), self.state.data_thresh) is Medium.NVME:
+            return True
+        if len(run) >= self._pieces_max:
             return True
         full = sum([piece.nbytes for piece in run]) >= config.window_bytes
         return full and len(run) >= config.pieces_min
@@ -264,6 +281,7 @@ class ArrayMerge:
             self.statistics.csum_errors += 1
         elif isinstance(error, AgainError | NoSpaceError):
             self.statistics.no_space += 1
+            self._full |= isinstance(error, NoSpaceError)
         elif isinstance(error, DAMAGE):
             self.statistics.damaged += 1
         else:
@@ -313,8 +331,7 @@ class ArrayMerge:
         What was written meanwhile, above the range, may stand in stacks of classes that there were
         none of when this began: `place` has to know of them.
         """
-        where = self.below.where
-        self.record = load(where.tree_key, _some(self.meta.get(where.tree_key))).record
+        self.reload()
         lo, hi = run[0].lo, run[-1].hi
         akey_id = self.record.node_id
         epoch, minor = newest = max([(piece.epoch, piece.minor) for piece in run])
@@ -339,7 +356,7 @@ class ArrayMerge:
                 tx.delete(key)
             if record.run is not None:
                 release(tx, record.run)
-        self._remember(edit, classes)
+        self.remember(edit, classes)
         descriptor = None if taken is None else taken.descriptor
         if descriptor is not None:
             if isinstance(descriptor, UpdateDescriptor):
@@ -351,7 +368,12 @@ class ArrayMerge:
             self.meta.when_durable(lsn, descriptor.finish)
         self._visible += len(records)
 
-    def _remember(self, edit: Edit, classes: int) -> None:
+    def reload(self) -> None:
+        """The akey's record as it is now: see `_replace`."""
+        key = self.below.where.tree_key
+        self.record = load(key, _some(self.meta.get(key))).record
+
+    def remember(self, edit: Edit, classes: int) -> None:
         """Note new width classes in the akey's record."""
         if classes != self.record.class_mask:
             where = self.below.where
@@ -390,7 +412,7 @@ class ArrayMerge:
             return (yield from self._delete_all(_is_hole))
         return True
 
-    def _delete_all(self, dies: Callable[[_Found], bool | None]) -> Steps:
+    def _delete_all(self, dies: Callable[[Found], bool | None]) -> Steps:
         """Delete the extents of the range that `dies` says; those it cannot say are looked into."""
         clean = True
         for cls in classes_of(self.record.class_mask):
@@ -408,11 +430,11 @@ class ArrayMerge:
                         seek = b""
                         break
                     key = cursor.key()
-                    seek, in_range = self._after(key)
+                    seek, in_range = self.after(key)
                     if not in_range:
                         continue
                     try:
-                        found = _Found.parse(key, cursor.value())
+                        found = Found.parse(key, cursor.value())
                     except DAMAGE:
                         self.statistics.damaged += 1
                         clean = False
@@ -432,7 +454,7 @@ class ArrayMerge:
                     edit.commit(0)
         return clean
 
-    def _after(self, key: bytes) -> tuple[bytes, bool]:
+    def after(self, key: bytes) -> tuple[bytes, bool]:
         """Where to look after this key, and whether it is of the range."""
         akey_id, cls, first, inv, _ = KEY.unpack(key)
         epoch = inv ^ U64_MAX
@@ -442,7 +464,7 @@ class ArrayMerge:
             return key + b"\0", True
         return (KEY.pack(akey_id, cls, first + 1, 0, 0) if first < U64_MAX else b""), False
 
-    def _is_hidden(self, found: _Found, floor: tuple[int, int] | None) -> bool | None:
+    def _is_hidden(self, found: Found, floor: tuple[int, int] | None) -> bool | None:
         """Whether a reader at hi sees nothing of an extent; None: that takes a longer look."""
         stack = found.key[:STACK_END]
         if stack != self._stack:
@@ -453,15 +475,15 @@ class ArrayMerge:
         if found.record.is_hole:
             self._holes += 1
         self._floor = floor
-        (top,) = pieces_of(self.meta.cursor(), self._look(floor), found.lo, found.lo + 1)
+        (top,) = pieces_of(self.meta.cursor(), self.look(floor), found.lo, found.lo + 1)
         return False if found.is_of(top) else None
 
-    def _is_covered(self, found: _Found) -> Steps:
+    def _is_covered(self, found: Found) -> Steps:
         """Whether no part of an extent, the first record of which is hidden, is visible."""
         at = found.lo + 1
         while at < found.hi:
             yield from self.work.turn()
-            cursor, look = self.meta.cursor(), self._look(self._floor)
+            cursor, look = self.meta.cursor(), self.look(self._floor)
             end = min(found.hi, horizon(cursor, look, at, _STACKS))
             try:
                 pieces = pieces_of(cursor, look, at, end)
@@ -473,40 +495,14 @@ class ArrayMerge:
             at = end
         return True
 
-    def _delete(self, edit: Edit, found: _Found) -> None:
+    def _delete(self, edit: Edit, found: Found) -> None:
         edit.tx.delete(found.key)
         if found.record.run is not None:
             release(edit.tx, found.record.run)
         self.statistics.deleted_ev += 1
 
 
-class _Found(NamedTuple):
-    """An extent as it is stored."""
-
-    key: bytes
-    lo: int
-    hi: int
-    epoch: int
-    minor: int
-    record: ExtentRecord
-
-    @classmethod
-    def parse(cls, key: bytes, value: bytes) -> _Found:
-        """Raises: CorruptError."""
-        _, _, first, inv, inv_minor = KEY.unpack(key)
-        record = ExtentRecord.parse(value)
-        return cls(key, first, first + record.width, inv ^ U64_MAX, inv_minor ^ U16_MAX, record)
-
-    def is_of(self, piece: Piece) -> bool:
-        """Whether a piece is part of this extent."""
-        return (
-            (piece.extent_lo, piece.epoch, piece.minor) == (self.lo, self.epoch, self.minor)
-            and piece.record is not None
-            and piece.record.width == self.record.width
-        )
-
-
-def _is_hole(found: _Found) -> bool:
+def _is_hole(found: Found) -> bool:
     return found.record.is_hole
 
 

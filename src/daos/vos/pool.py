@@ -70,6 +70,7 @@ class VosPool:
         hlc.raise_to(self._epoch_floor)
         self._containers = _load_containers(meta)
         self._open: dict[ContainerUuid, VosContainer] = {}
+        self._for_work: set[ContainerUuid] = set()  # of those, the ones no request may reach
         self.collected = GcStatistics()
 
     @property
@@ -102,11 +103,21 @@ class VosPool:
         timestamps that earlier runs gave out are gone.
         """
         opened = self._open.get(uuid)
+        if opened is None or uuid in self._for_work:
+            opened = self.open_for_work(uuid)
+            self._for_work.discard(uuid)
+        return opened
+
+    def open_for_work(self, uuid: ContainerUuid) -> VosContainer:
+        """The same for work beside requests: `close_after_work` takes it back, if nobody else has
+        opened it meanwhile. Raises: NotFoundError.
+        """
+        opened = self._open.get(uuid)
         if opened is None:
             node_id = self._containers.get(uuid)
             if node_id is None:
                 raise NotFoundError(f"container {uuid} not found")
-            opened = self._open[uuid] = VosContainer(
+            opened = VosContainer(
                 uuid,
                 node_id,
                 meta=self.meta,
@@ -115,7 +126,21 @@ class VosPool:
                 data_thresh=self._data_thresh,
             )
             opened.aggregated = opened.aggregation.epoch
+            self._open[uuid] = opened
+            self._for_work.add(uuid)
         return opened
+
+    def opened(self, uuid: ContainerUuid) -> VosContainer | None:
+        """The container if it is open, for whatever."""
+        return self._open.get(uuid)
+
+    def close_after_work(self, uuid: ContainerUuid) -> bool:
+        """Forget a container that is open for work only; whether it was."""
+        if uuid not in self._for_work:
+            return False
+        self._for_work.discard(uuid)
+        del self._open[uuid]
+        return True
 
     def destroy_container(self, uuid: ContainerUuid) -> Lsn:
         """Unlink the container at once; `gc_step` frees what it held. Raises: NotFoundError."""
@@ -128,6 +153,7 @@ class VosPool:
         lsn = edit.commit(0)
         del self._containers[uuid]
         opened = self._open.pop(uuid, None)
+        self._for_work.discard(uuid)
         if opened is not None:
             opened.destroyed = True
             opened.nodes.cache.clear()
@@ -138,12 +164,17 @@ class VosPool:
         return gc.step(self.meta, credits, self.collected)
 
     def query(self) -> PoolSpace:
-        """Space by tier: the log is metadata; data blocks also take the checkpoints of the tree."""
+        """Space by tier: the log is metadata; data blocks also take the checkpoints of the tree.
+
+        Free is also what was freed and comes back with the next groups of the log: an update that
+        needs it waits for that.
+        """
         statistics = self.meta.statistics()
         wal = statistics.wal
+        left = statistics.blocks_left + statistics.space.blocks_aging
         return PoolSpace(
             TierSpace(wal.blocks_total * BLOCK, (wal.blocks_total - wal.blocks_used) * BLOCK),
-            TierSpace(statistics.space.blocks_total * BLOCK, statistics.blocks_left * BLOCK),
+            TierSpace(statistics.space.blocks_total * BLOCK, left * BLOCK),
         )
 
 

@@ -9,8 +9,7 @@
 A candidate with nothing below it is passed over, and the next one looked at, as long as its level
 is asked for. The range is one visible piece: what one update wrote, less what newer ones hide.
 
-Source: DAOS src/vos/vos_query.c vos_obj_query_key. Ours: no `max_write`: the
-newest epoch of an object is not kept (format v1), `max_epoch` is 0.
+Source: DAOS src/vos/vos_query.c vos_obj_query_key. Ours: no `max_write`, which newest.py finds.
 """
 
 from __future__ import annotations
@@ -39,7 +38,6 @@ class KeyQuery(NamedTuple):
     akey: bytes | None
     recx: Recx | None
     record_size: int
-    max_epoch: int
     lsn: Lsn
 
 
@@ -87,16 +85,16 @@ class _Query:
         for dkey in self._candidates(node.id, seen, keys.DKEY):
             asked = dkey.key if self.flags & QueryFlag.DKEY else None
             if not self.flags & (QueryFlag.AKEY | QueryFlag.RECX):
-                return KeyQuery(asked, None, None, 0, 0, Lsn(0))
+                return KeyQuery(asked, None, None, 0, Lsn(0))
             for akey in self._candidates(dkey.node.id, dkey.seen, keys.AKEY):
                 name = akey.key if self.flags & QueryFlag.AKEY else None
                 if not self.flags & QueryFlag.RECX:
-                    return KeyQuery(asked, name, None, 0, 0, Lsn(0))
+                    return KeyQuery(asked, name, None, 0, Lsn(0))
                 piece = self._outermost(akey)
                 if piece is not None:
                     recx = Recx(piece.lo, piece.hi - piece.lo)
                     size = akey.node.record.record_size
-                    return KeyQuery(asked, name, recx, size, 0, Lsn(0))
+                    return KeyQuery(asked, name, recx, size, Lsn(0))
         return None
 
     def _candidates(self, parent_id: int, parent: IlogView, level: int) -> Iterator[_Found]:

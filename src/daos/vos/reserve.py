@@ -41,6 +41,8 @@ class Span(msgspec.Struct, eq=False, gc=False):
     run: Extent | None
     memory: memoryview
     equal: Extent | None = None  # a stored run with the same bytes: they were compared
+    csums: bytes = b""  # computed ahead (hashing.py), as what its content is found by
+    digest: bytes = b""
 
 
 class Taken(msgspec.Struct, eq=False, gc=False):

@@ -10,15 +10,18 @@ window is the run that is being put together, and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from daos.base.ids import U64_MAX
+from daos.vos.extent_record import ExtentRecord
 from daos.vos.extent_scan import (
     CLASS,
     CLASS_END,
     KEY,
     RECORDS_MAX,
     STACK_END,
+    U16_MAX,
     Cursor,
     Look,
     Piece,
@@ -26,21 +29,57 @@ from daos.vos.extent_scan import (
 )
 
 
+class Found(NamedTuple):
+    """An extent as it is stored."""
+
+    key: bytes
+    lo: int
+    hi: int
+    epoch: int
+    minor: int
+    record: ExtentRecord
+
+    @classmethod
+    def parse(cls, key: bytes, value: bytes) -> Found:
+        """Raises: CorruptError."""
+        _, _, first, inv, inv_minor = KEY.unpack(key)
+        record = ExtentRecord.parse(value)
+        return cls(key, first, first + record.width, inv ^ U64_MAX, inv_minor ^ U16_MAX, record)
+
+    def is_of(self, piece: Piece) -> bool:
+        """Whether a piece is part of this extent."""
+        return (
+            (piece.extent_lo, piece.epoch, piece.minor) == (self.lo, self.epoch, self.minor)
+            and piece.record is not None
+            and piece.record.width == self.record.width
+        )
+
+
 class Runs:
     """Pieces as they come, in order, made into runs that may become one extent each.
 
     Neighbouring pieces of one extent are joined first: it may have been looked at in parts.
+    What `stays` says so of is in no run.
     """
 
-    def __init__(self, lo: int, window_bytes: int, pieces_max: int) -> None:
+    def __init__(
+        self,
+        lo: int,
+        window_bytes: int,
+        pieces_max: int,
+        *,
+        stays: Callable[[Piece], bool] | None = None,
+    ) -> None:
         self._lo = lo
         self._window = window_bytes
         self._pieces_max = pieces_max
+        self._stays = stays
         self._run: list[Piece] = []
         self._nbytes = 0
         self._last: Piece | None = None
-        # Extents that are visible as a whole and too large to be merged.
+        # Extents that are visible as a whole, and too large to be merged or to stay.
         self.large = 0
+        self.cut = False  # one stays that is visible in part
 
     def add(self, piece: Piece | None) -> Iterator[list[Piece]]:
         """The next piece, None behind the last; the runs that are complete."""
@@ -63,6 +102,11 @@ class Runs:
             yield from self._close()
         if not piece.is_data:
             yield from self._append(piece)
+            return
+        if self._stays is not None and self._stays(piece):
+            yield from self._close()
+            self.large += is_whole(piece)
+            self.cut |= not is_whole(piece)
             return
         if is_whole(piece):
             if piece.nbytes >= self._window:

@@ -68,8 +68,8 @@ class ContainerState:
         self._bound_lasting = bound  # the same without the discards that run
         self.nodes = Nodes(meta.get, node_id)
         self.lsns = LsnTable()
-        self.dtxs = DtxTable(meta, node_id)
-        # None: extents are stored as they come. A container with a setting is not aggregated.
+        self.dtxs = DtxTable(node_id)  # to be loaded
+        # None: extents are stored as they come.
         self.dedup = load_setting(meta, node_id)
         self.timestamps = Timestamps(bound)
         # Where this container's data went last, so that it stays contiguous.

@@ -27,6 +27,7 @@ class AggregationStatistics:
     deleted_ev: int = 0
     merged_recs: int = 0  # extents that went into merged ones
     merged_size: int = 0  # bytes of data that were copied for it
+    trimmed_recs: int = 0  # extents that lost what was hidden of them, without a copy
     csum_errors: int = 0  # windows left as they were: a checksum did not fit
     no_space: int = 0  # windows left as they were: no room for the merged extent
     damaged: int = 0  # records of the tree that could not be read

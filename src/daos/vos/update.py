@@ -33,7 +33,6 @@ from xxhash import xxh3_64_intdigest
 from daos.base.checksum import ChecksumType, compute, compute_chunks, xxh3
 from daos.base.errors import (
     DER,
-    AccessError,
     DaosError,
     ExistsError,
     InvalidError,
@@ -42,10 +41,11 @@ from daos.base.errors import (
     TxRestartError,
 )
 from daos.base.ids import EPOCH_MAX, Epoch, KeyKind, Lsn, UnitOid
-from daos.base.iod import Cond, Iod, IodType
+from daos.base.iod import Cond, Iod
 from daos.bio.descriptor import UpdateDescriptor
 from daos.bio.device import BLOCK
 from daos.bio.meta import Hold
+from daos.bio.one_value import OneValue
 from daos.bio.space import Extent
 from daos.vos import extents, ilog_view, keys
 from daos.vos.arguments import (
@@ -56,6 +56,7 @@ from daos.vos.arguments import (
     SINGLE,
     VALUE_BYTES,
     check_update,
+    check_value_type,
     plan_plain,
     plan_values,
 )
@@ -124,6 +125,9 @@ class Update(msgspec.Struct, eq=False, gc=False):
     destinations: list[memoryview]
     state: UpdateState = _OPEN
     dtx: bytes = b""  # to be remembered, set before the end
+    # Checksums of the destinations as they came, of an update that was hashed ahead (hashing.py).
+    way: list[bytes] | None = None
+    data_sum: int | None = None  # XXH3 of the only value, if the caller knows it
 
 
 def begin(
@@ -161,7 +165,8 @@ def begin(
     tree_bytes += DTX_BYTES
     if state.dedup is not None:
         tree_bytes += DEDUP_BYTES * len(values)
-    hold = meta.hold(tree_bytes=tree_bytes, data_blocks=blocks)
+    # What only punches gives space back.
+    hold = meta.hold(tree_bytes=tree_bytes, data_blocks=blocks, last=not nbytes)
     try:
         taken = take(meta.space, meta.memory, values, state.hint)
         runs = len(taken.runs)
@@ -200,11 +205,21 @@ def _csum_of(csum: tuple[ChecksumType, int]) -> tuple[ChecksumType, int]:
 def _hold_more(state: ContainerState, hold: Hold, taken: Taken, runs: int) -> None:
     """Space is fragmented: further runs take room in the tree, too. Raises: NoSpaceError."""
     try:
-        more = state.meta.hold(tree_bytes=VALUE_BYTES * runs, data_blocks=0)
+        each = VALUE_BYTES if state.dedup is None else VALUE_BYTES + DEDUP_BYTES
+        more = state.meta.hold(tree_bytes=each * runs, data_blocks=0)
     except DaosError:
         give_back(state.meta.space, taken, state.hint)
         raise
     hold.tree_pages += more.tree_pages
+
+
+def landed(state: ContainerState, update: Update, data_sum: int | None) -> None:
+    """See VosContainer.update_landed."""
+    update.data_sum = data_sum
+    descriptor = update.taken.descriptor
+    # With a table of what is stored it may turn out that these bytes are.
+    if type(descriptor) is OneValue and state.dedup is None:
+        descriptor.send(state.meta.device)
 
 
 def end(
@@ -224,7 +239,9 @@ def end(
         ):
             state.check_alive()  # which of it, they say
             state.check_write_epoch(epoch, minor)
-        lsn = None if op is not None else end_known(state, update, epoch, minor)
+        lsn = None
+        if op is None and update.way is None:
+            lsn = end_known(state, update, epoch, minor)
         if lsn is None:
             work = _End(state, update, epoch, minor, op)
             lsn = work.run() if op is None else work.run_for(op)
@@ -431,10 +448,7 @@ class _End:
 
     def _fix_type(self, record: NodeRecord, iod: Iod) -> NodeRecord:
         """The first update decides for good."""
-        if record.value_type:
-            raise AccessError(
-                f"the akey holds {IodType(record.value_type).name} values, not {iod.type.name}"
-            )
+        check_value_type(record.value_type, iod)
         kind, chunk = self.update.csum_type, self.update.csum_chunk
         return changed(record, value_type=int(iod.type), csum_type=int(kind), csum_chunk=chunk)
 
@@ -449,19 +463,19 @@ class _End:
             spans = next(self.spans)
             runs: tuple[Extent, ...] = ()
             if len(spans) > 1:
-                csums = b"".join([compute(kind, span.memory) for span in spans])
+                csums = b"".join([span.csums or compute(kind, span.memory) for span in spans])
                 runs = tuple([span.run for span in spans if span.run is not None])
             else:
                 (span,) = spans
                 run, memory = span.run, span.memory
-                if kind is _XXH3:
+                if kind is _XXH3 and not span.csums:
                     csum = xxh3_64_intdigest(memory)
                     if run is not None and len(self.update.taken.runs) == 1:
                         self.data_sum = csum if iod.size % BLOCK == 0 else None
                     key = keys.single_key(akey_id, epoch, self.minor)
                     self.edit.tx.put(key, emit_one(csum, run, memory))
                     return
-                csums = compute(kind, memory)
+                csums = span.csums or compute(kind, memory)
                 if run is not None:
                     runs = (run,)
             value = SingleRecord(iod.size, int(kind), csums, runs, b"" if runs else memory)
@@ -486,13 +500,17 @@ class _End:
 
     def _extent_record(self, span: Span, record_size: int) -> ExtentRecord:
         kind, chunk, nbytes = self.update.csum_type, self.update.csum_chunk, span.nbytes
-        if kind is _XXH3 and nbytes <= chunk:
+        if span.csums:
+            csums = span.csums
+        elif kind is _XXH3 and nbytes <= chunk:
             csum = xxh3_64_intdigest(span.memory)
             if span.run is not None and nbytes % BLOCK == 0 and len(self.update.taken.runs) == 1:
                 self.data_sum = csum
             csums = csum.to_bytes(8, "little")
         else:
             csums = compute_chunks(kind, span.memory, chunk_nbytes=chunk)
+            if nbytes == self.update.nbytes and nbytes % BLOCK == 0:
+                self.data_sum = self.update.data_sum
         run, dedup = span.run, self.state.dedup
         if run is not None and dedup is not None and eligible(dedup, span):
             own, run = run, resolve(self.edit.tx, dedup, span)

@@ -30,8 +30,9 @@ from daos.vos.nodes import CacheKey
 from daos.vos.records import NodeRecord
 from daos.vos.state import ContainerState, Exclusion
 
-# Bytes of log that the deletion of one value may take: key, run, and their heads.
-_DELETE_BYTES: Final = 96
+# Bytes of log that the deletion of one value may take: key, run, their heads, and what is known of
+# the run where others may share it.
+_DELETE_BYTES: Final = 256
 
 
 class Want(Enum):
@@ -63,8 +64,9 @@ class EpochRange(NamedTuple):
 class StepLimits:
     """What one step may do."""
 
-    # Records looked at; 5 to 10 us each, so that a step ends within 2 ms or so.
-    scan: int = 192
+    # Records looked at; 5 to 12 us each, so that a step ends within 1 ms or so: the requests that
+    # came meanwhile have the same turn of the loop.
+    scan: int = 96
     # Values deleted by one transaction.
     delete: int = 64
 

@@ -405,21 +405,26 @@ async def test_vos422_conditions_hold_for_akeys_of_punched_values(
             await shard.update(c, OID, DKEY, iods, bytes(RECORD), epoch=epoch, cond=int(cond))
 
 
+# A window of the smallest blocks in one step, as the reference takes it.
+WINDOWS: Final = AggregateConfig(merge=MergeConfig(pieces_max=256))
+
+
 @on_shard
 async def test_vos434_merging_pays_from_a_window_on(shard: MemoryShard, c: VosContainer) -> None:
     """One extent less than a window of them: left alone, unless it is forced."""
     count = (1 << 20) // 4096 - 1
     for number in range(count):
         await write(shard, c, KEYS, Extent(4 * number, 4, 1 + number, punch=False))
-    assert await aggregated(shard, c, 0, 900, end=1100, config=AggregateConfig()) == count
-    assert await aggregated(shard, c, 0, 900, end=1100) == 1
+    assert await aggregated(shard, c, 0, 900, end=1100, config=WINDOWS) == count
+    forced = AggregateConfig(merge=MergeConfig(pieces_max=256, force=True))
+    assert await aggregated(shard, c, 0, 900, end=1100, config=forced) == 1
 
 
 @on_shard
 async def test_a_full_window_is_merged_unforced(shard: MemoryShard, c: VosContainer) -> None:
     for number in range(256):
         await write(shard, c, KEYS, Extent(4 * number, 4, 1 + number, punch=False))
-    assert await aggregated(shard, c, 0, 900, end=1100, config=AggregateConfig()) == 1
+    assert await aggregated(shard, c, 0, 900, end=1100, config=WINDOWS) == 1
 
 
 # Discard

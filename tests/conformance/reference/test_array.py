@@ -56,6 +56,23 @@ def test_array_open_with_attributes(cont: daos.Container) -> None:
         cont.array(cont.new_oid("ARRAY_BYTE"), cell_size=4)
 
 
+def test_array_stat_with_the_newest_epoch(cont: daos.Container) -> None:
+    """It grows with set_size(1 MiB), set_size(0), and a write of 6 bytes."""
+    with cont.array(cell_size=1, chunk_size=MIB) as array:
+        epochs = [array.newest_epoch()]
+        array.resize(MIB)
+        assert array.size == MIB
+        epochs.append(array.newest_epoch())
+        array.resize(0)
+        assert array.size == 0
+        epochs.append(array.newest_epoch())
+        array.write(0, b"sixsix")
+        assert array.size == 6
+        epochs.append(array.newest_epoch())
+        assert epochs == sorted(set(epochs))
+        assert array.newest_epoch() == epochs[-1]
+
+
 def test_array_small_io(cont: daos.Container) -> None:
     array = cont.array(cont.new_oid("ARRAY_BYTE"), chunk_size=16)
     assert array.write(0, noise(80)) == 80

@@ -234,6 +234,16 @@ async def test_vos805_punch_model(shard: MemoryShard, c: VosContainer) -> None:
         with pytest.raises(InvalidError):
             c.query_key(OID, int(wrong), Epoch(11))
 
+    def newest(epoch: int) -> int:
+        """The reference's max_write; ours is as of an epoch, and comes in steps."""
+        search = c.newest_epoch(OID, Epoch(epoch))
+        while search.step(1):
+            pass
+        return search.epoch
+
+    assert newest(11) == 11
+    assert [newest(epoch) for epoch in range(1, 13)] == [1, 2, 3, 3, 5, 6, 7, 7, 9, 10, 11, 11]
+
 
 @on_shard
 async def test_vos806_two_single_values_punched_and_written_again(

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daos.base.checksum import ChecksumType, checksum_type, compute, compute_chunks, xxh3
+from daos.base import checksum
+from daos.base.checksum import (
+    ChecksumType,
+    checksum_type,
+    compute,
+    compute_chunks,
+    compute_chunks_slowly,
+    compute_slowly,
+    xxh3,
+)
 from daos.base.errors import InvalidError
 
 KINDS = list(ChecksumType)
@@ -77,3 +88,41 @@ def test_xxh3_of_views() -> None:
         xxh3(memoryview(b"abcdef")[::2])
     with pytest.raises(InvalidError, match="flat buffer"):
         xxh3(7)  # type: ignore[arg-type]
+
+
+def taken(steps: Generator[None, None, bytes]) -> tuple[bytes, int]:
+    """What the steps made, and how often they paused."""
+    pauses = 0
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value, pauses
+        pauses += 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("nbytes", [0, 1, 63, 64, 65, 128, 1000])
+def test_slowly_is_the_same(
+    kind: ChecksumType, nbytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checksum, "_SLICE", 64)
+    monkeypatch.setattr(checksum, "_SLICE_SLOW", 64)
+    data = bytes(7 * at % 251 for at in range(nbytes))
+    pauses = max(0, -(-nbytes // 64) - 1)
+    assert taken(compute_slowly(kind, data)) == (compute(kind, data), pauses)
+    for chunk, slices in ((16, pauses), (64, pauses), (100, None), (2000, pauses)):
+        want = compute_chunks(kind, data, chunk_nbytes=chunk)
+        got, paused = taken(compute_chunks_slowly(kind, data, chunk_nbytes=chunk))
+        assert got == want
+        assert slices is None or paused == slices
+
+
+def test_slices_take_as_long_whatever_the_algorithm() -> None:
+    assert checksum.slice_bytes(ChecksumType.XXH3) == 8 * checksum.slice_bytes(ChecksumType.SHA256)
+
+
+def test_many_small_buffers_make_a_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checksum, "_SLICE", 64)
+    turn = checksum.Turn(ChecksumType.XXH3)
+    assert [len(list(turn.did(20))) for _ in range(8)] == [0, 0, 0, 1, 0, 0, 0, 1]

@@ -59,7 +59,7 @@ def wal_on(device: BlockDevice) -> Wal:
         epoch=5,
         group_bytes=100,
         data_bytes=1 << 20,
-        on_durable=lambda lsn: None,
+        on_durable=lambda lsn, data_bytes: None,
     )
 
 

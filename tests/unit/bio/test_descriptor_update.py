@@ -21,6 +21,7 @@ from daos.bio.device import BLOCK
 from daos.bio.memory import AlignedPool, Buffer
 from daos.bio.one_value import OneValue
 from daos.bio.space import Extent
+from daos.testing.devices import MemoryDevice
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -36,6 +37,9 @@ class Sink:
 
     def write(self, extent: Extent, buffers: Sequence[memoryview], checksum: int) -> None:
         self.writes.append((extent, b"".join(buffers), checksum))
+
+    def wrote(self, extent: Extent, checksum: int) -> None:
+        self.writes.append((extent, b"", checksum))
 
 
 def test_an_update_lands_in_place_and_is_posted_padded() -> None:
@@ -245,3 +249,31 @@ def test_steps_out_of_order_are_bugs() -> None:
         update.verify(ChecksumType.OFF, 0)
     with pytest.raises(AssertionError):
         UpdateDescriptor(pool).prepare([2 * BLOCK], [Extent(1, 1)])
+
+
+@pytest.mark.parametrize("ending", ["finish", "cancel"])
+@pytest.mark.parametrize("left_first", [True, False])
+def test_memory_of_a_value_that_was_sent_ahead_comes_back_when_the_device_let_go_of_it(
+    ending: str, *, left_first: bool
+) -> None:
+    async def run() -> None:
+        pool, device, sink = AlignedPool(MIB), MemoryDevice(SIZE), Sink()
+        update = OneValue.prepare(pool, BLOCK + 1, Extent(7, 2))
+        update.destination[:] = b"x" * (BLOCK + 1)
+        update.send(device)
+        update.post(sink)
+        padded = b"x" * (BLOCK + 1) + bytes(BLOCK - 1)
+        assert sink.writes == [(Extent(7, 2), b"", xxh3(padded))]
+        if left_first:
+            await device.close()
+            assert pool.statistics().bytes_in_use
+        getattr(update, ending)()
+        if not left_first:
+            update.cancel()
+            assert pool.statistics().bytes_in_use
+            await device.close()
+        assert not pool.statistics().bytes_in_use
+        assert device.image.read(7 * BLOCK, 2 * BLOCK) == padded
+        update.cancel()
+
+    asyncio.run(run())

@@ -41,7 +41,7 @@ def wal_on(device: BlockDevice, *, durable: list[int] | None = None, **limits: i
         epoch=5,
         group_bytes=limits.pop("group_bytes", 3 * BLOCK),
         data_bytes=limits.pop("data_bytes", 1 << 20),
-        on_durable=(lambda lsn: None) if durable is None else durable.append,
+        on_durable=lambda lsn, data_bytes: None if durable is None else durable.append(lsn),
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Collection, Sequence
 
 import pytest
 
 from daos.base.errors import DER, AgainError, CanceledError, DaosError, DeadlineError, NotFoundError
 from daos.base.ids import Rank, Tag
-from daos.cart.bulk import Mode, Region, Segments, Table
-from daos.cart.bulk_port import GET, PUT, Port
+from daos.cart.bulk import GET, PUT, Mode, Region, Segments, Table
+from daos.cart.bulk_port import Port
 from daos.cart.bulk_transfer import PeerMemory, Transfer
 from daos.cart.framing import Broken, Limits
 from daos.cart.session import CallerSession, ServerSession
@@ -213,6 +214,11 @@ class OwnLink:
 
     def memory(self, region_id: int) -> memoryview | None:
         raise AssertionError(region_id)
+
+    over = False
+
+    def reclaim(self, views: Sequence[memoryview], region_ids: Collection[int]) -> bool:
+        raise AssertionError(views, region_ids)
 
     def let_go(self) -> None:
         self.let_gos += 1

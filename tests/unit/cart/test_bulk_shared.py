@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import random
 import tempfile
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from daos.base.clock import SystemClock
-from daos.base.errors import DER, AccessError, InvalidError, NotFoundError
+from daos.base.errors import DER, AccessError, DaosError, InvalidError, NotFoundError
 from daos.cart.bulk import Mode, Region, Segments
 from daos.cart.context import Context
+from daos.cart.shared import _renew
 from daos.cart.transport.sm import SmTransport
 from daos.client.memory import Buffer
 from daos.testing.kits.bulk import BulkBench
 from daos.testing.kits.transport_peers import ECHO, OTHER, SERVER, Ask, pattern
 
 MiB = 1 << 20
+PAGE = 4096
 
 
 def on_sm(body: Callable[[BulkBench], Awaitable[None]]) -> Callable[[], None]:
@@ -60,7 +63,7 @@ def buffer(context: Context, data: bytes | bytearray) -> Buffer:
 async def test_no_byte_goes_over_the_socket(bench: BulkBench) -> None:
     server, client = bench.taker(), bench.context(None)
     memory = buffer(client, pattern(3 * MiB))
-    views = [memory.view[4096 : 2 * MiB], memory.view[2 * MiB + 512 :]]
+    views = [memory.view[4096 : 2 * MiB], memory.view[2 * MiB + 8192 :]]
     data = b"".join(views)
     bulk = client.bulk.create(views, Mode.READ_WRITE)
     assert bulk.handle.shared
@@ -77,7 +80,7 @@ async def test_no_byte_goes_over_the_socket(bench: BulkBench) -> None:
         server, bulk.handle, [memoryview(fresh)], put=True, ranges=ranges, via=rpc
     ).whole()
     assert memory[2 * MiB - 1000 : 2 * MiB] == fresh[:1000]
-    assert memory[2 * MiB + 512 : 2 * MiB + 1512] == fresh[1000:2000]
+    assert memory[2 * MiB + 8192 : 2 * MiB + 9192] == fresh[1000:2000]
     assert memory[4096:7096] == fresh[2000:]
     assert bulk.nbytes_put == 5000
     assert (payload(server), payload(client)) == (0, 0)
@@ -215,6 +218,191 @@ async def test_released_while_somebody_reads(bench: BulkBench) -> None:
     assert type(await move.error()) is NotFoundError
 
 
+def whole_pages(lo: int, hi: int, size: int) -> set[int]:
+    """Bytes of [lo, hi) of a buffer whose pages lie in there; behind its end there is nothing."""
+    return {
+        byte
+        for byte in range(lo, hi)
+        if byte // PAGE * PAGE >= lo and min(byte // PAGE * PAGE + PAGE, size) <= hi
+    }
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_pages_that_are_not_all_lent_are_written_over_the_socket(seed: int) -> None:
+    @on_sm
+    async def test(bench: BulkBench) -> None:
+        rng = random.Random(seed)
+        server, client = bench.taker(), bench.context(None)
+        size = rng.choice([7, 16]) * PAGE - rng.choice([0, 1, 1000])
+        memory = buffer(client, rng.randbytes(size))
+        expected, at = bytearray(memory[:]), 0
+        segments, shared = [], set[int]()
+        while at < size and len(segments) < 3:
+            lo = min(at + rng.choice([0, 1, 500, PAGE]), size - 1)
+            hi = min(lo + rng.choice([1, 100, PAGE, 3 * PAGE, 5 * PAGE + 7, size]), size)
+            segments.append((lo, hi))
+            shared |= whole_pages(lo, hi, size)
+            at = hi
+        bytes_of_region = [byte for lo, hi in segments for byte in range(lo, hi)]
+        bulk = client.bulk.create([memory.view[lo:hi] for lo, hi in segments], Mode.WRITE)
+        rpc = await bench.hand(client, bulk.handle)
+        by_frames = sent = 0
+        for _ in range(4):
+            first = rng.randrange(len(bytes_of_region))
+            ranges = [(first, rng.randint(1, len(bytes_of_region) - first))]
+            if first:
+                ranges.append((rng.randrange(first), 1))
+            wanted = [bytes_of_region[at + n] for at, count in ranges for n in range(count)]
+            data = rng.randbytes(len(wanted))
+            for byte, value in zip(wanted, data, strict=True):
+                expected[byte] = value
+            by_frames += sum(byte not in shared for byte in wanted)
+            sent += len(data)
+            cut = rng.randint(0, len(data))
+            views = [memoryview(data)[:cut], memoryview(data)[cut:]]
+            move = bench.move(server, bulk.handle, views, put=True, ranges=ranges, via=rpc)
+            await move.whole()
+            assert memory[:] == expected
+        assert (payload(server), copied(server)) == (by_frames, sent - by_frames)
+        assert bulk.nbytes_put == sent
+        bulk.release()
+        assert bulk.free
+
+    test()
+
+
+class Lent:
+    """A buffer, some of which is lent to a server that got stuck after the first MiB."""
+
+    SIZE = 6 * MiB
+    FIRST, LAST = MiB + 100, 4 * MiB + 100
+
+    def __init__(self, bench: BulkBench) -> None:
+        self.bench = bench
+        self.server, self.client = bench.taker(), bench.context(None)
+        self.memory = buffer(self.client, pattern(self.SIZE))
+        lent = self.memory.view[self.FIRST : self.LAST]
+        self.bulk = self.client.bulk.create([lent], Mode.WRITE)
+
+    async def begin(self) -> None:
+        rpc = await self.bench.hand(self.client, self.bulk.handle)
+        data = memoryview(b"!" * (self.LAST - self.FIRST))
+        self.move = self.bench.move(self.server, self.bulk.handle, [data], put=True, via=rpc)
+        self.end = rpc.bulk
+        await borrowed(self.bench, self.server)
+        (region_id,) = self.client.shared._areas
+        mapped = self.end.memory(region_id)
+        assert mapped is not None
+        self.mapped = mapped  # as the server sees the buffer
+
+    async def freed(self) -> None:
+        free = self.bench.loop.create_future()
+        self.bulk.when_free(lambda: free.set_result(None))
+        await free
+
+    def check_out_of_reach(self) -> None:
+        """The server writes wherever it can; the client has its memory for itself."""
+        before = self.memory[:]
+        beside = pattern(self.SIZE)
+        assert before[: self.FIRST] == beside[: self.FIRST]
+        assert before[self.LAST :] == beside[self.LAST :]
+        inside = slice(self.FIRST + PAGE, self.LAST - PAGE)
+        self.mapped[inside] = b"?" * len(self.mapped[inside])
+        assert self.memory[:] == before
+        self.memory[:] = before[::-1]
+        assert self.memory[:] == before[::-1]
+
+
+@pytest.mark.parametrize("how", ["cut", "close", "quiet", "not released"])
+def test_a_writer_that_does_not_return_memory_can_not_reach_it_any_more(
+    how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    @on_sm
+    async def test(bench: BulkBench) -> None:
+        lent = Lent(bench)
+        await lent.begin()
+        if how != "not released":
+            lent.bulk.release()
+        if how == "close":
+            await lent.client.close()
+        elif how == "quiet":
+            (caller,) = lent.client._callers
+            caller.link.close(DaosError("the peer does not answer", code=DER.UNREACH))
+        else:
+            lent.bulk.cut()
+        if how == "not released":
+            assert await lent.move.error() is not None
+            lent.bulk.release()
+        await lent.freed()
+        lent.check_out_of_reach()
+        # What is stored next from this memory is what is in it.
+        again = bench.context(None)
+        other = again.bulk.create([lent.memory.view], Mode.READ)
+        into = bytearray(lent.SIZE)
+        rpc = await bench.hand(again, other.handle)
+        assert not other.handle.shared
+        await bench.move(lent.server, other.handle, [memoryview(into)], via=rpc).whole()
+        assert into == lent.memory[:]
+        other.release()
+        assert lent.client.shared.locate([lent.memory.view]) is None
+
+    test()
+    assert not caplog.records
+
+
+@on_sm
+async def test_a_writer_that_has_left_costs_nothing(bench: BulkBench) -> None:
+    lent = Lent(bench)
+    await lent.begin()
+    await lent.server.close()
+    await lent.move.error()
+    lent.bulk.release()
+    await lent.freed()
+    assert lent.client.shared.locate([lent.memory.view]) is not None
+
+
+@on_sm
+async def test_nothing_is_copied_once_the_connection_has_ended_here(bench: BulkBench) -> None:
+    """Between the end of the socket and the turn in which the channel hears of it."""
+    lent = Lent(bench)
+    await lent.begin()
+    before = bytes(lent.mapped)
+    lent.end.cut()
+    lent.end._tell()
+    assert lent.mapped == before
+    assert await lent.move.error() is not None
+    assert lent.mapped == before
+    lent.bulk.release()
+    await lent.freed()
+
+
+def test_memory_that_can_not_be_taken_back_stays_lent(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_room(address: int, nbytes: int) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr("daos.cart.shared._renew", no_room)
+
+    @on_sm
+    async def test(bench: BulkBench) -> None:
+        lent = Lent(bench)
+        await lent.begin()
+        lent.bulk.release()
+        lent.bulk.cut()
+        assert await lent.move.error() is not None
+        await bench.until(lambda: "Cannot allocate" in caplog.text)
+        assert not lent.bulk.free
+
+    test()
+
+
+def test_there_is_no_room_for_more_mappings() -> None:
+    """The kernel's own word for it: an address that can't be mapped."""
+    with pytest.raises(OSError, match="Invalid argument"):
+        _renew(PAGE + 1, PAGE)
+
+
 @pytest.mark.parametrize("how", ["release", "abort", "die", "cut"])
 def test_memory_is_free_when_its_writer_has_returned_it_or_is_gone(how: str) -> None:
     @on_sm
@@ -249,8 +437,7 @@ def test_memory_is_free_when_its_writer_has_returned_it_or_is_gone(how: str) -> 
         assert error.code is expected[how]
         for _ in range(20):
             await asyncio.sleep(0)
-        if how != "cut":
-            assert memory[:] == seen
+        assert memory[:] == seen
 
     test()
 

@@ -95,8 +95,9 @@ def test_a_request_from_the_future_is_refused() -> None:
     async def scenario(place: Place) -> None:
         place.server.serve(ECHO, lambda rpc: rpc.reply(Answer(0)))
         place.clock.unix_ns += 2 * SECOND_NS
-        with pytest.raises(HlcSyncError, match="ahead of this host"):
+        with pytest.raises(HlcSyncError, match="ahead of this host") as refused:
             await place.echo()
+        assert not refused.value.unanswered
         place.clock.unix_ns -= 2 * SECOND_NS
 
     run(scenario)
@@ -107,8 +108,9 @@ def test_a_reply_from_the_future_is_an_error_of_the_call() -> None:
         place.server.serve(ECHO, lambda rpc: rpc.reply(Answer(0), [memoryview(b"payload")]))
         place.server_clock.unix_ns += 2 * SECOND_NS
         room = bytearray(7)
-        with pytest.raises(HlcSyncError):
+        with pytest.raises(HlcSyncError) as caught:
             await place.client.call(SERVER, ECHO, Ask(1), into=[memoryview(room)], deadline_ns=FAR)
+        assert caught.value.unanswered  # what was asked for has been done, as far as we know
         assert room == bytes(7)
 
     run(scenario)
@@ -315,8 +317,9 @@ def test_an_unreadable_reply_is_an_error_of_its_call_alone() -> None:
     async def scenario(place: Place) -> None:
         place.server.serve(ECHO, lambda rpc: rpc.reply(Answer(1)))
         other = Procedure("echo", ECHO.opcode, Ask, Words)
-        with pytest.raises(ProtocolError, match="the reply of rank 0 tag 1 is unreadable"):
+        with pytest.raises(ProtocolError, match="the reply of rank 0 tag 1 is unreadable") as bad:
             await place.client.call(SERVER, other, Ask(1), deadline_ns=FAR)
+        assert bad.value.unanswered
         assert await place.echo() == Answer(1)
 
     run(scenario)

@@ -5,92 +5,25 @@ from __future__ import annotations
 import asyncio
 import errno
 import fcntl
-import gc
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from daos.base.errors import DER, AccessError, DaosError, ExistsError, InvalidError
-from daos.base.ids import Rank, Tag
-from daos.cart.context import Endpoint
-from daos.cart.transport import Link, regions
+from daos.base.errors import DER, InvalidError
+from daos.cart.transport import regions
+from daos.cart.transport.poller import Poller
 from daos.cart.transport.regions import SharingConfig
-from daos.cart.transport.sm import SmLink, SmTransport
+from daos.cart.transport.sm import SmLink
 from daos.cart.transport.sockets import SocketConfig
 from daos.cart.transport.wire import SHARE, UNSHARE, Offer, emit_greeting
 from daos.testing.kits.transport_peers import RawChannel
+from tests.unit.cart.sm_world import World, run
 
-PLACE = Endpoint(Rank(0), Tag(1))
 PAGE = 4096
-
-
-class World:
-    """A transport with one listener whose channels are kept."""
-
-    def __init__(self, directory: Path, sharing: SharingConfig | None = None) -> None:
-        loop = asyncio.get_running_loop()
-        self.path = directory / "0.1"
-        self.transport = SmTransport(loop, lambda endpoint: str(self.path), sharing=sharing)
-        self.accepted: list[RawChannel] = []
-        self.arrival = asyncio.Event()
-        self.listener = self.transport.listen(PLACE, self.accept)
-
-    def accept(self, link: Link) -> RawChannel:
-        channel = RawChannel()
-        channel.link = link
-        self.accepted.append(channel)
-        self.arrival.set()
-        return channel
-
-    def connect(self) -> RawChannel:
-        channel = RawChannel()
-        channel.link = self.transport.connect(PLACE, channel)
-        return channel
-
-    async def taken(self) -> RawChannel:
-        """The next connection that was taken."""
-        while not self.accepted:
-            self.arrival.clear()
-            await self.arrival.wait()
-        return self.accepted.pop()
-
-    async def pair(self) -> tuple[RawChannel, RawChannel]:
-        """Two ends that have heard each other."""
-        here = self.connect()
-        here.say(b"hello")
-        there = await self.taken()
-        await there.until(lambda: there.heard == b"hello")
-        there.heard.clear()
-        return here, there
-
-    async def end(self, *channels: RawChannel) -> None:
-        self.listener.close()
-        for channel in channels:
-            channel.link.close()
-        for channel in channels:
-            await channel.until(lambda channel=channel: bool(channel.lost))  # type: ignore[misc]
-
-
-Scenario = Callable[[World], Awaitable[None]]
-
-
-def run(directory: Path, scenario: Scenario, sharing: SharingConfig | None = None) -> None:
-    async def main() -> None:
-        async with asyncio.timeout(10):
-            await scenario(World(directory, sharing))
-
-    before = descriptors()
-    asyncio.run(main())
-    gc.collect()
-    assert descriptors() == before
-
-
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 @contextmanager
@@ -199,6 +132,66 @@ def test_no_memory_but_memfds(tmp_path: Path) -> None:
             await told(here, there)
             assert there.link.memory(region_id) is None
         await world.end(here, there)
+
+    run(tmp_path, scenario)
+
+
+def test_no_memory_of_huge_pages(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever touches one that its pool has not is killed."""
+    caplog.set_level("INFO")
+    try:
+        fd = os.memfd_create("huge", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | os.MFD_HUGETLB)
+    except OSError:
+        pytest.skip("this kernel has no huge pages")
+
+    async def scenario(world: World) -> None:
+        here, there = await world.pair()
+        here.link.share(1, fd, 2 << 20)
+        await told(here, there)
+        assert there.link.memory(1) is None
+        await world.end(here, there)
+
+    os.truncate(fd, 2 << 20)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+    run(tmp_path, scenario)
+    os.close(fd)
+    assert "its pages have 2097152 bytes" in caplog.text
+
+
+def test_out_of_descriptors_memory_is_not_offered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_descriptors(fd: int) -> int:
+        raise OSError(errno.EMFILE, "too many")
+
+    async def scenario(world: World) -> None:
+        early = world.connect()
+        with greeted(world.path) as (peer, pair), memfd(PAGE) as fd:
+            peer.send(b"a")
+            monkeypatch.setattr(os, "dup", out_of_descriptors)
+            early.link.share(1, fd, PAGE)
+            first = await world.taken()
+            second = await world.taken()
+            there = first if first.link is not early.link and first.heard else second
+            await there.until(lambda: there.heard == b"a")
+            for region_id in range(600):  # more than the queue takes
+                there.link.share(region_id, fd, PAGE)
+            monkeypatch.undo()
+            there.link.share(600, fd, PAGE)
+            pair.setblocking(False)
+            seen = []
+            while not seen or seen[-1] != 600:
+                try:
+                    raw, fds, _, _ = socket.recv_fds(pair, 100, 1)
+                except BlockingIOError:
+                    await asyncio.sleep(0)
+                    continue
+                os.close(fds[0])
+                seen.append(Offer.parse(raw).region_id)
+            assert seen == [*range(len(seen) - 1), 600]
+            assert len(seen) < 600
+            other = second if there is first else first
+            await world.end(early, there, other)
 
     run(tmp_path, scenario)
 
@@ -344,75 +337,7 @@ def test_who_is_there(tmp_path: Path) -> None:
     run(tmp_path, scenario)
 
 
-def test_a_socket_left_behind_is_replaced(tmp_path: Path) -> None:
-    left = socket.socket(socket.AF_UNIX)
-    left.bind(str(tmp_path / "0.1"))
-    left.close()
-
-    async def scenario(world: World) -> None:
-        here, there = await world.pair()
-        await world.end(here, there)
-        assert not world.path.exists()
-
-    run(tmp_path, scenario)
-
-
-def test_a_place_that_is_taken(tmp_path: Path) -> None:
-    async def scenario(world: World) -> None:
-        with pytest.raises(ExistsError, match="somebody listens"):
-            world.transport.listen(PLACE, world.accept)
-        world.listener.close()
-        world.path.write_text("mine")
-        with pytest.raises(ExistsError, match="no socket"):
-            world.transport.listen(PLACE, world.accept)
-        assert world.path.read_text() == "mine"
-
-    run(tmp_path, scenario)
-
-
-def test_addresses_that_cannot_be(tmp_path: Path) -> None:
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        places = {
-            "long": str(tmp_path / ("x" * 120)),
-            "missing": str(tmp_path / "no" / "such"),
-        }
-        for name, error in (("long", InvalidError), ("missing", InvalidError)):
-            transport = SmTransport(loop, lambda endpoint, name=name: places[name])
-            with pytest.raises(error):
-                transport.listen(PLACE, lambda link: RawChannel())
-            peer = RawChannel()
-            peer.link = transport.connect(PLACE, peer)
-            await peer.until(lambda peer=peer: bool(peer.lost))
-            (lost,) = peer.lost
-            assert isinstance(lost, DaosError)
-            assert lost.code is DER.UNREACH
-            assert places[name] in str(lost)
-        nowhere = SmTransport(loop, lambda endpoint: None)
-        with pytest.raises(InvalidError, match="no address"):
-            nowhere.listen(PLACE, lambda link: RawChannel())
-        peer = RawChannel()
-        peer.link = nowhere.connect(PLACE, peer)
-        await peer.until(lambda: bool(peer.lost))
-        assert "nobody knows where rank 0 tag 1 is" in str(peer.lost[0])
-
-    asyncio.run(main())
-
-
-def test_a_directory_that_is_not_ours(tmp_path: Path) -> None:
-    if os.getuid() == 0:
-        pytest.skip("root may write everywhere")
-    tmp_path.chmod(0o500)
-
-    async def main() -> None:
-        transport = SmTransport(asyncio.get_running_loop(), lambda endpoint: f"{tmp_path}/0.1")
-        with pytest.raises(AccessError):
-            transport.listen(PLACE, lambda link: RawChannel())
-
-    asyncio.run(main())
-
-
-@pytest.mark.parametrize("kind", ["connecting", "taken"])
+@pytest.mark.parametrize("kind", ["connecting", "taken", "sharing", "sharing, taken"])
 def test_a_connection_for_which_nothing_is_left_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
@@ -423,7 +348,23 @@ def test_a_connection_for_which_nothing_is_left_is_lost(
 
     async def scenario(world: World) -> None:
         channels = [world.connect()]
-        if kind == "connecting":
+        if kind.startswith("sharing"):
+            channels[0].say(b"hello")
+            make, made = regions.Regions.__init__, list[socket.socket]()
+
+            def refuse(
+                ours: regions.Regions, poller: Poller, sock: socket.socket, config: SharingConfig
+            ) -> None:
+                made.append(sock)
+                if len(made) == (1 if kind == "sharing" else 2):  # who connects makes the first
+                    out_of_descriptors()
+                make(ours, poller, sock, config)
+
+            monkeypatch.setattr(regions.Regions, "__init__", refuse)
+            channels.insert(0 if kind == "sharing" else 1, await world.taken())
+            await channels[-1].until(lambda: bool(channels[-1].lost))
+            assert made[-1].fileno() == -1
+        elif kind == "connecting":
             monkeypatch.setattr(socket, "socketpair", out_of_descriptors)
             channels.insert(0, await world.taken())
         else:

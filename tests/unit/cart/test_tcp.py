@@ -372,11 +372,10 @@ def test_options_of_a_connection() -> None:
             assert isinstance(channel.link, StreamLink)
             sock = channel.link._socket
             assert sock is not None
-            options = [
-                sock.getsockopt(socket.IPPROTO_TCP, name)
-                for name in (socket.TCP_NODELAY, socket.TCP_KEEPIDLE, socket.TCP_USER_TIMEOUT)
-            ]
+            names = (socket.TCP_NODELAY, socket.TCP_KEEPIDLE, socket.TCP_USER_TIMEOUT)
+            options = [sock.getsockopt(socket.IPPROTO_TCP, name) for name in names]
             assert options == [1, 20, 40_000]
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         here.link.close()
         await ended(here, there)
 

@@ -110,6 +110,32 @@ def test_cancelling_waits_until_nothing_runs() -> None:
     asyncio.run(run())
 
 
+def test_cancelled_twice_it_still_waits() -> None:
+    async def run() -> None:
+        reports: list[Report] = []
+
+        def begin(report: Report) -> Callable[[], None]:
+            reports.append(report)
+            return lambda: None
+
+        batch = Batch(running_max=2)
+        batch.add(begin)
+        batch.add(begin)
+        done = asyncio.ensure_future(execute(batch))
+        await asyncio.sleep(0)
+        for report in reports:
+            for _ in range(3):
+                done.cancel()
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                assert not done.done()
+            report(None, CanceledError())
+        with pytest.raises(asyncio.CancelledError):
+            await done
+
+    asyncio.run(run())
+
+
 def test_what_an_operation_held_goes_with_its_end() -> None:
     class Held:
         pass

@@ -267,6 +267,20 @@ async def test_reads_are_tried_again(world: World) -> None:
 
 
 @in_world
+async def test_what_is_asked_of_every_target_is_tried_again(world: World) -> None:
+    container = await world.container()
+    epoch = await container.snapshot("before")
+    obj = await container.object(await container.new_oid(oclass="S1"))
+    await obj.update(b"d", b"a", b"x")
+    world.network.choose = Script("reply", "request", None, "request", "reply")
+    assert [oid async for oid in container.objects()] == [obj.oid]
+    assert [(change.oid, change.kind) async for change in container.diff(epoch)] == [
+        (obj.oid, "created")
+    ]
+    assert world.network.breaks == 4
+
+
+@in_world
 async def test_a_restart_between_the_change_and_its_answer(world: World) -> None:
     obj = await world.object()
     losses: list[Loss] = ["reply"]

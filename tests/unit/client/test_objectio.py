@@ -67,6 +67,21 @@ def test_a_cancellation_waits_for_the_end() -> None:
     asyncio.run(run())
 
 
+def test_a_second_cancellation_waits_as_well() -> None:
+    async def run() -> None:
+        request, task = await begun()
+        for _ in range(3):
+            task.cancel()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert (request.cancels, task.done()) == (1, False)
+        request.report(None, CanceledError("given up"))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(run())
+
+
 def test_an_end_in_the_turn_of_the_cancellation() -> None:
     """Nothing is left to wait for: it waited for ever."""
 

@@ -125,6 +125,47 @@ def test_an_interrupt_cancels_the_call(portal: Portal) -> None:
     assert portal.call(echo, 7) == 7
 
 
+def test_a_second_interrupt_does_not_let_go_early(portal: Portal) -> None:
+    started, canceled, ended = threading.Event(), threading.Event(), list[str]()
+    waiting, heard = threading.get_ident(), (threading.Event(), threading.Event())
+    interrupts, twice = list[int](), asyncio.Event()
+
+    async def slow_to_end() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            canceled.set()
+            await twice.wait()
+            ended.append("unwound")
+
+    def interrupt(number: int, _frame: object) -> None:
+        interrupts.append(number)
+        heard[len(interrupts) - 1].set()
+        if len(interrupts) == 2:
+            portal.loop.call_soon_threadsafe(twice.set)
+        raise KeyboardInterrupt(len(interrupts))
+
+    def send() -> None:
+        for event, handled in zip((started, canceled), heard, strict=True):
+            event.wait()
+            signal.pthread_kill(waiting, signal.SIGINT)
+            while not handled.wait(0.2):  # it came just before the thread began to wait
+                signal.pthread_kill(waiting, signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        helper = threading.Thread(target=send)
+        helper.start()
+        with pytest.raises(KeyboardInterrupt) as caught:
+            portal.call(slow_to_end)
+        helper.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert caught.value.args == (1,)
+    assert ended == ["unwound"]
+
+
 def test_a_signal_handler_may_call_while_a_call_waits(portal: Portal) -> None:
     started, seen = threading.Event(), list[object]()
     release, waiting = asyncio.Event(), threading.get_ident()

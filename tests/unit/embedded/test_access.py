@@ -65,6 +65,7 @@ ACCESS: Final = {
     "cont_tgt_snapshot": "engine",
     "cont_tgt_keep": "engine",
     "cont_tgt_aggregate": "engine",
+    "cont_tgt_pending": "engine",
     "cont_aggregate": "cont w",
     "obj_update": "cont w",
     "obj_fetch": "cont r",
@@ -76,6 +77,7 @@ ACCESS: Final = {
     "obj_version_list": "cont r",
     "obj_query_key": "cont r",
     "obj_change_list": "cont r",
+    "obj_newest_epoch": "cont r",
 }
 
 REGISTRY: Final = Registry([mgmt.PROTOCOL, pool.PROTOCOL, cont.PROTOCOL, obj.PROTOCOL])
@@ -124,8 +126,9 @@ def requests(at: bytes, pool_handle: bytes, handle: bytes) -> dict[str, object]:
         "cont_tgt_close": cont.TargetCloseRequest(handle),
         "cont_tgt_destroy": cont.TargetDestroyRequest(at, uuid),
         "cont_tgt_snapshot": cont.TargetSnapshotRequest(at, uuid, 5),
-        "cont_tgt_keep": cont.TargetKeepRequest(at, uuid, KEPT, 0),
+        "cont_tgt_keep": cont.TargetKeepRequest(at, uuid, KEPT),
         "cont_tgt_aggregate": cont.TargetAggregateRequest(at, uuid, 0),
+        "cont_tgt_pending": cont.TargetPendingRequest(at),
         "cont_aggregate": cont.AggregateRequest(at, handle, 0),
         "obj_update": obj.UpdateRequest(shard, b"d", PUT),
         "obj_fetch": obj.FetchRequest(shard, b"d", (single(b"a"),), 0, True),
@@ -136,6 +139,7 @@ def requests(at: bytes, pool_handle: bytes, handle: bytes) -> dict[str, object]:
         "obj_version_list": obj.VersionListRequest(shard, b"d", b"a", b"", 5),
         "obj_punch": obj.PunchRequest(shard, b"d"),
         "obj_change_list": obj.ChangeListRequest(shard, 1, b"", 5),
+        "obj_newest_epoch": obj.NewestEpochRequest(shard),
         "obj_query_key": obj.QueryKeyRequest(shard, QueryFlag.MAX | QueryFlag.RECX, b"d", b"a"),
     }
 

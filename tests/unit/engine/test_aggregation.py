@@ -4,14 +4,17 @@ import asyncio
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from daos.base.errors import DER, CanceledError, DaosError, InvalidError, StaleHandleError
-from daos.base.ids import Epoch
+from daos.base.hlc import START_UNIX_NS, Hlc
+from daos.base.ids import ContainerUuid, Epoch
 from daos.engine.aggregation import ShardAggregation
 from daos.engine.core import AggregationConfig, Reclaim, segments, still_done, sum_of
 from daos.testing.shard import MemoryShard, on_shard, unit
+from daos.vos import keys
 from daos.vos.container import VosContainer
 
 OID, DKEY, AKEY = unit(1), b"dkey", b"akey"
@@ -58,7 +61,7 @@ def test_the_sum_tells_which_snapshots_were_kept() -> None:
     "wrong",
     [
         {"gap_ns": -1},
-        {"gap_ns": 5, "gap_crowded_ns": 6},
+        {"gap_ns": 5, "gap_short_ns": 6},
         {"period_ns": 5, "period_pressed_ns": 6},
         {"pressed_percent": 101},
         {"busy_groups": 0},
@@ -70,7 +73,7 @@ def test_config_checks_itself(wrong: dict[str, Any]) -> None:
 
 
 MS = 1_000_000
-EAGER = AggregationConfig(gap_ns=0, gap_crowded_ns=0, period_ns=MS, period_pressed_ns=MS)
+EAGER = AggregationConfig(gap_ns=0, gap_short_ns=0, period_ns=MS, period_pressed_ns=MS)
 
 
 def driver(
@@ -169,12 +172,45 @@ async def test_a_snapshot_being_made_is_kept_until_its_fate_is_known(
     await aggregation.aggregate(c, 0)
     assert versions(shard) == 4
     assert await shard.get(c, OID, DKEY, AKEY, epoch=made) == b"2"
+    assert aggregation.pending() == [c.uuid]
     # A target that starts meanwhile hears of it, too.
-    aggregation.protect(c, (), revision=2, making=(made,))
-    aggregation.protect(c, (made,), revision=3, settled=made)
+    aggregation.protect(c, (), revision=2, making=(made,), drawn=made + 1)
+    assert aggregation.pending() == [c.uuid]
+    aggregation.protect(c, (made,), revision=3, drawn=made + 3)
+    assert aggregation.pending() == []
     await aggregation.aggregate(c, 0)
     assert versions(shard) == 2
     assert await shard.get(c, OID, DKEY, AKEY, epoch=made) == b"2"
+    aggregation.close()
+
+
+@on_shard
+async def test_messages_about_a_snapshot_come_in_any_order(
+    shard: MemoryShard, c: VosContainer
+) -> None:
+    await write(shard, c, 3)
+    aggregation = driver(shard, reclaim="disabled")
+    first, second = shard.hlc.now(), shard.hlc.now()
+    # Older news than what was begun say nothing of it.
+    aggregation.begin_snapshot(c, second)
+    aggregation.protect(c, (), revision=1, drawn=first - 1)
+    assert aggregation.pending() == [c.uuid]
+    # News of a later one tell its fate, too, were its own lost.
+    aggregation.protect(c, (), revision=1, drawn=second + 1)
+    assert aggregation.pending() == []
+    # What comes behind news of its fate is refused: nobody would ever tell it again.
+    for late in (first, second):
+        with pytest.raises(DaosError) as caught:
+            aggregation.begin_snapshot(c, late)
+        assert caught.value.code == DER.EP_OLD
+    # Older news that come last change nothing.
+    aggregation.protect(c, (), revision=1, making=(first, second), drawn=second)
+    assert aggregation.pending() == []
+    # One that was told to be in the making may begin behind that.
+    third = shard.hlc.now()
+    aggregation.protect(c, (), revision=1, making=(third,), drawn=third + 1)
+    aggregation.begin_snapshot(c, third)
+    assert aggregation.pending() == [c.uuid]
     aggregation.close()
 
 
@@ -212,7 +248,7 @@ async def test_disabled_means_when_asked(shard: MemoryShard, c: VosContainer) ->
 @on_shard
 async def test_lazy_waits_while_the_target_is_busy(shard: MemoryShard, c: VosContainer) -> None:
     config = AggregationConfig(
-        gap_ns=0, gap_crowded_ns=0, period_ns=MS, period_pressed_ns=MS, busy_groups=1
+        gap_ns=0, gap_short_ns=0, period_ns=MS, period_pressed_ns=MS, busy_groups=1
     )
     aggregation = driver(shard, config, reclaim="lazy")
     await write(shard, c, 5)
@@ -230,7 +266,7 @@ async def test_lazy_waits_while_the_target_is_busy(shard: MemoryShard, c: VosCon
 async def test_the_gap_leaves_what_is_new(shard: MemoryShard, c: VosContainer) -> None:
     """The clock stands: everything is newer than a gap."""
     await write(shard, c, 5)
-    config = AggregationConfig(gap_ns=20 * 1000 * MS, gap_crowded_ns=0, period_ns=MS,
+    config = AggregationConfig(gap_ns=20 * 1000 * MS, gap_short_ns=0, period_ns=MS,
                                period_pressed_ns=MS)  # fmt: skip
     aggregation = driver(shard, config)
     aggregation.protect(c, (), revision=1)
@@ -241,6 +277,165 @@ async def test_the_gap_leaves_what_is_new(shard: MemoryShard, c: VosContainer) -
     assert aggregation.relieve(c)
     await until(lambda: versions(shard) == 1)
     assert not c.crowded
+    aggregation.close()
+
+
+class SteppingClock:
+    """Two tenths of a second later each time that somebody looks."""
+
+    def __init__(self) -> None:
+        self.now = START_UNIX_NS
+
+    def now_ns(self) -> int:
+        self.now += 200 * MS
+        return self.now
+
+    def monotonic_ns(self) -> int:
+        return self.now
+
+
+@on_shard
+async def test_an_update_without_space_does_not_wait_for_the_gap(
+    shard: MemoryShard, c: VosContainer
+) -> None:
+    await write(shard, c, 5)
+    clock = SteppingClock()
+    shard.hlc = Hlc(clock)
+    config = AggregationConfig(period_ns=900 * MS, period_pressed_ns=MS)
+    aggregation = driver(shard, config)
+    assert not aggregation.make_room(), "nobody knows which snapshots there are"
+    aggregation.protect(c, (), revision=1)
+    assert aggregation.make_room()
+    assert aggregation._timer is not None
+    assert aggregation._timer.when() - asyncio.get_running_loop().time() <= 0.001
+    await until(lambda: not aggregation.make_room())
+    assert versions(shard) == 1
+    assert clock.now - START_UNIX_NS < config.gap_ns
+    await shard.put(c, OID, DKEY, {AKEY: b"more"}, epoch=shard.hlc.now())
+    assert aggregation.make_room()
+    aggregation.set_reclaim("disabled")
+    assert not aggregation.make_room()
+    aggregation.set_reclaim("time")
+    aggregation.close()
+    assert not aggregation.make_room()
+
+
+@on_shard
+async def test_an_update_waits_for_blocks_on_their_way(shard: MemoryShard, c: VosContainer) -> None:
+    aggregation = driver(shard)
+    aggregation.protect(c, (), revision=1)
+    await shard.put(c, OID, DKEY, {AKEY: bytes(9000)}, epoch=shard.hlc.now())
+    await shard.put(c, OID, DKEY, {AKEY: b"small"}, epoch=shard.hlc.now())
+    await until(lambda: aggregation.asleep)
+    await until(lambda: not shard.meta.space.lsn_freed or not aggregation.make_room())
+    assert not aggregation.make_room()
+    pin = shard.meta.space.pin()
+    run = shard.meta.space.reserve(1)
+    shard.meta.space.publish(run)
+    shard.meta.space.free(run, lsn=shard.meta.lsn_last)
+    assert aggregation.make_room(), "somebody reads them still"
+    shard.meta.space.unpin(pin)
+    shard.meta.space.reclaim(durable_lsn=shard.meta.lsn_last + 1)
+    assert not aggregation.make_room()
+    aggregation.close()
+
+
+@on_shard
+async def test_damage_does_not_make_an_update_wait_for_ever(
+    shard: MemoryShard, c: VosContainer
+) -> None:
+    await write(shard, c, 3)
+    (key,) = [key for key, value in shard.meta.cursor() if value[0] == 0xD9][:1]
+    tx = shard.meta.begin()
+    tx.put(key, b"\xd9damage")
+    tx.commit()
+    aggregation = driver(shard)
+    aggregation.protect(c, (), revision=1)
+    assert aggregation.make_room()
+    await until(lambda: not aggregation.make_room())
+    assert aggregation.statistics.damaged
+    aggregation.close()
+
+
+async def at_rest(shard: MemoryShard, c: VosContainer) -> None:
+    """Old versions of a container, and the shard opened anew."""
+    await write(shard, c, 9)
+    await shard.reopen()
+    shard.hlc.raise_to(Epoch(shard.meta.epoch_highest + 1))
+
+
+@on_shard
+async def test_a_container_at_rest_has_one_pass(shard: MemoryShard, c: VosContainer) -> None:
+    await at_rest(shard, c)
+    aggregation = driver(shard)
+    aggregation.protect_closed(c.uuid, (), revision=1)
+    assert aggregation.make_room(), "nobody has looked at it"
+    await until(lambda: aggregation.asleep)
+    assert versions(shard) == 1
+    assert shard.pool.opened(c.uuid) is None
+    assert aggregation.passes == 1
+    aggregation.protect_closed(c.uuid, (), revision=1)
+    aggregation.forget(c.uuid)
+    await until(lambda: aggregation.asleep)
+    assert aggregation.passes == 1
+    aggregation.close()
+
+
+@on_shard
+async def test_a_container_that_is_opened_meanwhile_stays_open(
+    shard: MemoryShard, c: VosContainer
+) -> None:
+    await at_rest(shard, c)
+    aggregation = driver(shard)
+    aggregation.protect_closed(c.uuid, (), revision=1)
+    await until(lambda: shard.pool.opened(c.uuid) is not None)
+    opened = shard.container()
+    aggregation.protect(opened, (), revision=2)
+    await until(lambda: aggregation.asleep)
+    assert shard.pool.opened(c.uuid) is opened
+    assert versions(shard) == 1
+    assert await shard.get(opened, OID, DKEY, AKEY, epoch=1 << 60) == b"8"
+    aggregation.close()
+
+
+@on_shard
+async def test_what_is_known_of_a_container_at_rest_holds_once_it_is_open(
+    shard: MemoryShard, c: VosContainer
+) -> None:
+    epochs = await write(shard, c, 9)
+    await shard.reopen()
+    shard.hlc.raise_to(Epoch(shard.meta.epoch_highest + 1))
+    aggregation = driver(shard, reclaim="disabled")
+    made, drawn = epochs[6], epochs[8]
+    aggregation.protect_closed(c.uuid, (epochs[2],), revision=5, making=(made,), drawn=drawn)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert shard.pool.opened(c.uuid) is None
+    opened = shard.container()
+    aggregation.protect(opened, (), revision=4)  # older news
+    await aggregation.aggregate(opened, 0)
+    assert versions(shard) == 4, "the snapshot, what may become one, and two behind it"
+    aggregation.protect(opened, (epochs[2],), revision=6, drawn=drawn + 1)
+    await aggregation.aggregate(opened, 0)
+    assert versions(shard) == 2
+    aggregation.close()
+
+
+@on_shard
+async def test_a_container_at_rest_that_is_not_there_or_damaged(
+    shard: MemoryShard, c: VosContainer, caplog: pytest.LogCaptureFixture
+) -> None:
+    await at_rest(shard, c)
+    tx = shard.meta.begin()
+    tx.put(keys.aggregation_key(c.node_id), b"damage")
+    tx.commit()
+    aggregation = driver(shard)
+    aggregation.protect_closed(ContainerUuid(UUID(int=9)), (), revision=1)
+    aggregation.protect_closed(c.uuid, (), revision=1)
+    await until(lambda: aggregation.asleep)
+    assert versions(shard) == 9
+    assert shard.pool.opened(c.uuid) is None
+    assert caplog.text.count("stays as it is") == 2
     aggregation.close()
 
 

@@ -16,7 +16,9 @@ from daos.base.errors import (
     StaleHandleError,
 )
 from daos.base.ids import ContainerUuid, Epoch, HandleUuid, PoolUuid
+from daos.bio.meta import MetaContext
 from daos.engine.target import Kept, Target
+from daos.vos.dtx_table import DtxTable
 from tests.unit.embedded.cluster import MIB, Cluster, FullLog, oid_of, on_cluster
 
 POOL = PoolUuid(UUID(int=1))
@@ -123,6 +125,54 @@ async def test_the_past_ends_where_it_is_told_to(cluster: Cluster) -> None:
     assert target.handle(HANDLE.bytes, write=True).container.modification_bound == bound
     await target.end_past(POOL, CONTAINER, Epoch(bound + 100))
     assert target.xstream.hlc.now() > bound + 100
+
+
+@pytest.mark.expects_warning("damaged outcomes")
+@on_cluster
+async def test_what_was_executed_is_read_in_steps_before_a_handle_is_given(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = cluster.targets[0]
+    await target.create_shard(POOL, size_bytes=16 * MIB)
+    vos = target.shard(POOL).vos
+    vos.create_container(CONTAINER)
+    turns, load = list[int](), DtxTable.load
+
+    def slow(table: DtxTable, meta: MetaContext) -> bool:
+        assert not target._handles
+        turns.append(turn)
+        return len(turns) < 4 or load(table, meta)
+
+    monkeypatch.setattr(DtxTable, "load", slow)
+    monkeypatch.setattr(DtxTable, "damaged", 1)
+    opening, turn = asyncio.ensure_future(open_handle(target)), 0
+    while not opening.done():
+        await asyncio.sleep(0)
+        turn += 1
+    await opening
+    assert len(set(turns)) == 4
+    await open_handle(target)
+    assert len(turns) == 4
+
+
+@pytest.mark.parametrize("what", ["destroy container", "destroy shard"])
+@on_cluster
+async def test_what_was_executed_is_not_read_of_what_is_gone(
+    cluster: Cluster, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = cluster.targets[0]
+    await target.create_shard(POOL, size_bytes=16 * MIB)
+    monkeypatch.setattr(DtxTable, "load", lambda _table, _meta: True)
+    opening = asyncio.ensure_future(open_handle(target))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not opening.done()
+    if what == "destroy container":
+        await target.destroy_container(POOL, CONTAINER)
+    else:
+        await target.destroy_shard(POOL)
+    with pytest.raises(StaleHandleError):
+        await opening
 
 
 @pytest.mark.expects_warning("garbage collection ended")

@@ -15,10 +15,11 @@ from daos.base.errors import (
     DaosError,
     DeadlineError,
     ExistsError,
+    HlcSyncError,
     InProgressError,
-    ShutdownError,
-    StaleHandleError,
+    ProtocolError,
     TxUncertainError,
+    error_for,
 )
 from daos.object.attempts import PAUSE_MAX_S, RECONNECT_MAX_S, Attempts, Cancel, Done, Pacing
 
@@ -188,26 +189,41 @@ def test_reads_have_nothing_to_be_uncertain_of() -> None:
     assert type(world.error) is DeadlineError
 
 
-@pytest.mark.parametrize(
-    ("error", "known"),
-    [
-        (ExistsError("there"), True),
-        (StaleHandleError("closed"), False),
-        (ShutdownError("closed"), False),
-        (DaosError("too old", code=DER.EP_OLD), False),
-        (DaosError("failed", code=DER.NVME_IO), False),
-    ],
-)
-def test_which_answers_decide_about_earlier_copies(
-    world: World, error: DaosError, known: bool
-) -> None:
+# The other answers, of the table in docs/design/retries.md, decide nothing about an earlier copy.
+VERDICTS = {
+    *(DER.EXIST, DER.NONEXIST, DER.NOSPACE, DER.OVERFLOW, DER.NOMEM, DER.CSUM, DER.NO_PERM),
+    *(DER.INVAL, DER.IO_INVAL, DER.KEY2BIG, DER.REC2BIG, DER.REC_SIZE, DER.VOS_PARTIAL_UPDATE),
+    *(DER.NOTSUPPORTED, DER.OP_CANCELED, DER.TX_UNCERTAIN, DER.CANCELED),
+}
+SENT_AGAIN = {DER.AGAIN, DER.INPROGRESS, DER.UNREACH}
+
+
+@pytest.mark.parametrize("code", sorted(set(DER) - SENT_AGAIN))
+def test_which_answers_decide_about_earlier_copies(world: World, code: DER) -> None:
+    error = error_for(code, "what was said")
     world.answer(None, 0, lost(left=True))
     world.step()
     world.answer(None, 0, error)
-    assert type(world.error) is (type(error) if known else TxUncertainError)
-    if not known:
+    if code in VERDICTS:
+        assert world.error is error
+    else:
+        assert type(world.error) is TxUncertainError
         assert error.message in str(world.error)
         assert world.error.__cause__ is error
+
+
+@pytest.mark.parametrize("code", sorted(set(DER) - SENT_AGAIN - {DER.EP_OLD}))
+def test_the_first_answer_is_the_end(world: World, code: DER) -> None:
+    error = error_for(code, "what was said")
+    world.answer(None, 0, error)
+    assert world.error is error
+
+
+@pytest.mark.parametrize("error", [HlcSyncError("ahead"), ProtocolError("unreadable")])
+def test_a_reply_that_cannot_be_read_is_none(world: World, error: DaosError) -> None:
+    world.answer(None, 0, unanswered(error))
+    assert type(world.error) is TxUncertainError
+    assert world.error.__cause__ is error
 
 
 def test_an_id_that_is_too_old_is_drawn_anew_while_nothing_was_executed(world: World) -> None:

@@ -14,12 +14,14 @@ from daos.base.checksum import ChecksumType
 from daos.base.errors import DER, ChecksumError, DaosError
 from daos.base.ids import ContainerUuid, HandleUuid, PoolUuid
 from daos.base.iod import Iod, IodType, Recx
+from daos.cart.bulk_service import BulkEnd
 from daos.cart.transport.sm import SmTransport
 from daos.client.landing import RecordsLanding
 from daos.client.memory import Buffer
 from daos.engine.target import Kept
-from daos.object import client as object_client
-from daos.object.client import Call, ObjectClient
+from daos.object import fetching
+from daos.object.client import ObjectClient
+from daos.object.link import Call
 from daos.testing.devices import MemoryDirectory
 
 MiB = 1 << 20
@@ -174,10 +176,16 @@ async def test_a_fetch_ends_when_its_memory_has_been_returned(bench: Bench) -> N
     assert not any(seen[-MiB:])
 
 
+def mappings_of(end: BulkEnd) -> list[memoryview]:
+    """What a stuck end still has of its peer's memory."""
+    pairs = [pair for _, transfer in end.port._copying for pair in transfer.pairs]
+    return [into for into, _ in pairs]
+
+
 def test_a_target_that_keeps_memory_loses_its_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(object_client, "RETURN_S", 0.01)
+    monkeypatch.setattr(fetching, "RETURN_S", 0.01)
 
     @on_sm
     async def test(bench: Bench) -> None:
@@ -190,12 +198,23 @@ def test_a_target_that_keeps_memory_loses_its_connection(
         for end in ends:  # it gets stuck
             monkeypatch.setattr(end, "_wake", lambda: None)
             monkeypatch.setattr(end.port, "_wake", lambda: None)
+        kept = [mapped for end in ends for mapped in mappings_of(end)]
+        assert kept
         bench.cancels[-1]()
         with pytest.raises(DaosError) as caught:
             await fetch
         assert caught.value.code is DER.CANCELED
         monkeypatch.undo()
-        for end in ends:
+        memory[:] = b"y" * len(memory)
+        for end in ends:  # it goes on
             end._tell()
+        for mapped in kept:
+            mapped[:] = b"?" * len(mapped)
+        assert memory[:] == b"y" * len(memory)
+        await bench.update(memory.view)
+        memory[:] = bytes(len(memory))
+        landing = RecordsLanding(memory.view, 1)
+        await bench.fetch(landing, len(memory))
+        assert memory[:] == b"y" * len(memory)
 
     test(tmp_path)

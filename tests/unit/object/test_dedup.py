@@ -8,6 +8,9 @@ import uuid
 
 import pytest
 
+from daos.bio.memory import Buffer
+from daos.object import comparison
+from daos.vos import dedup
 from tests.unit.embedded.cluster import (
     Cluster,
     ContainerHandle,
@@ -145,3 +148,40 @@ async def test_a_handle_closed_while_bytes_are_compared(cluster: Cluster) -> Non
     log.make_room()
     assert await writing == "NO_HDL"
     assert held(container) == before
+
+
+class AlwaysTheSame:
+    """A hash of whatever it is given."""
+
+    def update(self, data: memoryview) -> None:
+        pass
+
+    def digest(self) -> bytes:
+        return bytes(16)
+
+
+@pytest.mark.parametrize(("at", "slices"), [(0, 1), (CHUNK - 1, 4), (None, 4)])
+@on_cluster
+async def test_bytes_are_compared_a_slice_a_turn(
+    cluster: Cluster, at: int | None, slices: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dedup.xxhash, "xxh3_128", AlwaysTheSame)
+    monkeypatch.setattr(comparison, "_TURN_BYTES", CHUNK // 4)
+    container = await opened(cluster, "memcmp")
+    await write(container, 0, content(0))
+    before = held(container)
+    value = bytearray(content(0))
+    if at is not None:
+        value[at] ^= 1
+    begun, compare = list[int](), comparison.Comparison._compare
+
+    def counting(work: comparison.Comparison, match: dedup.Match, buffer: Buffer, at: int) -> bool:
+        begun.append(at)
+        return compare(work, match, buffer, at)
+
+    monkeypatch.setattr(comparison.Comparison, "_compare", counting)
+    await write(container, CHUNK, bytes(value))
+    assert begun == [CHUNK // 4 * number for number in range(slices)]
+    taken = before.blocks_free - held(container).blocks_free
+    assert taken == (0 if at is None else CHUNK // 4096)
+    assert await read(container, CHUNK, CHUNK) == bytes(value)

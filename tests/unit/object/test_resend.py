@@ -165,6 +165,7 @@ async def test_a_copy_that_comes_behind_a_failed_one_is_not_executed(
 @on_cluster
 async def test_a_copy_refused_for_space_is_the_end_of_earlier_ones(cluster: Cluster) -> None:
     container = await (await cluster.pool()).container()
+    cluster.shard(container.pool.pool).aggregation.set_reclaim("disabled")  # it will not be less
     huge = b"x" * (12 << 20)
     assert await code_of(send(container, update(container, huge, resend=1), huge)) == "NOSPACE"
     assert await code_of(send(container, update(container, b"x"), b"x")) == "OP_CANCELED"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -67,6 +68,24 @@ def test_what_a_punch_does_is_not_lost_when_it_changes_nothing_at_first() -> Non
         get(None, 6, 7),
     ]
     assert explain(history, None, models.value_step) is not None
+
+
+@pytest.mark.parametrize(
+    ("ranks", "right"),
+    [
+        ((0, 0, 0), True),
+        ((10, 20, 0), True),
+        ((20, 10, 0), False),  # in time a was before b
+        ((10, 20, 21), False),  # a snapshot behind both has a
+        ((10, 20, 11), True),
+        ((10, 20, 9), False),  # one before both has something
+        ((0, 20, 11), True),  # whoever does not say is where it has to be
+    ],
+)
+def test_those_with_ranks_come_in_their_order(ranks: tuple[int, int, int], right: bool) -> None:
+    history = [put(b"a", 1, 2), put(b"b", 3, 6), get(b"a", 1, 9)]
+    ranked = [replace(each, rank=rank) for each, rank in zip(history, ranks, strict=True)]
+    assert (explain(ranked, None, models.value_step) is not None) is right
 
 
 def test_several_akeys_change_together() -> None:

@@ -19,12 +19,15 @@ from daos.testing.devices import MemoryDirectory
 from daos.testing.recording import RecordingDirectory
 from daos.testing.shard import POOL, MemoryShard, on_shard, unit
 from daos.vos import dedup, dedup_record, keys
+from daos.vos.aggregate import AggregateConfig
 from daos.vos.container import VosContainer
 from daos.vos.dedup_record import DedupMode, DedupSetting, Place
 from daos.vos.extent_record import ExtentRecord
+from daos.vos.merge import MergeConfig
 from daos.vos.records import NodeRecord
 
 OID = unit(1)
+FORCED = AggregateConfig(merge=MergeConfig(force=True))
 MEMCMP = DedupSetting(DedupMode.MEMCMP, 4096)
 HASH = DedupSetting(DedupMode.HASH, 4096)
 A, B = b"a" * 8192, b"b" * 8192
@@ -294,10 +297,8 @@ async def test_any_sequence(shard: MemoryShard, c: VosContainer, seed: int) -> N
 
 @on_shard
 async def test_a_setting_is_kept_and_taken_back(shard: MemoryShard, c: VosContainer) -> None:
-    assert c.may_aggregate
     c.deduplicate(MEMCMP)
     c.deduplicate(MEMCMP)
-    assert not c.may_aggregate
     await write(shard, c, 0, A, epoch=10)
     await shard.reopen()
     c = shard.container()
@@ -347,3 +348,74 @@ def test_power_cuts(tmp_path: Path) -> None:
         await device.close()
 
     asyncio.run(run())
+
+
+@on_shard
+async def test_old_versions_give_their_shares_back(shard: MemoryShard, c: VosContainer) -> None:
+    """Hidden as a whole: released. Hidden in part: kept as long as somebody else names it."""
+    c.deduplicate(HASH)
+    await write(shard, c, 0, A, epoch=10)
+    await write(shard, c, 100_000, A, epoch=11)
+    await write(shard, c, 0, B, epoch=12)
+    await shard.finish(c.aggregate(0, 20))
+    assert check(shard) == 4
+    await write(shard, c, 100_000, B, epoch=21)
+    await shard.finish(c.aggregate(0, 30))
+    assert check(shard) == 2, "one run is left, named twice"
+    for lo in (0, 100_000):
+        assert await read(shard, c, lo, lo + 8192, epoch=40) == B
+    await write(shard, c, 100, b"s" * 10, epoch=31)
+    await shard.finish(c.aggregate(0, 40))
+    assert check(shard) == 2, "not written apart"
+    await write(shard, c, 100_100, b"s" * 10, epoch=41)
+    await write(shard, c, 0, bytes(8192), epoch=42)
+    await shard.finish(c.aggregate(0, 50))
+    assert check(shard) == 2 + 2
+    work = c.aggregate(0, 60)
+    await shard.finish(work)
+    assert work.statistics.merged_recs, "nobody else names it any more"
+    assert await read(shard, c, 100_000, 108_192, epoch=60) == b"b" * 100 + b"s" * 10 + b"b" * 8082
+    check(shard)
+
+
+@pytest.mark.parametrize("setting", [MEMCMP, HASH])
+@pytest.mark.parametrize("seed", range(4))
+@on_shard
+async def test_aggregation_keeps_the_counts(
+    shard: MemoryShard, c: VosContainer, seed: int, setting: DedupSetting
+) -> None:
+    """Overwrites of few contents, aggregated up to snapshots: what they show, and every count."""
+    rng = random.Random(seed)
+    c.deduplicate(setting)
+    epoch, done = max(c.modification_bound, 10), 0
+    snapshots: dict[int, bytes] = {}
+    plain = bytearray(b"." * 60_000)
+    for _ in range(80):
+        epoch += 1
+        lo = rng.choice((0, 8192, 20_000, 40_000)) + rng.choice((0, 0, 0, 7))
+        value = content(rng.randrange(4), rng.choice((4096, 8192, 500)))
+        await write(shard, c, lo, value, epoch=epoch)
+        plain[lo : lo + len(value)] = value
+        if rng.random() < 0.1:
+            snapshots[epoch] = bytes(plain)
+            await shard.finish(c.aggregate(done, epoch, config=FORCED if seed % 2 else None))
+            done = epoch + 1
+            check(shard)
+        if rng.random() < 0.05:
+            work = c.aggregate(done, epoch)
+            work.step()
+            work.close()  # as if the power failed in between
+            check(shard)
+            await shard.reopen()
+            c = shard.container()
+            epoch = max(epoch, c.modification_bound)
+    for at, seen in snapshots.items():
+        assert await read(shard, c, 0, 60_000, epoch=at) == seen
+    await shard.finish(c.aggregate(0, epoch))
+    assert await read(shard, c, 0, 60_000, epoch=epoch) == plain
+    check(shard)
+    shard.pool.destroy_container(c.uuid)
+    while shard.pool.gc_step(99):
+        pass
+    assert shard.meta.space.blocks_allocated == 0
+    assert shard.meta.statistics().tree_entries == 1

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import lmdb
 import pytest
 
-from daos.base.errors import CorruptError, DaosError, InvalidError, NotFoundError
+from daos.base.errors import AgainError, CorruptError, DaosError, InvalidError, NotFoundError
 from daos.base.ids import Epoch, dtx_id, dtx_stamp
 from daos.base.iod import Cond, Iod, IodType
-from daos.testing.shard import MemoryShard, on_shard, unit
+from daos.testing.shard import CONTAINER, MemoryShard, on_shard, unit
 from daos.vos import dtx_record, dtx_table
 from daos.vos.container import VosContainer
 
@@ -112,6 +113,189 @@ async def test_when_something_is_due(
         due.append(c.dtxs.due(old))
         assert not c.dtxs.due(Epoch(200))
     assert [index + 1 for index, each in enumerate(due) if each] == [12, 16]
+
+
+def unread(shard: MemoryShard) -> dtx_table.DtxTable:
+    """The table of the container as an open finds it."""
+    return shard.pool.open_container(CONTAINER).dtxs
+
+
+def damage(shard: MemoryShard, key: bytes) -> None:
+    """Flip a bit of the value that the tree has under `key`."""
+    value = shard.meta.get(key)
+    assert value is not None
+    tx = shard.meta.begin()
+    tx.put(key, value[:-1] + bytes((value[-1] ^ 1,)))
+    tx.commit()
+
+
+def record(c: VosContainer, stamp: int) -> bytes:
+    """Tree key of a record: what was drawn at a stamp was executed at ten times that."""
+    return dtx_record.dtx_key(c.node_id, 10 * stamp, dtx_record.DtxId(number(stamp)))
+
+
+async def damaged(shard: MemoryShard, c: VosContainer, *stamps: int, count: int = 9) -> None:
+    """A container that has executed stamps 1 to `count`, some records of which are damaged now."""
+    for stamp in range(1, count + 1):
+        await update(shard, c, stamp, 10 * stamp)
+    for stamp in stamps:
+        damage(shard, record(c, stamp))
+    await shard.meta.durable(shard.meta.lsn_last)
+    await shard.reopen()
+
+
+@on_shard
+async def test_it_is_read_in_steps_and_nothing_is_found_before(
+    shard: MemoryShard, c: VosContainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await damaged(shard, c, count=21)
+    table, parsed = unread(shard), list[bytes]()
+    parse = dtx_record.parse_dtx
+
+    def counting(key: bytes, value: bytes) -> tuple[Epoch, dtx_record.DtxId]:
+        parsed.append(key)
+        return parse(key, value)
+
+    monkeypatch.setattr(dtx_table, "parse_dtx", counting)
+    steps = []
+    while not table.loaded:
+        with pytest.raises(AgainError, match="being read"):
+            table.find(number(22))
+        parsed.clear()
+        assert table.load(shard.meta, credits=5) is not table.loaded
+        steps.append(len(parsed))
+    assert steps == [5, 5, 5, 5, 1]
+    assert [table.find(number(stamp)) for stamp in range(1, 22)] == [*range(10, 211, 10)]
+    assert table.find(number(22)) is None
+    assert not table.load(shard.meta)
+    assert table.damaged == 0
+
+
+@on_shard
+async def test_a_damaged_record_costs_what_it_may_be(shard: MemoryShard, c: VosContainer) -> None:
+    await damaged(shard, c, 3, 7)
+    table = shard.container().dtxs
+    assert (len(table), table.damaged) == (7, 2)
+    for stamp in (1, 2, 4, 5, 6, 8, 9):
+        assert table.find(number(stamp)) == 10 * stamp
+    for stamp in (3, 7):
+        with pytest.raises(DaosError, match=r"DER_EP_OLD.*is damaged"):
+            table.find(number(stamp))
+    # Record 7 is not newer than record 8, which was executed at 80: so was not what came later.
+    with pytest.raises(DaosError, match="DER_EP_OLD"):
+        table.find(dtx_id(bytes(16), 80))
+    assert table.find(dtx_id(bytes(16), 81)) is None
+
+
+@on_shard
+async def test_the_newest_record_is_damaged(shard: MemoryShard, c: VosContainer) -> None:
+    """It may be any that was drawn before the shard was opened."""
+    await damaged(shard, c, 9)
+    highest = shard.meta.epoch_highest
+    assert highest >= 90
+    table = shard.container().dtxs
+    for stamp in (9, highest):
+        with pytest.raises(DaosError, match="DER_EP_OLD"):
+            table.find(number(stamp))
+    assert table.find(number(highest + 1)) is None
+
+
+@on_shard
+async def test_a_damaged_floor_may_have_been_as_high_as_the_oldest_record(
+    shard: MemoryShard, c: VosContainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dtx_table, "COUNT_LOW", 4)
+    for stamp in range(1, 10):
+        await update(shard, c, stamp, 10 * stamp)
+    c.dtxs.trim(shard.meta, Epoch(200 + dtx_table.AGE_MAX))
+    damage(shard, dtx_record.floor_key(c.node_id))
+    await shard.meta.durable(shard.meta.lsn_last)
+    await shard.reopen()
+    table = shard.container().dtxs
+    assert (len(table), table.floor) == (4, 0)
+    for stamp in (1, 5, 60):
+        with pytest.raises(DaosError, match="DER_EP_OLD"):
+            table.find(dtx_id(bytes(16), stamp))
+    assert table.find(dtx_id(bytes(16), 61)) is None
+    # The next time that records leave, there is a floor again.
+    monkeypatch.setattr(dtx_table, "COUNT_LOW", 2)
+    table.trim(shard.meta, Epoch(200 + dtx_table.AGE_MAX))
+    await shard.meta.durable(shard.meta.lsn_last)
+    await shard.reopen()
+    table = shard.container().dtxs
+    assert (len(table), table.floor, table.damaged) == (2, 70, 0)
+
+
+@on_shard
+async def test_a_damaged_record_leaves_with_its_neighbours(
+    shard: MemoryShard, c: VosContainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dtx_table, "COUNT_LOW", 4)
+    await damaged(shard, c, 3, 8)
+    c = shard.container()
+    old = Epoch(200 + dtx_table.AGE_MAX)
+    assert c.dtxs.trim(shard.meta, old, credits=2)
+    assert (c.dtxs.floor, c.dtxs.damaged) == (20, 2)  # record 3 may be newer
+    assert not c.dtxs.trim(shard.meta, old)
+    assert (c.dtxs.floor, c.dtxs.damaged, len(c.dtxs)) == (40, 1, 4)
+    assert shard.meta.get(record(c, 3)) is None
+    await shard.meta.durable(shard.meta.lsn_last)
+    await shard.reopen()
+    table = shard.container().dtxs
+    assert (len(table), table.floor, table.damaged) == (4, 40, 1)
+    for stamp in (3, 8):
+        with pytest.raises(DaosError, match="DER_EP_OLD"):
+            table.find(number(stamp))
+
+
+@on_shard
+async def test_what_is_whole_and_of_another_version_is_refused(
+    shard: MemoryShard, c: VosContainer
+) -> None:
+    """It is no damage: nobody knows what it says of all the others."""
+    await update(shard, c, 1, 10)
+    key = record(c, 1)
+    head = bytes((dtx_record.DTX_MAGIC, 2, 1, 0, 0, 0, 0, 0))
+    tx = shard.meta.begin()
+    tx.put(key, head + dtx_record.xxh3(key + head).to_bytes(8, "little"))
+    await shard.meta.durable(tx.commit())
+    await shard.reopen()
+    with pytest.raises(CorruptError, match="dtx record version"):
+        shard.container()
+    with pytest.raises(AgainError):
+        unread(shard).find(number(2))
+
+
+@on_shard
+async def test_keys_out_of_order_hide_no_record(shard: MemoryShard, c: VosContainer) -> None:
+    """A damaged key among the records would end them early: the others are not "not executed"."""
+    await damaged(shard, c)
+    meta = shard.meta
+
+    table, cursor_of = unread(shard), meta.cursor
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(meta, "cursor", lambda: OneKeyAstray(cursor_of(), record(c, 5)))
+        with pytest.raises(CorruptError, match="out of order"):
+            table.load(meta)
+    with pytest.raises(AgainError):
+        table.find(number(6))
+
+
+class OneKeyAstray:
+    """A cursor over a tree, one key of which has a damaged first byte where it stands."""
+
+    def __init__(self, inner: lmdb.Cursor[bytes], astray: bytes) -> None:
+        self._inner = inner
+        self._astray = astray
+        self.set_range = inner.set_range
+        self.next = inner.next
+
+    def key(self) -> bytes:
+        key = self._inner.key()
+        return b"\xff" + key[1:] if key == self._astray else key
+
+    def item(self) -> tuple[bytes, bytes]:
+        return self.key(), self._inner.value()
 
 
 @on_shard

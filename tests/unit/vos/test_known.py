@@ -8,7 +8,7 @@ import random
 import pytest
 
 from daos.base.errors import DaosError
-from daos.base.ids import Epoch, dtx_id
+from daos.base.ids import Epoch, ObjectType, dtx_id
 from daos.base.iod import Cond, Iod, IodType, Recx
 from daos.testing.shard import MemoryShard, memory_shard, unit
 from daos.vos import known, update
@@ -31,17 +31,24 @@ def iods_of(rng: random.Random) -> list[Iod]:
     return [Iod(name, SINGLE, size) for name in names]
 
 
-async def story(shard: MemoryShard, c: VosContainer, seed: int) -> list[Outcome]:
+def dkey_of(rng: random.Random) -> bytes:
+    """One of a few, or one that may be new; some too long for the tree, or the cache."""
+    if rng.random() < 0.7:
+        return rng.choice((b"d", b"e", b"g", b"h", b"f" * 300))
+    return b"%d" % rng.randint(0, 99) * rng.choice((1, 1, 100, 300))
+
+
+async def story(shard: MemoryShard, c: VosContainer, seed: int, otype: ObjectType) -> list[Outcome]:
     """What happened, and what is left."""
     rng, epoch, outcomes = random.Random(seed), 10, list[Outcome]()
     for number in range(250):
-        oid, dkey = unit(rng.randint(1, 2)), rng.choice((b"d", b"e", b"g", b"h", b"f" * 300))
+        oid, dkey = unit(rng.randint(1, 2), otype), dkey_of(rng)
         epoch += rng.choice((1, 1, 1, 1, 1, 5, 0, -3))
         what = rng.random()
         try:
             if what < 0.02:
                 akeys = rng.choice(((), (b"a",)))
-                lsn = c.punch(unit(2), Epoch(epoch), dkey=dkey, akeys=akeys, cond=0)
+                lsn = c.punch(unit(2, otype), Epoch(epoch), dkey=dkey, akeys=akeys, cond=0)
                 outcomes.append(("punch", lsn))
             elif what < 0.25:
                 iod = Iod(rng.choice((b"a", b"b")), SINGLE, 0)
@@ -78,16 +85,18 @@ def tree_of(shard: MemoryShard) -> list[Outcome]:
 
 
 def played(seed: int) -> list[Outcome]:
+    otype = (ObjectType.MULTI_HASHED, ObjectType.MULTI_LEXICAL)[seed % 2]
+
     async def main() -> list[Outcome]:
         async with memory_shard() as shard:
-            return await story(shard, shard.container(), seed)
+            return await story(shard, shard.container(), seed, otype)
 
     return asyncio.run(main())
 
 
 def test_the_short_ways_leave_what_the_long_ones_leave(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = 0
-    end_known = known.end_known
+    taken = fresh = 0
+    end_known, make_fresh = known.end_known, known._fresh
 
     def counted(*args: object) -> object:
         nonlocal taken
@@ -95,9 +104,17 @@ def test_the_short_ways_leave_what_the_long_ones_leave(monkeypatch: pytest.Monke
         taken += lsn is not None
         return lsn
 
+    def counted_fresh(*args: object) -> object:
+        nonlocal fresh
+        edit = make_fresh(*args)  # type: ignore[arg-type]  # handed through
+        fresh += edit is not None
+        return edit
+
     monkeypatch.setattr(update, "end_known", counted)
+    monkeypatch.setattr(known, "_fresh", counted_fresh)
     short = [played(seed) for seed in range(10)]
-    assert taken > 60, "the stories have something to tell"
+    assert fresh > 60, "the stories have something to tell"
+    assert taken - fresh > 60, "of both ways"
     monkeypatch.setattr(update, "end_known", lambda *_: None)
     monkeypatch.setattr(update, "plan_plain", lambda *_, **__: None)
     monkeypatch.setattr("daos.vos.fetch.read_now", lambda *_: None)

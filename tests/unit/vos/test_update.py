@@ -58,6 +58,29 @@ async def test_cancel_leaves_nothing(shard: MemoryShard, c: VosContainer) -> Non
     assert not c.list_objects(Epoch(99), limit=1).entries
 
 
+@pytest.mark.parametrize("size", [BLOCK, 5000, 1 << 16, (1 << 16) + 100, 40_960])
+@pytest.mark.parametrize("kind", [SINGLE, ARRAY])
+@pytest.mark.parametrize("is_known", [True, False])
+def test_so_it_does_of_what_left_ahead(size: int, kind: IodType, *, is_known: bool) -> None:
+    @on_shard
+    async def check(shard: MemoryShard, c: VosContainer) -> None:
+        ranges = () if kind is SINGLE else (Recx(3, size),)
+        iod = Iod(b"a", kind, 1 if ranges else size, ranges)
+        update = c.update_begin(OID, b"d", [iod])
+        data = bytes(range(256)) * 300
+        update.destinations[0][:] = data[:size]
+        c.update_landed(update, xxh3(data[:size]) if is_known else None)
+        await shard.meta.durable(c.update_end(update, Epoch(5)))
+        await shard.reopen()  # its group is the last one
+        c = shard.container()
+        fetch = c.fetch_begin(OID, b"d", [iod], Epoch(5))
+        c.fetch_read(fetch, lambda error: None)
+        assert [bytes(view) for view in fetch.views] == [data[:size]]
+        c.fetch_end(fetch)
+
+    check()
+
+
 @pytest.mark.parametrize(
     "sizes",
     [(BLOCK,), (5000,), (3 * BLOCK,), (BLOCK, 8), (8, BLOCK), (BLOCK, 5000), (BLOCK, BLOCK)],
@@ -302,13 +325,13 @@ async def test_same_epoch(shard: MemoryShard, c: VosContainer) -> None:
 @on_shard
 async def test_one_type_for_life(shard: MemoryShard, c: VosContainer) -> None:
     lsn = await shard.put(c, OID, b"d", {b"s": b"x"}, epoch=10)
-    with pytest.raises(AccessError, match="SINGLE") as caught:
+    with pytest.raises(AccessError, match="holds a single value, not an array") as caught:
         await shard.write(c, OID, (b"d", b"s"), {0: b"x"}, epoch=11)
     assert caught.value.lsn == lsn
     # A punch decides as well.
     hole = Iod(b"a", ARRAY, 0, (Recx(0, 1 << 40),))
     await shard.update(c, OID, b"d", [hole], b"", epoch=12)
-    with pytest.raises(AccessError, match="ARRAY"):
+    with pytest.raises(AccessError, match="holds an array, not a single value"):
         await shard.put(c, OID, b"d", {b"a": b"x"}, epoch=13)
     # The size of records is open until there are some.
     await shard.write(c, OID, (b"d", b"a"), {0: b"1234"}, epoch=14, record_size=4)

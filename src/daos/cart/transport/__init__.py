@@ -90,6 +90,16 @@ class Link(Protocol):
         ...
 
     @property
+    def over(self) -> bool:
+        """Nothing moves any more, whoever ended it."""
+        ...
+
+    @property
+    def left(self) -> bool:
+        """The peer has closed its end, or has died: it does nothing more over this connection."""
+        ...
+
+    @property
     def shares(self) -> bool:
         """Whether memory may be shared with the peer: offers are of use."""
         ...

@@ -105,6 +105,7 @@ class LinkEnd:
     def __init__(self, network: InprocNetwork, channel: Channel | None) -> None:
         self.channel = channel
         self.over = False  # nothing moves any more
+        self.left = False  # of interest where memory is shared
         self._network = network
         self._there: LinkEnd | None = None
         self._kicked = False
@@ -202,19 +203,24 @@ class LinkEnd:
         network = self._network
         segment = network.segment_size_max
         for piece in pieces:
-            source = memoryview(piece)
+            source: bytes | memoryview = piece
             left = len(source)
             while left:
                 receiver = there.channel
                 if receiver is None or there._ending:
                     return  # it hears nothing more
                 into = receiver.get_buffer(left)
-                nbytes = min(left, len(into))
+                nbytes = len(into) if len(into) < left else left
                 if segment and nbytes > segment:
                     nbytes = segment
-                into[:nbytes] = source if nbytes == left else source[:nbytes]
                 network.copies += 1
                 network.bytes_copied += nbytes
+                if nbytes == left:  # nearly always
+                    into[:nbytes] = source
+                    receiver.buffer_updated(nbytes)
+                    break
+                source = memoryview(source)
+                into[:nbytes] = source[:nbytes]
                 receiver.buffer_updated(nbytes)
                 left -= nbytes
                 source = source[nbytes:]

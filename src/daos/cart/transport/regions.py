@@ -5,8 +5,8 @@
 A packet lies in the peer's socket as soon as it has been sent, so `memory` finds what was shared
 before the frame that names it, by looking there once more when it does not know an id (T7).
 
-    M1  only a memfd that can't shrink is mapped (F_SEAL_SHRINK), and not beyond its size: nothing
-        a peer does to it makes our access fail
+    M1  only a memfd of plain pages that can't shrink is mapped (F_SEAL_SHRINK), and not beyond its
+        size: nothing a peer does to it makes our access fail
     M2  a peer's mappings are bounded in number and bytes; an offer beyond that is refused
     M3  a mapping is dropped when the peer takes it back or the connection ends; views that are
         still in use keep it until they go
@@ -99,7 +99,10 @@ class Regions:
         if self._pending or not self._sent(offer, fd):
             if not self._pending and self._socket is not None:
                 self._poller.watch(self._socket.fileno(), READ | WRITE, self._ready)
-            self._pending.append((offer, os.dup(fd) if fd >= 0 else -1))
+            try:
+                self._pending.append((offer, os.dup(fd) if fd >= 0 else -1))
+            except OSError as error:  # the peer will not find it, and ask for the bytes
+                log.info("memory is not offered to a peer: %s", error.strerror)
 
     def _sent(self, offer: Offer, fd: int) -> bool:
         """False: the peer's queue is full. What can't be sent at all is forgotten."""
@@ -199,6 +202,9 @@ class Regions:
             return "it may shrink: seal it with F_SEAL_SHRINK"
         if (size := os.fstat(fd).st_size) < nbytes:
             return f"it has {size} bytes"
+        # Huge pages come from a pool that runs out: touching one that is not there kills us.
+        if (page := os.fstatvfs(fd).f_bsize) != mmap.PAGESIZE:
+            return f"its pages have {page} bytes, not {mmap.PAGESIZE}"
         return ""
 
     def close(self) -> None:

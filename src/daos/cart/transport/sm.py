@@ -6,7 +6,8 @@
       offers of memfds, over the pair       <-->     maps them, once each (regions.py)
 
 Each endpoint has a path below one directory. A socket that its owner left behind is removed by the
-next who wants to listen there, after it has found nobody at home.
+next who wants to listen there, after it has found nobody at home; one at a time does that in a
+directory, and nobody is found away between the making of a socket and its first listening.
 
 Source: ours; DAOS has provider sm of Mercury. asyncio's transports drop ancillary data, hence a
 pair of our own
@@ -17,17 +18,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import fcntl
 import logging
 import os
 import socket
 import stat
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from daos.base.errors import DER, CorruptError, DaosError, ExistsError, InvalidError
 from daos.cart.transport.regions import Regions, SharingConfig, receive
-from daos.cart.transport.sockets import Addresses, SocketAddress, SocketConfig, SocketTransport
+from daos.cart.transport.sockets import (
+    BACKLOG,
+    Addresses,
+    SocketAddress,
+    SocketConfig,
+    SocketTransport,
+)
 from daos.cart.transport.stream import StreamLink
 from daos.cart.transport.wire import GREETING_SIZE, emit_greeting, parse_greeting
 
@@ -36,6 +44,13 @@ log = logging.getLogger(__name__)
 _UCRED: Final = struct.Struct("3i")
 # What a path may have with its final zero (struct sockaddr_un).
 _PATH_MAX: Final = 107
+
+
+# What the kernel holds for a peer that does not read yet. It counts more than the bytes, and
+# doubles what is asked for; with its own 208 KiB a frame of 1 MiB wakes either process six times.
+_SEND_BUFFER: Final = 1 << 20
+_File = tuple[int, int]
+"""Which file lies at a path: its device and inode."""
 
 
 class Credentials(NamedTuple):
@@ -59,6 +74,7 @@ class SmTransport(SocketTransport):
     ) -> None:
         super().__init__(loop, addresses, config)
         self._sharing = sharing or SharingConfig()
+        self._files: dict[str, _File] = {}  # of listeners, by path
 
     def _new_socket(self, address: SocketAddress) -> socket.socket:
         return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -70,18 +86,24 @@ class SmTransport(SocketTransport):
         path = str(address)
         if len(os.fsencode(path)) > _PATH_MAX:
             raise InvalidError(f"the path of a Unix socket has at most {_PATH_MAX} bytes: {path}")
-        try:
-            sock.bind(path)
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-            _remove_if_stale(path)
-            sock.bind(path)
-        os.chmod(path, stat.S_IRUSR | stat.S_IWUSR)
+        with _alone(os.path.dirname(path)):
+            try:
+                sock.bind(path)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                _remove_if_stale(path)
+                sock.bind(path)
+            os.chmod(path, stat.S_IRUSR | stat.S_IWUSR)
+            sock.listen(BACKLOG)  # before anybody else may find it stale
+            self._files[path] = _file_at(path)
 
     def _unbound(self, address: SocketAddress) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(str(address))
+        path = str(address)
+        ours = self._files.pop(path)
+        with contextlib.suppress(FileNotFoundError), _alone(os.path.dirname(path)):
+            if _file_at(path) == ours:  # not what somebody has put there since
+                os.unlink(path)
 
 
 class SmLink(StreamLink):
@@ -110,6 +132,7 @@ class SmLink(StreamLink):
     def join(self, sock: socket.socket) -> None:
         raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
         self.credentials = Credentials(*_UCRED.unpack(raw))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         if not self._taken and not self._greet(sock):
             return
         super().join(sock)
@@ -118,7 +141,8 @@ class SmLink(StreamLink):
         if self._regions is not None:
             self._regions.share(region_id, fd, nbytes)
         elif not self.over and region_id not in self._early:
-            self._early[region_id] = (os.dup(fd), nbytes)
+            with contextlib.suppress(OSError):  # out of descriptors: then it is not shared
+                self._early[region_id] = (os.dup(fd), nbytes)
 
     def unshare(self, region_id: int) -> None:
         if self._regions is not None:
@@ -159,6 +183,9 @@ class SmLink(StreamLink):
             return
         try:
             self._begin_sharing(_pair_of(raw, fd))
+        except OSError as error:
+            self._broken(error)
+            return
         except CorruptError as error:
             log.info("connection ended, no greeting from %s: %s", self.credentials, error)
             self._finish(DaosError(f"no greeting: {error.message}", code=DER.UNREACH))
@@ -167,7 +194,12 @@ class SmLink(StreamLink):
         self._readable()
 
     def _begin_sharing(self, sock: socket.socket) -> None:
-        regions = self._regions = Regions(self._poller, sock, self._sharing)
+        """`sock` is ours. Raises: OSError (it can't be watched)"""
+        try:
+            regions = self._regions = Regions(self._poller, sock, self._sharing)
+        except OSError:
+            sock.close()
+            raise
         early, self._early = self._early, {}
         for region_id, (fd, nbytes) in early.items():
             regions.share(region_id, fd, nbytes)
@@ -203,8 +235,27 @@ def _pair_of(greeting: bytes, fd: int) -> socket.socket:
     return sock
 
 
+@contextlib.contextmanager
+def _alone(directory: str) -> Iterator[None]:
+    """Nobody else looks for stale sockets, or makes some, in this directory meanwhile.
+
+    Waits for whoever does; that takes some system calls.
+    """
+    fd = os.open(directory or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _file_at(path: str) -> _File:
+    status = os.lstat(path)
+    return status.st_dev, status.st_ino
+
+
 def _remove_if_stale(path: str) -> None:
-    """Make room for a listener at `path`.
+    """Make room for a listener at `path`; `_alone` in its directory.
 
     Raises:     ExistsError   somebody listens there, or something else is there
     """

@@ -38,7 +38,7 @@ SocketAddress = tuple[str, int] | str
 Addresses = Callable[[Endpoint], SocketAddress | None]
 """Where an endpoint is; None: nobody knows."""
 
-_BACKLOG: Final = 4096
+BACKLOG: Final = 4096
 _ACCEPTS_MAX: Final = 64  # connections taken in one turn of the loop
 _FULL: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _IN_USE: Final = frozenset({errno.EADDRINUSE, errno.EEXIST})
@@ -130,7 +130,7 @@ class SocketTransport(ABC):
             sock = self._new_socket(address)
             try:
                 self._bind(sock, address)
-                sock.listen(_BACKLOG)
+                sock.listen(BACKLOG)
                 closed = partial(self._unbound, address)
                 return SocketListener(self, sock, acceptor, closed=closed)
             except BaseException:

@@ -42,6 +42,7 @@ LINGER_S: Final = 0.5
 # How long a peer may leave everything that is for it in the kernel's hands.
 STALL_S: Final = 15.0
 _IOV_MAX: Final = 1024  # pieces that one system call takes
+_LEFT: Final = frozenset({errno.EPIPE, errno.ECONNRESET})  # what is told of a peer that has closed
 _TRASH_SIZE: Final = 64 << 10
 
 
@@ -70,6 +71,7 @@ class StreamLink:
     ) -> None:
         self.channel: Channel | None = None
         self.over = False
+        self.left = False
         self._loop = loop
         self._poller = poller
         self._counts = counts
@@ -273,6 +275,7 @@ class StreamLink:
                 self._broken(error)
                 return
             if not nbytes:
+                self.left = True
                 self._finish(None)
                 return
             counts.reads += 1
@@ -311,9 +314,11 @@ class StreamLink:
         except OSError:
             nbytes = 0
         if not nbytes:
+            self.left = True
             self._finish(None)
 
     def _broken(self, error: OSError) -> None:
+        self.left = error.errno in _LEFT
         text = f"the connection broke: {error.strerror or error}"
         self._finish(DaosError(text, code=DER.UNREACH))
 

@@ -5,6 +5,7 @@
                 call C                      |--|  between its two ends
 
 A call whose outcome nobody knows may have taken effect at any moment after it began, or never.
+Some calls tell where in the order they are: by epochs, as those do who were acknowledged.
 The search tries, again and again, each call that may come first, and remembers which sets of calls
 have led to which state already. A pure call that fits is taken at once.
 
@@ -39,7 +40,8 @@ class UndecidedError(Exception):
 class Interval(Generic[CallT]):
     """A call between two moments.
 
-    `unknown`: its outcome is, and `end` says nothing. `pure`: it never changes anything.
+    `unknown`: its outcome is, and `end` says nothing. `pure`: it never changes anything. Those with
+    a `rank`, all known, come in its order.
     """
 
     call: CallT
@@ -47,6 +49,7 @@ class Interval(Generic[CallT]):
     end: int
     unknown: bool = False
     pure: bool = False
+    rank: int = 0  # 0: none
 
 
 def explain(
@@ -62,6 +65,11 @@ def explain(
     calls = sorted(intervals, key=lambda each: (each.unknown, each.end, each.begin))
     ends = [NEVER if each.unknown else each.end for each in calls]
     needed = sum(1 << index for index, each in enumerate(calls) if not each.unknown)
+    # What has to come first, of each.
+    lower = [
+        sum(1 << at for at, other in enumerate(calls) if 0 < other.rank < each.rank)
+        for each in calls
+    ]
     seen: set[tuple[int, StateT]] = {(0, initial)}
     # Depth first: (calls done, state, the order that led here).
     stack: list[tuple[int, StateT, tuple[int, ...]]] = [(0, initial, ())]
@@ -73,7 +81,7 @@ def explain(
         bound = min(end for index, end in enumerate(ends) if not done >> index & 1)
         branches: list[tuple[int, StateT, tuple[int, ...]]] = []
         for index, each in enumerate(calls):
-            if done >> index & 1 or each.begin > bound:
+            if done >> index & 1 or each.begin > bound or lower[index] & ~done:
                 continue
             after = step(state, each.call)
             if after is None:

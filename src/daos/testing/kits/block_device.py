@@ -37,7 +37,16 @@ from daos.base.errors import (
     NvmeIoError,
     ShutdownError,
 )
-from daos.bio.device import BLOCK, BlockDevice, DeviceDirectory, Done, Write, read, write
+from daos.bio.device import (
+    BLOCK,
+    BlockDevice,
+    DeviceDirectory,
+    Done,
+    Preparing,
+    Write,
+    read,
+    write,
+)
 
 MIB = 1 << 20
 # Longest wait for a callback: a broken device fails its test instead of hanging it.
@@ -341,6 +350,33 @@ class BlockDeviceKit(ABC):
                 await outcomes.wait(60)
                 assert not outcomes.errors
                 assert bytes(into) == pattern(1)
+
+        asyncio.run(main())
+
+    def test_preparing_is_in_order_and_loses_no_other_content(self) -> None:
+        async def main() -> None:
+            outcomes = Outcomes()
+            async with self.device() as device:
+                if not isinstance(device, Preparing):
+                    pytest.skip("this device makes nothing of what will be written")
+                await write(device, [Write(0, blocks(*[pattern(1)] * 8))], flush=True)
+                device.submit_prepare(2 * BLOCK, 4 * BLOCK, outcomes.done("prepared"))
+                later = [Write(3 * BLOCK, blocks(pattern(2)))]
+                device.submit_write(later, flush=True, done=outcomes.done("written"))
+                assert outcomes.told == []
+                await outcomes.wait(2)
+                assert outcomes.labels == ["prepared", "written"]
+                assert not outcomes.errors
+                for lo, nbytes in ((1, BLOCK), (0, 0), (0, -BLOCK), (self.size_bytes, BLOCK)):
+                    with pytest.raises(InvalidError):
+                        device.submit_prepare(lo, nbytes, outcomes.done("bad"))
+            device.submit_prepare(0, BLOCK, outcomes.done("closed"))
+            await outcomes.wait(3)
+            assert [type(error) for error in outcomes.errors] == [ShutdownError]
+            async with self.device() as again:
+                assert await content(again, 3 * BLOCK) == pattern(2)
+                for block in (0, 1, 6, 7):
+                    assert await content(again, block * BLOCK) == pattern(1)
 
         asyncio.run(main())
 

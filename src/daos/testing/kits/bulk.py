@@ -24,8 +24,7 @@ from daos.base.errors import (
     NotFoundError,
 )
 from daos.base.ids import Rank, Tag
-from daos.cart.bulk import BulkHandle, Mode, Range, encode
-from daos.cart.bulk_port import GET, PUT
+from daos.cart.bulk import GET, PUT, BulkHandle, Mode, Range, encode
 from daos.cart.bulk_service import BulkCall
 from daos.cart.context import Context, Endpoint, Limits, Rpc
 from daos.cart.protocol import Procedure, opcode

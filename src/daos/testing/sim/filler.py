@@ -175,9 +175,7 @@ class Filler:
         await self._begin()
 
     def _judge(self, error: DaosError, what: str) -> None:
-        # An open whose first copy fails takes the handle back from its second one.
-        unsure = self._haunted or not self._opened
-        if error.code in (DER.NO_HDL, DER.CONT_DESTROYING) and unsure:
+        if error.code in (DER.NO_HDL, DER.CONT_DESTROYING) and self._haunted:
             self._opened = False
         elif error.code not in _ANSWERS and not self._damage:
             raise Violation(f"the filler {what} and hears {error.code.name}: {error}") from error

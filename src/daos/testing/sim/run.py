@@ -4,8 +4,10 @@
 
 Safety is judged from what users were told: each key's history must be linearizable, what was
 acknowledged included after every crash; a snapshot never changes, shows what was there when it was
-taken, and has an epoch above the ones before. Liveness: after healing every call succeeds within
-bounded virtual time. Space: what was destroyed is free again.
+taken, and has an epoch above the ones before. The epochs of what was acknowledged are in the order
+that was seen, and a snapshot shows what was written at its epoch or before, nothing else. Liveness:
+after healing every call succeeds within bounded virtual time. Space: what was destroyed is free
+again.
 
 A `Result` has the digest of everything that happened: the same seed gives the same one, in any
 process, under any hash seed.
@@ -19,20 +21,21 @@ import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from daos.base.errors import DER, DaosError
-from daos.bio.meta import MetaContext
 from daos.client.pool import Pool
+from daos.engine.target import Shard
 from daos.testing.checkers import linear, models, space
 from daos.testing.history import History, Record
 from daos.testing.sim.borrowers import Borrowing
 from daos.testing.sim.churn import LABELS, POOL_LABEL, SPARE_BYTES, Churner, PoolChurner
 from daos.testing.sim.faults import Mix, Nemesis
 from daos.testing.sim.filler import BALLAST, Filler
+from daos.testing.sim.openers import Opener
 from daos.testing.sim.users import (
     AKEYS,
     CHUNK,
@@ -66,6 +69,8 @@ FILLING: Final = 0.1
 # ... in which containers, and pools, are made and destroyed beside.
 CHURNING: Final = 0.25
 CHURNING_POOLS: Final = 0.1
+# ... in which somebody opens and closes the users' container all the time.
+OPENING: Final = 0.15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +124,7 @@ class _Run:
         self._fills = neighbours.random() < FILLING
         self._churns = neighbours.random() < CHURNING
         self._churns_pools = neighbours.random() < CHURNING_POOLS
+        self._opens = neighbours.random() < OPENING
         self._loop: Any = None
         self.history = History(lambda: self._loop.time())
         self._world = World(
@@ -129,6 +135,7 @@ class _Run:
         )
         self._users: list[User] = []
         self._filler: Filler | None = None
+        self._opener: Opener | None = None
         self._churners: list[Churner] = []
         self._pool_churners: list[PoolChurner] = []
         self._clocks: list[SimClock] = []
@@ -160,6 +167,7 @@ class _Run:
             for clock in self._clocks:
                 clock.skew_ns = 0
             await self._all_alive()
+            await self._all_settled()
             self._judge()
             await self._empty()
             if self.bugs:
@@ -194,6 +202,17 @@ class _Run:
             self._users.append(user)
             self._clocks.append(clock)
         await self._build_churners()
+        if self._opens:
+            client, clock = cluster.client("opener")
+            self._opener = Opener(
+                client,
+                self.history,
+                self._neighbours,
+                timeout_s=self.plan.timeout_s,
+                damage=self._world.damage,
+            )
+            self._clocks.append(clock)
+            await self._opener.open()
         if self._fills:
             await self._build_filler()
 
@@ -239,6 +258,8 @@ class _Run:
         neighbours: list[Neighbour] = [*self._churners, *self._pool_churners]
         if self._filler is not None:
             neighbours.append(self._filler)
+        if self._opener is not None:
+            neighbours.append(self._opener)
         torment = self._loop.create_task(nemesis.torment())
         try:
             async with asyncio.timeout(WORK_S):
@@ -271,6 +292,12 @@ class _Run:
             await _all(work)
         self.history.note("all", "are answered")
 
+    async def _all_settled(self) -> None:
+        """No target waits for the fate of a snapshot that nobody makes any more."""
+        async with _within(4 * ALIVE_S, "a target waits for the fate of a snapshot"):
+            while any(shard.aggregation.pending() for shard in self._shards()):
+                await _pause()
+
     async def _live(self, user: User) -> None:
         kinds = self.plan.kinds
         asks: list[Callable[[], Awaitable[bool]]] = []
@@ -291,8 +318,8 @@ class _Run:
             for label in (CONTAINER, BALLAST, *LABELS):
                 await _until(partial(self._gone, label))
             await _until(self._all_free)
-        for meta in self._shards():
-            if fault := space.misfit(meta):
+        for shard in self._shards():
+            if fault := space.misfit(shard.meta):
                 raise Violation(fault)
 
     async def _gone(self, label: str) -> bool:
@@ -313,12 +340,12 @@ class _Run:
             return False
         if info.containers or info.space.free < self._free - CHECKPOINTS_BYTES:
             return False
-        return not any(space.data_blocks(meta) for meta in self._shards())
+        return not any(space.data_blocks(shard.meta) for shard in self._shards())
 
-    def _shards(self) -> list[MetaContext]:
+    def _shards(self) -> list[Shard]:
         engines = [host.engine for host in self._cluster.hosts if host.engine is not None]
         targets = [target for engine in engines for target in engine.targets]
-        return [shard.meta for target in targets for shard in target._shards.values()]
+        return [shard for target in targets for shard in target._shards.values()]
 
     # --- judging
 
@@ -341,7 +368,12 @@ class _Run:
         answers += [snapshot.shown[key] for snapshot in shown]
         intervals: list[linear.Interval[Any]] = [
             linear.Interval(
-                _call(record), record.begin, record.end, record.unknown, _is_pure(record)
+                _call(record),
+                record.begin,
+                record.end,
+                record.unknown,
+                _is_pure(record),
+                rank=2 * record.epoch,
             )
             for record in records
             if record.answer is not models.NO_SPACE
@@ -349,11 +381,18 @@ class _Run:
         ]
         for snapshot in shown:
             call = _get(key, snapshot.shown[key])
-            intervals.append(linear.Interval(call, snapshot.begin, snapshot.end, pure=True))
+            # Behind all that was written up to its epoch, before all that was written later.
+            rank = 2 * snapshot.epoch + 1
+            intervals.append(
+                linear.Interval(call, snapshot.begin, snapshot.end, pure=True, rank=rank)
+            )
         intervals += [_undoing(each) for each in records if _may_be_undone(each)]
         initial, step = _MODELS[str(key[0])]
         if linear.explain(intervals, initial, step) is None:
-            raise Violation(f"no order of the calls explains the answers about {key}", key)
+            unranked = [replace(interval, rank=0) for interval in intervals]
+            if linear.explain(unranked, initial, step) is None:
+                raise Violation(f"no order of the calls explains the answers about {key}", key)
+            raise Violation(f"no order of the calls by their epochs explains {key}", key)
 
     def result(self, violation: Violation | None) -> Result:
         story = self.history.story(violation.key) if violation is not None else ""

@@ -28,6 +28,7 @@ from daos.client.object import Object
 from daos.client.pool import Pool
 from daos.testing.checkers.models import EXISTS, MISSING, NO_SPACE, OK, UNKNOWN
 from daos.testing.history import History, Record
+from daos.testing.sim.epochs import EpochTap
 
 POOL: Final = "tank"
 CONTAINER: Final = "c1"
@@ -116,6 +117,7 @@ class User:
     def __init__(self, world: World, name: str, client: Client, rng: random.Random) -> None:
         self.name = name
         self.client = client
+        self._tap = EpochTap(client.context)
         self._world = world
         self._rng = rng
         self.pool: Pool
@@ -338,6 +340,7 @@ class User:
         history = self._world.history
         kind = records[0].kind
         answer, unknown = OK, False
+        self._tap.clear()
         try:
             await call
         except DaosError as error:
@@ -351,7 +354,10 @@ class User:
             else:
                 answer, unknown = UNKNOWN, True
         for record in records:
-            history.end(record, answer, unknown=unknown)
+            epoch = self._tap.epoch_of(_dkey(record.key)) if answer is OK else 0
+            history.end(record, answer, unknown=unknown, epoch=epoch)
+            if answer is OK and not epoch:
+                raise Violation(f"{record} was acknowledged without an epoch", record.key)
 
     async def _read(self, key: Key, kind: str, argument: object, call: Awaitable[object]) -> bool:
         record = self._world.history.begin(self.name, key, kind, argument)
@@ -378,6 +384,15 @@ class User:
 
     def _value(self) -> bytes:
         return self._world.value(self._rng.choice(self._world.plan.sizes))
+
+
+def _dkey(key: Key) -> bytes:
+    """Where a key of the history is kept; see docs/format for arrays."""
+    place = key[1]
+    if isinstance(place, int):
+        return (place + 1).to_bytes(8, "little")
+    assert isinstance(place, bytes)
+    return place
 
 
 def _pieces(lo: int, count: int) -> list[tuple[int, int, int, int]]:

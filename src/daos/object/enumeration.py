@@ -1,0 +1,199 @@
+"""Requests that ask a target what there is: pages of keys, extents, versions, objects, changes.
+
+Nothing is changed here; a page leaves once the log is durable up to all that it shows.
+Source: DAOS src/object/srv_obj.c ds_obj_enum_handler, ds_obj_query_key_handler
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from daos.base.errors import DaosError, DeadlineError, InvalidError, NotFoundError
+from daos.base.ids import Epoch, Lsn
+from daos.base.iod import Recx
+from daos.object import changes, core, wire
+from daos.object.address import read_epoch, unit_of
+from daos.object.large import answer
+from daos.vos.versions import Epochs
+
+if TYPE_CHECKING:
+    from daos.cart.context import Rpc
+    from daos.engine.target import ContainerHandle, Target
+    from daos.vos.newest import NewestEpoch
+
+PAGE_ENTRIES_MAX: Final = 256  # of one enumeration reply: a turn of the loop, 14 us a key
+
+
+class Enumeration:
+    """Serves the enumerations and queries of one target."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._hlc = target.xstream.hlc
+
+    def serve(self) -> None:
+        """Register them."""
+        serve = self._target.xstream.context.serve
+        serve(wire.DKEY_LIST, self.list_dkeys)
+        serve(wire.AKEY_LIST, self.list_akeys)
+        serve(wire.RECX_LIST, self.list_recxs)
+        serve(wire.OBJECT_LIST, self.list_objects)
+        serve(wire.VERSION_LIST, self.list_versions)
+        serve(wire.QUERY_KEY, self.query_key)
+        serve(wire.CHANGE_LIST, self.list_changes)
+        serve(wire.NEWEST_EPOCH, self.newest_epoch)
+
+    def list_dkeys(self, rpc: Rpc) -> None:
+        """A page of visible dkeys."""
+        request: wire.KeyListRequest = rpc.request
+        self._list_keys(rpc, request, dkey=None)
+
+    def list_akeys(self, rpc: Rpc) -> None:
+        """A page of the visible akeys of a dkey."""
+        request: wire.KeyListRequest = rpc.request
+        core.check_key(request.dkey, unit_of(request.address).oid.type.dkey_kind, "dkey")
+        self._list_keys(rpc, request, dkey=request.dkey)
+
+    def _list_keys(self, rpc: Rpc, request: wire.KeyListRequest, *, dkey: bytes | None) -> None:
+        handle = self._target.handle(request.address.handle, write=False)
+        unit, epoch = unit_of(request.address), read_epoch(request.address, self._hlc)
+        if dkey is None:
+            listing = partial(handle.container.list_dkeys, unit)
+        else:
+            listing = partial(handle.container.list_akeys, unit, dkey)
+        page = listing(
+            epoch,
+            anchor=request.anchor,
+            limit=_page_limit(request.limit),
+            prefix=request.prefix,
+            start=request.start,
+            reverse=request.reverse,
+        )
+        reply = wire.KeyListReply(tuple(page.entries), page.anchor, page.eof, epoch)
+        answer(rpc, handle, page.lsn, lambda: rpc.reply(reply))
+
+    def list_recxs(self, rpc: Rpc) -> None:
+        """A page of the visible extents of an array akey."""
+        request: wire.RecxListRequest = rpc.request
+        handle = self._target.handle(request.address.handle, write=False)
+        unit, epoch = unit_of(request.address), read_epoch(request.address, self._hlc)
+        core.check_key(request.dkey, unit.oid.type.dkey_kind, "dkey")
+        core.check_key(request.akey, unit.oid.type.akey_kind, "akey")
+        page = handle.container.list_extents(
+            unit,
+            request.dkey,
+            request.akey,
+            epoch,
+            anchor=request.anchor,
+            limit=_page_limit(request.limit),
+            reverse=request.reverse,
+        )
+        reply = wire.RecxListReply(
+            page.entries[0].record_size if page.entries else 0,
+            tuple(Recx(entry.lo, entry.hi - entry.lo) for entry in page.entries),
+            tuple(entry.epoch for entry in page.entries),
+            page.anchor,
+            page.eof,
+            epoch,
+        )
+        answer(rpc, handle, page.lsn, lambda: rpc.reply(reply))
+
+    def list_versions(self, rpc: Rpc) -> None:
+        """A page of what was ever written under an akey, up to the reader's epoch."""
+        request: wire.VersionListRequest = rpc.request
+        handle = self._target.handle(request.address.handle, write=False)
+        unit, epoch = unit_of(request.address), read_epoch(request.address, self._hlc)
+        epochs = Epochs(request.epoch_lo, min(request.epoch_hi or epoch, epoch))
+        page = handle.container.list_versions(
+            unit,
+            request.dkey,
+            request.akey,
+            epochs,
+            anchor=request.anchor,
+            limit=_page_limit(request.limit),
+            reverse=request.reverse,
+        )
+        versions = tuple(
+            wire.Version(each.lo, each.hi - each.lo, *each[2:]) for each in page.entries
+        )
+        reply = wire.VersionListReply(versions, page.anchor, page.eof, epoch)
+        answer(rpc, handle, page.lsn, lambda: rpc.reply(reply))
+
+    def list_objects(self, rpc: Rpc) -> None:
+        """A page of this target's object shards."""
+        request: wire.ObjectListRequest = rpc.request
+        handle = self._target.handle(request.address.handle, write=False)
+        epoch = read_epoch(request.address, self._hlc)
+        page = handle.container.list_objects(
+            epoch,
+            anchor=request.anchor,
+            limit=_page_limit(request.limit),
+            reverse=request.reverse,
+        )
+        objects = tuple((unit.oid.hi, unit.oid.lo, unit.shard) for unit in page.entries)
+        reply = wire.ObjectListReply(objects, page.anchor, page.eof, epoch)
+        answer(rpc, handle, page.lsn, lambda: rpc.reply(reply))
+
+    def list_changes(self, rpc: Rpc) -> None:
+        """A page of what differs between two epochs, of this target's part of a container."""
+        request: wire.ChangeListRequest = rpc.request
+        handle = self._target.handle(request.address.handle, write=False)
+        epoch = read_epoch(request.address, self._hlc)
+        reply, lsn = changes.listed(handle.container, request, epoch)
+        answer(rpc, handle, lsn, lambda: rpc.reply(reply))
+
+    def query_key(self, rpc: Rpc) -> None:
+        """The largest or smallest key or record of this shard."""
+        request: wire.QueryKeyRequest = rpc.request
+        handle = self._target.handle(request.address.handle, write=False)
+        unit, epoch = unit_of(request.address), read_epoch(request.address, self._hlc)
+        try:
+            found = handle.container.query_key(
+                unit, request.flags, epoch, dkey=request.dkey or None, akey=request.akey or None
+            )
+        except NotFoundError as missing:
+            reply = wire.QueryKeyReply(found=False, epoch=epoch)
+            lsn = Lsn(missing.lsn)
+        else:
+            reply = wire.QueryKeyReply(
+                True,
+                found.dkey or b"",
+                found.akey or b"",
+                found.recx,
+                found.record_size,
+                epoch,
+            )
+            lsn = found.lsn
+        answer(rpc, handle, lsn, lambda: rpc.reply(reply))
+
+    def newest_epoch(self, rpc: Rpc) -> None:
+        """When a shard was changed last; a step a turn of the loop."""
+        request: wire.NewestEpochRequest = rpc.request
+        handle = self._target.handle(request.address.handle, write=False)
+        unit, epoch = unit_of(request.address), read_epoch(request.address, self._hlc)
+        search = handle.container.newest_epoch(unit, epoch)
+        self._look_on(rpc, handle, search, epoch)
+
+    def _look_on(
+        self, rpc: Rpc, handle: ContainerHandle, search: NewestEpoch, epoch: Epoch
+    ) -> None:
+        xstream = self._target.xstream
+        try:
+            self._target.handle(rpc.request.address.handle, write=False)
+            if rpc.header.deadline_ns <= xstream.clock.now_ns():
+                raise DeadlineError("the object has too many records to look at in that time")
+            if search.step(PAGE_ENTRIES_MAX):
+                xstream.loop.call_soon(self._look_on, rpc, handle, search, epoch)
+                return
+        except DaosError as error:
+            rpc.fail(error)
+            return
+        reply = wire.NewestEpochReply(search.epoch, epoch)
+        answer(rpc, handle, search.lsn, lambda: rpc.reply(reply))
+
+
+def _page_limit(limit: int) -> int:
+    if limit < 1:
+        raise InvalidError(f"a page holds at least one entry, not {limit}")
+    return min(limit, PAGE_ENTRIES_MAX)
