@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Mapping
@@ -94,8 +95,9 @@ async def test_an_orderly_restart(system: EngineSystem) -> None:
         writer = Writer(client)
         await writer.begin()
         writing = asyncio.create_task(writer.put(200))
-        for engine in system.engines:
-            assert await engine.stop() == 0
+        first, second = system.engines
+        os.killpg(second.pid, signal.SIGINT)  # as a terminal does: the targets hear it, too
+        assert [await second.ended(), await first.stop()] == [0, 0]
         assert sockets_left(system) == []
         for engine in system.engines:
             await engine.start()
@@ -301,3 +303,17 @@ async def test_pools_are_made_by_administrators_only(system: EngineSystem) -> No
                 await attempt
             assert caught.value.code is DER.UNREG
         assert await admin.pool_list() == []
+
+
+@on_engines()
+async def test_handles_of_a_machine_are_evicted(system: EngineSystem) -> None:
+    """Those of its clients, and no others."""
+    await make_pool(system)
+    async with system.client(machine="node1") as gone, system.client(machine="node2") as stays:
+        theirs, ours = await gone.pool("tank"), await stays.pool("tank")
+        request = pb.PoolEvictReq(id="tank", machine="node1")
+        engine = system.engines[0]
+        assert (await engine.ask(MgmtMethod.POOL_EVICT, request, pb.PoolEvictResp)).count == 1
+        with pytest.raises(StaleHandleError):
+            await theirs.query()
+        assert (await ours.query()).handles == 1

@@ -160,7 +160,9 @@ def _address_of(interface: str) -> str:
 
 def _log(environ: Mapping[str, str]) -> None:
     """Raises: InvalidError"""
-    mask = (environ.get("D_LOG_MASK") or "INFO").partition(",")[0].upper()
+    # Masks of facilities of the reference (`MEM=ERR`) name nothing here.
+    masks = [each for each in environ.get("D_LOG_MASK", "").split(",") if "=" not in each]
+    mask = (masks[0] if masks else "").upper() or "INFO"
     if mask not in _LEVELS:
         raise InvalidError(f"D_LOG_MASK={mask}: one of {', '.join(_LEVELS)}")
     logging.basicConfig(

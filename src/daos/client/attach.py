@@ -15,6 +15,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from socket import gethostname
 from typing import Final, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -127,7 +128,13 @@ async def attach(
         loop=loop,
     )
     return Client(
-        context, clock=clock, rng=rng, service=found.service, timeout=timeout, monitor=agent
+        context,
+        clock=clock,
+        rng=rng,
+        service=found.service,
+        timeout=timeout,
+        monitor=agent,
+        machine=gethostname(),
     )
 
 

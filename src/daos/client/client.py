@@ -38,14 +38,16 @@ class Client(Handle):
         service: Endpoint = SERVICE,
         timeout: float = 60.0,
         monitor: Monitor | None = None,
+        machine: str = "",
     ) -> None:
-        """Units: timeout in seconds, for calls that name none."""
+        """Units: timeout in seconds, for calls that name none. `machine`: this host's name."""
         session = Session(
             context=context, clock=clock, rng=rng, service=service, default_timeout=timeout
         )
         super().__init__(session, None, writable=True)
         self.context = context
         self._monitor = monitor
+        self._machine = machine
         self._management = ManagementClient(context=context, endpoint=service)
 
     def pool(
@@ -96,7 +98,7 @@ class Client(Handle):
                 handle=self._session.new_id(),
             )
             pool = Pool(self._session, self, link, writable=flags != "r", monitor=self._monitor)
-            connected = link.connect(self._session.client, flags, call)
+            connected = link.connect(self._session.client, flags, call, machine=self._machine)
             pool._attach(await self._opening(pool, connected))
         if self._monitor is not None:
             await self._monitor.pool_connected(pool.uuid, UUID(bytes=link.handle))

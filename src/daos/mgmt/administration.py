@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
+from uuid import UUID
 
 from daos.base.errors import BusyError, InvalidError
 from daos.base.ids import Rank, TargetIndex, tag_of
@@ -22,6 +23,7 @@ from daos.engine.service import ask_targets
 from daos.mgmt import wire
 from daos.mgmt.server import Management
 from daos.pool import wire as pool_wire
+from daos.pool.core import PROPERTIES
 from daos.pool.module import POOL_KEY
 
 _OWN_NS: Final = 300 * 1_000_000_000
@@ -53,13 +55,15 @@ class Administration:
         request = wire.PoolDestroyRequest(_name(name), force)
         await self._management.destroy(request, self._deadline_ns())
 
-    async def evict(self, name: str, handles: Collection[bytes]) -> int:
-        """Revoke handles of a pool, all if none is named; how many there were.
+    async def evict(self, name: str, handles: Collection[bytes], machine: str) -> int:
+        """Revoke handles of a pool: all, those that are named, or those of a machine; how many.
 
         Raises: NotFoundError
         """
         record = await self._management.find(_name(name))
-        return await self._pools.evict(record.uuid, only=handles, deadline_ns=self._deadline_ns())
+        return await self._pools.evict(
+            record.uuid, only=handles, machine=machine, deadline_ns=self._deadline_ns()
+        )
 
     async def check_idle(self, name: str) -> None:
         """Raises: NotFoundError; BusyError  somebody is connected"""
@@ -113,10 +117,17 @@ class Administration:
         return await self._pools.service(record.uuid).props()
 
     async def set_props(self, name: str, props: dict[str, str]) -> None:
-        """Change properties, all or nothing. Raises: NotFoundError, InvalidError, AccessError"""
+        """Change properties, all or nothing; a label before the others.
+
+        Raises: NotFoundError, InvalidError, AccessError, ExistsError (another pool has the label)
+        """
         record = await self._management.find(_name(name))
-        service = self._pools.service(record.uuid)
-        await service.set_props(props, deadline_ns=self._deadline_ns())
+        others = PROPERTIES.changes({key: text for key, text in props.items() if key != "label"})
+        if "label" in props:
+            await self._management.rename(str(UUID(bytes=record.uuid)), props["label"])
+        if others:
+            service = self._pools.service(record.uuid)
+            await service.set_props(others, deadline_ns=self._deadline_ns())
 
     async def containers(self, name: str) -> list[ContainerRecord]:
         """All containers of a pool, by label. Raises: NotFoundError"""

@@ -56,6 +56,9 @@ class _OpenPools:
     def refuse(self, pool: PoolUuid, error: DaosError) -> None:
         self._pools.refuse(pool, error)
 
+    async def relabel(self, pool: PoolUuid, label: str) -> None:
+        await self._pools.service(pool.bytes).set_label(label)
+
     async def rejoin(self, pool: PoolUuid, endpoints: Sequence[Endpoint]) -> None:
         await self._containers.rejoin(pool, endpoints)
 

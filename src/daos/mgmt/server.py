@@ -88,6 +88,9 @@ class PoolServices(Protocol):
     def refuse(self, pool: PoolUuid, error: DaosError) -> None:
         """It could not be opened: whoever asks for it hears why."""
 
+    async def relabel(self, pool: PoolUuid, label: str) -> None:
+        """Tell an open pool what it is called."""
+
     async def rejoin(self, pool: PoolUuid, endpoints: Sequence[Endpoint]) -> None:
         """Tell these targets, whose engine has just started, what is open."""
 
@@ -132,6 +135,7 @@ class Management:
             if record.state is PoolState.READY:
                 await self._open_shards(record.uuid)
                 await self._services.open(pool)
+                await self._services.relabel(pool, record.label)
             else:
                 await self._remove(await self._mark(found))
             self._failed.pop(record.uuid, None)
@@ -320,6 +324,38 @@ class Management:
             self._remove_later(record.uuid)
             raise
         self._failed.pop(record.uuid, None)
+
+    async def rename(self, name: str, label: str) -> None:
+        """Give a pool another label; durable on return.
+
+        The record here decides: a pool whose service was not told hears of it when it opens.
+
+        Raises: NotFoundError, InvalidError, ExistsError (another pool has it), BusyError
+        """
+        check_label(label, "pool")
+        while True:
+            found = await self._by_name(name)
+            old = found.record
+            if old.state is not PoolState.READY:
+                raise BusyError(f"pool {name!r} is {old.state.lower()}")
+            if old.label == label:
+                break
+            record = msgspec.structs.replace(old, label=label)
+            label_key = _LABEL + label.encode()
+            done = await self._rdb.txn(
+                [unchanged(found.pair), absent(label_key)],
+                [
+                    Put(found.pair.key, msgspec.msgpack.encode(record)),
+                    Put(label_key, old.uuid),
+                    Delete(_LABEL + old.label.encode()),
+                ],
+            )
+            if done.succeeded:
+                break
+            if (await self._rdb.range(label_key)).pairs:
+                raise ExistsError(f"a pool labelled {label!r} exists")
+        if old.uuid not in self._failed:
+            await self._services.relabel(PoolUuid(UUID(bytes=old.uuid)), label)
 
     async def page(self, after: bytes) -> wire.PoolListReply:
         """Some pools, behind the place that the page before gave."""

@@ -107,9 +107,11 @@ class PoolClient(HandleClient):
     _ATTRS = wire.ATTRS
     _SET_ATTRS = wire.SET_ATTRS
 
-    async def connect(self, client: bytes, flags: str, call: Call) -> wire.ConnectReply:
+    async def connect(
+        self, client: bytes, flags: str, call: Call, *, machine: str = ""
+    ) -> wire.ConnectReply:
         """Open the handle. Raises: BusyError, NotFoundError, InvalidError."""
-        request = wire.ConnectRequest(self.pool, self.handle, client, flags)
+        request = wire.ConnectRequest(self.pool, self.handle, client, flags, machine)
         return await self._ask(wire.CONNECT, request, call)
 
     async def disconnect(self, call: Call) -> None:

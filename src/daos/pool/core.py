@@ -16,6 +16,8 @@ from daos.base.sizes import format_percent, parse_percent, parse_size
 
 FLAGS: Final = ("r", "rw", "ex")  # read-only, read-write, exclusive (and read-write)
 
+# Source: DAOS MAXHOSTNAMELEN of a pool handle's record, longer: POSIX _POSIX_HOST_NAME_MAX
+MACHINE_SIZE_MAX: Final = 255
 _KIB: Final = 1 << 10
 _MIB: Final = 1 << 20
 
@@ -42,6 +44,14 @@ def check_writable(flags: str, *, write: bool) -> None:
     """Raises: AccessError for a change through a read-only handle."""
     if write and flags == "r":
         raise AccessError("the handle is read-only")
+
+
+def check_machine(name: str) -> None:
+    """The name of a client's host. Raises: InvalidError"""
+    if len(name) > MACHINE_SIZE_MAX:
+        raise InvalidError(
+            f"the name of a machine has {len(name)} characters; at most {MACHINE_SIZE_MAX}"
+        )
 
 
 def parse_ec_cell(text: str) -> str:

@@ -85,6 +85,7 @@ class HandleRecord(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_
 
     client: bytes
     flags: str
+    machine: str = ""  # where the client runs; of version 1, unknown
 
 
 class Below(Protocol):
@@ -114,6 +115,7 @@ class PoolService:
         core.check_flags(request.flags)
         parse_id(request.handle, "pool handle")
         parse_id(request.client, "client")
+        core.check_machine(request.machine)
         async with self._copies.turn(request.handle):
             if self._copies.is_over(request.handle):
                 raise StaleHandleError("the pool handle was closed")
@@ -129,7 +131,7 @@ class PoolService:
             others.pop(request.handle, None)
             flags = [record.flags for record in others.values()]
             core.check_share(request.flags, flags, f"pool {self.uuid}")
-            record = HandleRecord(request.client, request.flags)
+            record = HandleRecord(request.client, request.flags, request.machine)
             # Nobody may have come in between: whoever connects touches this key.
             done = await self.rdb.txn(
                 [unchanged(turn[0]) if turn else absent(_TURN)],
@@ -155,15 +157,19 @@ class PoolService:
         core.check_writable(record.flags, write=write)
         return record
 
-    async def evict(self, client: bytes = b"", *, only: Collection[bytes] = ()) -> list[bytes]:
+    async def evict(
+        self, client: bytes = b"", *, only: Collection[bytes] = (), machine: str = ""
+    ) -> list[bytes]:
         """Remove the handles of one client, or all for b""; which there were.
 
-        `only`: none but these
+        `only`: none but these. `machine`: none but of clients there
         """
         gone = [
             handle
             for handle, record in (await self._handles()).items()
-            if (not client or record.client == client) and (not only or handle in only)
+            if (not client or record.client == client)
+            and (not only or handle in only)
+            and (not machine or record.machine == machine)
         ]
         for handle in gone:
             await self.rdb.txn([], [Delete(HANDLE_PREFIX + handle)])
@@ -234,6 +240,11 @@ class PoolService:
                 deadline_ns=deadline_ns,
                 trace_id=trace_id,
             )
+
+    async def set_label(self, label: str) -> None:
+        """What the management service calls the pool from now on."""
+        if (await self.props())["label"] != label:
+            await self.rdb.txn([], property_puts({"label": label}, _PROP))
 
     async def attrs(self, names: tuple[str, ...]) -> dict[str, bytes]:
         """User attributes. Raises: NotFoundError for a name that is not set."""
@@ -399,12 +410,13 @@ class PoolServices:
         client: bytes = b"",
         *,
         only: Collection[bytes] = (),
+        machine: str = "",
         deadline_ns: int,
         trace_id: int = 0,
     ) -> int:
         """Revoke handles, as `PoolService.evict`, and what was opened through them; how many."""
         service = self.service(pool)
-        gone = await service.evict(client, only=only)
+        gone = await service.evict(client, only=only, machine=machine)
         await self._close_opened(service, gone, deadline_ns=deadline_ns, trace_id=trace_id)
         return len(gone)
 

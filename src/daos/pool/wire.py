@@ -1,4 +1,4 @@
-"""Pool RPCs. Protocol `pool`, module 2, version 1; bodies are MessagePack arrays.
+"""Pool RPCs. Protocol `pool`, module 2, version 2; bodies are MessagePack arrays.
 
 SVC_* and EVICT come from the management service to the rank that keeps a pool's metadata; TGT_*
 go from the pool service to every target; the rest come from clients to the pool service. UUIDs
@@ -17,7 +17,7 @@ import msgspec
 from daos.cart.protocol import Procedure, Protocol, opcode
 
 MODULE_ID: Final = 2
-VERSION: Final = 1
+VERSION: Final = 2
 _opcode: Final = partial(opcode, MODULE_ID, VERSION)
 
 
@@ -62,6 +62,7 @@ class ConnectRequest(msgspec.Struct, array_like=True, frozen=True):
     handle: bytes  # 16 bytes, drawn by the client: a repeated connect finds it
     client: bytes  # 16 bytes, the client instance
     flags: str
+    machine: str = ""  # the client's host
 
 
 class ConnectReply(msgspec.Struct, array_like=True, frozen=True):

@@ -222,10 +222,12 @@ class EngineSystem:
             told.members.add(rank=engine.number, host="localhost", targets=self.targets)
         return told
 
-    def client(self, *, timeout: float = 60.0, by_tcp: bool = False) -> Client:
+    def client(
+        self, *, timeout: float = 60.0, by_tcp: bool = False, machine: str = "here"
+    ) -> Client:
         """A client in this process; `async with` closes it. `by_tcp`: as if on another host."""
         context, rng = self.context(by_tcp=by_tcp)
-        return Client(context, clock=self._clock, rng=rng, timeout=timeout)
+        return Client(context, clock=self._clock, rng=rng, timeout=timeout, machine=machine)
 
     async def create_pool(self, label: str, size_bytes: int) -> UUID:
         """What an administrator asks the server for. Raises: the engine's error"""

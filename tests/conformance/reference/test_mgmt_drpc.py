@@ -57,8 +57,8 @@ class FakeBackend:
     async def destroy(self, name: str, *, force: bool) -> None:
         self.note("destroy", name, force)
 
-    async def evict(self, name: str, handles: Collection[bytes]) -> int:
-        self.note("evict", name, list(handles))
+    async def evict(self, name: str, handles: Collection[bytes], machine: str) -> int:
+        self.note("evict", name, list(handles), machine)
         return 3
 
     async def check_idle(self, name: str) -> None:
@@ -304,14 +304,17 @@ def test_m4_nothing_is_rebuilt(table: Table) -> None:
 def test_m5_evict(table: Table) -> None:
     request = mgmt_pb2.PoolEvictReq(id="tank", handles=[str(POOL), str(OTHER)])
     assert table.ask(MgmtMethod.POOL_EVICT, request).count == 3
-    assert table.backend.calls.pop() == ("evict", "tank", [POOL.bytes, OTHER.bytes])
+    assert table.backend.calls.pop() == ("evict", "tank", [POOL.bytes, OTHER.bytes], "")
+    request = mgmt_pb2.PoolEvictReq(id="tank", machine="node7")
+    assert table.ask(MgmtMethod.POOL_EVICT, request).count == 3
+    assert table.backend.calls.pop() == ("evict", "tank", [], "node7")
     request = mgmt_pb2.PoolEvictReq(id="tank", destroy=True)
     assert table.ask(MgmtMethod.POOL_EVICT, request).count == 3
-    assert table.backend.calls == [("check_idle", "tank"), ("evict", "tank", [])]
+    assert table.backend.calls == [("check_idle", "tank"), ("evict", "tank", [], "")]
     table.backend.calls.clear()
     request = mgmt_pb2.PoolEvictReq(id="tank", destroy=True, force_destroy=True)
     assert table.ask(MgmtMethod.POOL_EVICT, request).count == 3
-    assert table.backend.calls == [("evict", "tank", [])]
+    assert table.backend.calls == [("evict", "tank", [], "")]
 
 
 def test_m5_set_prop_takes_text_and_numbers(table: Table) -> None:

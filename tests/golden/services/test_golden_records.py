@@ -1,6 +1,6 @@
-"""Records of the services, version 1: what today's code writes, and reads.
+"""Records of the services, version 2: what today's code writes, and reads, also of version 1.
 
-`records_v1.hex` has one line a record: store, key and value in hex. `python -m
+`records_v2.hex` has one line a record: store, key and value in hex. `python -m
 tests.golden.services.test_golden_records` prints it anew; a change of it is a new version.
 """
 
@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from daos.container.records import ContainerMeta
 from daos.pool.module import POOL_KEY
@@ -19,7 +20,7 @@ from daos.rdb.interface import UNBOUNDED, Delete, Put
 from daos.rdb.local import LocalRdb
 from tests.unit.embedded.cluster import Cluster, new_id
 
-FILE = Path(__file__).parent / "records_v1.hex"
+HERE = Path(__file__).parent
 POOL, CONTAINER, POOL_HANDLE, HANDLE = (new_id(n) for n in (0xA1, 0xB2, 1, 2))
 EPOCH = 0x1501D7988E900000  # in place of every epoch: they depend on the order of calls
 Record = tuple[str, bytes, bytes]
@@ -67,23 +68,25 @@ async def written() -> list[Record]:
             ]
 
 
-def golden() -> list[Record]:
-    lines = [line.split(" ") for line in FILE.read_text().splitlines()]
+def golden(version: int) -> list[Record]:
+    text = (HERE / f"records_v{version}.hex").read_text()
+    lines = [line.split(" ") for line in text.splitlines()]
     return [(store, bytes.fromhex(key), bytes.fromhex(value)) for store, key, value in lines]
 
 
-def test_records_are_those_of_version_1() -> None:
-    assert asyncio.run(written()) == golden()
+def test_records_are_those_of_version_2() -> None:
+    assert asyncio.run(written()) == golden(2)
 
 
-def test_records_of_version_1_are_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_records_are_read(version: int, tmp_path: Path) -> None:
     async def run() -> None:
         async with Cluster(tmp_path) as cluster:
             await cluster.create_pool("other", uuid=POOL)
             for store, rdb in stores(cluster).items():
                 await rdb.txn([], [Delete(b"\0", UNBOUNDED)])
                 await rdb.txn(
-                    [], [Put(key, value) for each, key, value in golden() if each == store]
+                    [], [Put(key, value) for each, key, value in golden(version) if each == store]
                 )
             await cluster.restart(checkpoint=False)
             assert await cluster.list_pools() == {"tank": "Ready"}

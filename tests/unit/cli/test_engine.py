@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from daos.base.errors import InvalidError
 from daos.cart.transport.ranks import RankUri, this_host
 from daos.cli import engine
 from daos.engine import process
@@ -88,6 +90,19 @@ def test_wrong_usage(
     assert caught.value.code == 2
     assert complaint in capsys.readouterr().err
     assert started == []
+
+
+@pytest.mark.parametrize(
+    ("mask", "level"),
+    [("", logging.INFO), ("err", logging.ERROR), ("DEBUG,MEM=ERR", logging.DEBUG), ("MEM=ERR", 20)],
+)
+def test_what_is_logged(mask: str, level: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[str, object] = {}
+    monkeypatch.setattr(logging, "basicConfig", told.update)
+    engine._log({"D_LOG_MASK": mask})
+    assert told["level"] == level
+    with pytest.raises(InvalidError, match="one of DEBUG, "):
+        engine._log({"D_LOG_MASK": "LOUD"})
 
 
 @pytest.mark.parametrize(

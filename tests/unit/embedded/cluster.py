@@ -37,6 +37,8 @@ from daos.embedded.system import System, SystemConfig
 from daos.engine.rank import SERVICE_RANK
 from daos.engine.target import Shard, Target
 from daos.mgmt import wire as mgmt_wire
+from daos.mgmt.administration import Administration
+from daos.mgmt.module import ManagementModule
 from daos.object import wire as obj_wire
 from daos.pool import wire as pool_wire
 from daos.testing.devices import Image, MemoryDirectory
@@ -266,6 +268,12 @@ class Cluster:
 
     async def destroy_pool(self, name: str = "tank", *, force: bool = False) -> None:
         await self.call(mgmt_wire.POOL_DESTROY, mgmt_wire.PoolDestroyRequest(name, force))
+
+    async def rename_pool(self, name: str, label: str) -> None:
+        """By the way of a server."""
+        engine = self.system.engine
+        management = engine.modules.find(ManagementModule).service
+        await Administration(engine, management).set_props(name, {"label": label})
 
     async def list_pools(self) -> dict[str, str]:
         """Label → state."""

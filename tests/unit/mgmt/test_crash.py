@@ -149,3 +149,29 @@ def test_while_a_pool_is_removed(tmp_path: Path, keep: Keep) -> None:
                 assert await code_of(cluster.create_pool()) == "SUCCESS"
 
         after_cut(tmp_path, recorded.journal, cut, keep, check)
+
+
+@pytest.mark.parametrize("keep", ["none", "all", "some"])
+def test_while_a_pool_is_renamed(tmp_path: Path, keep: Keep) -> None:
+    """It has one label or the other, and its own service knows which."""
+
+    async def rename(cluster: Cluster, mark: Callable[[str], None]) -> None:
+        await cluster.create_pool()
+        mark("made")
+        await cluster.rename_pool("tank", "lake")
+        mark("renamed")
+
+    recorded = record(tmp_path, rename)
+    acknowledged = recorded.marks["renamed"]
+
+    for cut in range(recorded.marks["made"], acknowledged + 1):
+
+        async def check(cluster: Cluster, cut: int = cut) -> None:
+            pools = await cluster.list_pools()
+            assert pools in ({"tank": "Ready"}, {"lake": "Ready"})
+            assert cut < acknowledged or "lake" in pools, "an acknowledged label is gone"
+            (label,) = pools
+            assert (await (await cluster.pool(label)).query()).label == label
+            await cluster.create_pool("lake" if label == "tank" else "tank")  # it is free
+
+        after_cut(tmp_path, recorded.journal, cut, keep, check)

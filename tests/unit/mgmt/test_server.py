@@ -67,6 +67,25 @@ async def test_create_list_find_destroy(cluster: Cluster) -> None:
 
 
 @on_cluster
+async def test_a_pool_gets_another_label(cluster: Cluster) -> None:
+    pool = await cluster.pool()
+    await cluster.create_pool("lake")
+    assert await code_of(cluster.rename_pool("tank", "lake")) == "EXIST"
+    assert await code_of(cluster.rename_pool("tank", "no/label")) == "INVAL"
+    assert await code_of(cluster.rename_pool("brook", "stream")) == "NONEXIST"
+    assert await cluster.list_pools() == {"tank": "Ready", "lake": "Ready"}
+    await cluster.rename_pool("tank", "tank")
+    await cluster.rename_pool(str(UUID(bytes=pool.pool)), "sea")
+    assert await cluster.list_pools() == {"sea": "Ready", "lake": "Ready"}
+    assert (await cluster.find_pool("sea")).uuid == pool.pool
+    assert (await pool.query()).label == "sea"
+    assert await code_of(cluster.find_pool("tank")) == "NONEXIST"
+    await cluster.create_pool("tank", uuid=new_id(77))
+    await cluster.restart()
+    assert await cluster.list_pools() == {"sea": "Ready", "lake": "Ready", "tank": "Ready"}
+
+
+@on_cluster
 async def test_pools_are_listed_by_label(cluster: Cluster) -> None:
     for label in ("b", "c", "a"):
         await cluster.create_pool(label)

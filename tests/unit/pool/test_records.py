@@ -70,7 +70,7 @@ def test_unknown_fields_are_refused() -> None:
     known = msgspec.msgpack.encode(HandleRecord(new_id(1), "rw"))
     assert parse_record(HandleRecord, known, "record") == HandleRecord(new_id(1), "rw")
     with pytest.raises(CorruptError):
-        parse_record(HandleRecord, b"\x93" + known[1:] + b"\x00", "record")
+        parse_record(HandleRecord, b"\x94" + known[1:] + b"\x00", "record")
 
 
 def test_text_that_is_none_is_damage() -> None:
