@@ -464,6 +464,8 @@ def test_pools_are_kept_by_rank_0(base: Path) -> None:
         assert [(each.uuid, each.label) for each in found.pools] == [(uuid, "tank")]
         query = await running.ask("PoolQuery", pb.PoolQueryReq(id="none"), pb.PoolQueryResp)
         assert query.status == -DER.NONEXIST
+        query = await running.ask("PoolQuery", pb.PoolQueryReq(id="tank"), pb.PoolQueryResp)
+        assert query.sys_self_heal_policy == "exclude;pool_exclude;pool_rebuild"
         with pytest.raises(FaultError, match="code = 616"):
             await running.ask("PoolCreate", pb.PoolCreateReq(uuid=uuid), pb.PoolCreateResp)
         with pytest.raises(InvalidError, match="without properties"):

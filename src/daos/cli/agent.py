@@ -124,7 +124,7 @@ def dump_attachinfo(options: _Global, output: Path | None) -> None:
 def _configure(given: dict[str, Any]) -> AgentConfig:
     """Raises: InvalidError"""
     path: Path | None = given["config_path"]
-    if path is None and AGENT_CONFIG.exists() and not given["insecure"]:
+    if path is None and os.access(AGENT_CONFIG, os.R_OK) and not given["insecure"]:
         path = AGENT_CONFIG
     if path is not None:
         from daos.control.config.others import parse_agent

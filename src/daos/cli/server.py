@@ -143,7 +143,7 @@ def _user() -> User:
 def _configure(options: _Global, given: dict[str, Any]) -> tuple[ServerConfig, bool]:
     """The configuration, and whether there is no file of it. Raises: InvalidError, FaultError"""
     path = options.config
-    if path is None and SERVER_CONFIG.exists():
+    if path is None and os.access(SERVER_CONFIG, os.R_OK):
         path = SERVER_CONFIG
     if path is not None:
         config = _read(path)

@@ -40,7 +40,6 @@ _NS: Final = 1_000_000_000
 # A method of gRPC, the dRPC method behind it, and what it answers.
 _PASSED_ON: Final[tuple[tuple[str, MgmtMethod, Any], ...]] = (
     ("PoolEvict", MgmtMethod.POOL_EVICT, pb.PoolEvictResp),
-    ("PoolQuery", MgmtMethod.POOL_QUERY, pb.PoolQueryResp),
     ("PoolQueryTarget", MgmtMethod.POOL_QUERY_TARGETS, pb.PoolQueryTargetResp),
     ("PoolGetProp", MgmtMethod.POOL_GET_PROP, pb.PoolGetPropResp),
     ("ListPools", MgmtMethod.LIST_POOLS, pb.ListPoolsResp),
@@ -73,6 +72,7 @@ class Management:
             "SystemCleanup": self._cleanup,
             "PoolCreate": self._pool_create,
             "PoolDestroy": self._pool_destroy,
+            "PoolQuery": self._pool_query,
             "PoolSetProp": self._pool_set_prop,
             **{name: self._passing(method, reply) for name, method, reply in _PASSED_ON},
         }
@@ -279,6 +279,14 @@ class Management:
         answer: pb.PoolDestroyResp = await self._ask(
             MgmtMethod.POOL_DESTROY, request, pb.PoolDestroyResp
         )
+        return answer
+
+    async def _pool_query(self, request: pb.PoolQueryReq) -> pb.PoolQueryResp:
+        """What the pool says, and what the system says about all pools."""
+        answer: pb.PoolQueryResp = await self._ask(
+            MgmtMethod.POOL_QUERY, request, pb.PoolQueryResp
+        )
+        answer.sys_self_heal_policy = self._properties()["self_heal"]
         return answer
 
     async def _pool_set_prop(self, request: pb.PoolSetPropReq) -> pb.PoolSetPropResp:
