@@ -13,7 +13,7 @@ from daos.control import faults
 from daos.control.config.others import parse_agent, parse_control
 from daos.control.config.server import KEYS, parse
 from daos.control.layout import Superblock, SystemRecord
-from daos.control.sets import parse_ranks, print_ranks
+from daos.control.sets import parse_hosts, parse_ranks, print_ranks
 
 VALUES = (
     *("1", "-1", "x", "[]", "[a,b]", "{}", "true", "null", "[{}]", "[[1]]", "1e3", "0x_", "09"),
@@ -83,6 +83,13 @@ def test_rank_sets(text: str) -> None:
     with contextlib.suppress(InvalidError):
         ranks = parse_ranks(text)
         assert parse_ranks(print_ranks(ranks)) == ranks
+
+
+@given(st.text(alphabet="h.:0159-,[] ", max_size=30))
+def test_host_sets(text: str) -> None:
+    with contextlib.suppress(InvalidError):
+        hosts = parse_hosts(text)
+        assert len(set(hosts)) == len(hosts)
 
 
 @given(st.binary(max_size=100) | st.sampled_from([b"{}", b'{"der": []}', b"[" * 5000]))

@@ -1,4 +1,4 @@
-"""A server with engines as processes: how they come up, die, are stopped, and what others hear.
+"""A server with engines as processes: how they come up, die, and are stopped.
 
 The engines are fakes that speak dRPC; everything else is real. Nothing may be left behind.
 """
@@ -6,151 +6,25 @@ The engines are fakes that speak dRPC; everything else is real. Nothing may be l
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import random
 import shutil
 import signal
-import socket
-import sys
-import tempfile
-from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
-from uuid import UUID
 
 import pytest
-from google.protobuf.message import Message
 
-from daos.base.clock import SystemClock
 from daos.base.directory import LOCK, Lock
-from daos.base.errors import DER, AccessError, BusyError, DaosError, InvalidError
+from daos.base.errors import BusyError, DaosError, InvalidError
 from daos.control import layout
-from daos.control.access import Component
-from daos.control.client import ControlClient
-from daos.control.config.model import ServerConfig, zero
 from daos.control.faults import FaultError
 from daos.control.members import MemberState
-from daos.control.places import Places
-from daos.control.server import Programs, Server
-from daos.drpc.client import call
-from daos.drpc.modules import MgmtMethod, ModuleId, SrvMethod
+from daos.drpc.modules import ModuleId, SrvMethod
 from daos.drpc.registry import Methods, Peer, Registry
 from daos.drpc.server import Listener
 from daos.proto import ctl_pb2, mgmt_pb2
 from daos.proto.srv_pb2 import NotifyReadyReq, NotifyReadyResp
-from daos.testing.fake_engine import TOLD
-
-ENGINE = (sys.executable, "-m", "daos.testing.fake_engine")
-AGENT = (sys.executable, "-m", "daos.cli.agent")
-WITHIN_S = 60.0
-M = TypeVar("M", bound=Message)
-
-
-@pytest.fixture
-def base() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(dir="/tmp", prefix="dc"))
-    yield path
-    left = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _is_of(pid, path)]
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
-    shutil.rmtree(path)
-    assert left == []
-
-
-def _is_of(pid: int, path: Path) -> bool:
-    try:
-        return str(path).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
-
-
-def config(
-    base: Path, *, engines: int = 1, agent: bool = False, **settings: object
-) -> ServerConfig:
-    places = Places(base, base / "run", base / "run")
-    found = zero(places, engines=engines, environ={})
-    changes: dict[str, Any] = {"restart_min_delay_s": 0.0, "stop_grace_s": WITHIN_S, **settings}
-    found = replace(found, **changes)
-    return found if agent else replace(found, agent=None)
-
-
-class Running:
-    """A server, who asks it, and what it said."""
-
-    def __init__(self, config: ServerConfig) -> None:
-        self.said: list[str] = []
-        self.config = config
-        self.server = Server(
-            config,
-            programs=Programs(ENGINE, AGENT),
-            environ=os.environ,
-            hostname="h1",
-            clock=SystemClock(),
-            rng=random.SystemRandom(),
-            say=self.said.append,
-        )
-        self.admin = self.client(Component.ADMIN)
-        self.instances = self.server.harness.instances
-
-    def client(self, component: Component, host: str = "") -> ControlClient:
-        where = host or f"unix:{self.config.sockets / 'control.sock'}"
-        return ControlClient(
-            [where], component=component, clock=SystemClock(), rng=random.SystemRandom()
-        )
-
-    async def ask(self, method: str, request: Message, reply: type[M]) -> M:
-        return await self.admin.ask(method, request, reply, timeout_s=WITHIN_S)
-
-    async def ask_host(self, method: str, request: Message, reply: type[M]) -> M:
-        (answer,) = (await self.admin.ask_hosts(method, request, reply)).values()
-        assert not isinstance(answer, DaosError), answer
-        return answer
-
-    async def states(self) -> list[str]:
-        request = mgmt_pb2.SystemQueryReq()
-        found = await self.ask("SystemQuery", request, mgmt_pb2.SystemQueryResp)
-        return [each.state for each in found.members]
-
-    def told(self, index: int = 0) -> list[dict[str, Any]]:
-        """What an engine was told, over all of its lives."""
-        path = self.config.engines[index].storage / TOLD
-        return [json.loads(line) for line in path.read_text().splitlines()]
-
-    async def until(self, settled: Callable[[], bool]) -> None:
-        assert await self.server.harness.until(settled, within_s=WITHIN_S)
-
-
-def run(
-    config: ServerConfig,
-    scenario: Callable[[Running], Awaitable[None]],
-    *,
-    ready: bool = True,
-) -> Running:
-    """Run `scenario` beside a server; afterwards nothing of it may be left."""
-
-    async def main() -> Running:
-        running = Running(config)
-        try:
-            await running.server.start()
-            if ready:
-                await running.server.ready(within_s=WITHIN_S)
-            await scenario(running)
-        finally:
-            await running.admin.close()
-            await running.server.close()
-            await running.server.close()
-        return running
-
-    running = asyncio.run(main())
-    assert not any(path.is_socket() for path in config.sockets.iterdir())
-    return running
-
-
-async def nothing(running: Running) -> None:
-    return None
-
+from tests.system.control import ENGINE, WITHIN_S, Running, config, nothing, run
 
 # --- coming up ---
 
@@ -291,7 +165,9 @@ def test_an_engine_that_dies_again_waits(base: Path) -> None:
             os.kill(victim.pid, signal.SIGKILL)
             await running.until(lambda: victim.state is not MemberState.JOINED)
         await running.until(lambda: victim.state is MemberState.ERRORED)
-        assert await running.states() == ["errored"]
+        query = mgmt_pb2.SystemQueryReq()
+        (member,) = (await running.ask("SystemQuery", query, mgmt_pb2.SystemQueryResp)).members
+        assert (member.state, member.info) == ("errored", "killed by signal 9 (SIGKILL)")
         with pytest.raises(FaultError, match="code = 612"):
             await running.admin.ask(
                 "ListPools", mgmt_pb2.ListPoolsReq(), mgmt_pb2.ListPoolsResp, timeout_s=0.1
@@ -445,148 +321,3 @@ def test_where_one_can_not_prepare_none_is_stopped(base: Path) -> None:
         assert [each.state for each in done.results] == ["stopped", "stopped"]
 
     run(asked, scenario)
-
-
-# --- what others hear ---
-
-
-def test_pools_are_kept_by_rank_0(base: Path) -> None:
-    uuid = str(UUID(int=1 << 70))
-
-    async def scenario(running: Running) -> None:
-        pb = mgmt_pb2
-        label = pb.PoolProperty(number=1, strval="tank")
-        create = pb.PoolCreateReq(uuid=uuid, properties=[label], total_bytes=1 << 30)
-        made = await running.ask("PoolCreate", create, pb.PoolCreateResp)
-        assert list(made.tgt_ranks) == [0, 1]
-        assert list(made.tier_bytes) == [1 << 29, 0]
-        found = await running.ask("ListPools", pb.ListPoolsReq(), pb.ListPoolsResp)
-        assert [(each.uuid, each.label) for each in found.pools] == [(uuid, "tank")]
-        query = await running.ask("PoolQuery", pb.PoolQueryReq(id="none"), pb.PoolQueryResp)
-        assert query.status == -DER.NONEXIST
-        query = await running.ask("PoolQuery", pb.PoolQueryReq(id="tank"), pb.PoolQueryResp)
-        assert query.sys_self_heal_policy == "exclude;pool_exclude;pool_rebuild"
-        with pytest.raises(FaultError, match="code = 616"):
-            await running.ask("PoolCreate", pb.PoolCreateReq(uuid=uuid), pb.PoolCreateResp)
-        with pytest.raises(InvalidError, match="without properties"):
-            await running.ask("PoolSetProp", pb.PoolSetPropReq(id="tank"), pb.PoolSetPropResp)
-        cleaned = await running.ask(
-            "SystemCleanup", pb.SystemCleanupReq(machine="h9"), pb.SystemCleanupResp
-        )
-        assert [(each.pool_id, each.count) for each in cleaned.results] == [(uuid, 1)]
-        destroy = pb.PoolDestroyReq(id="tank")
-        assert (await running.ask("PoolDestroy", destroy, pb.PoolDestroyResp)).status == 0
-
-    run(config(base, engines=2), scenario)
-
-
-@pytest.mark.expects_warning("grpc denied")
-def test_who_may_call_what(base: Path) -> None:
-    async def scenario(running: Running) -> None:
-        async with running.client(Component.AGENT) as agent:
-            with pytest.raises(AccessError, match=r"agent may not call mgmt.MgmtSvc/ListPools"):
-                await agent.ask("ListPools", mgmt_pb2.ListPoolsReq(), mgmt_pb2.ListPoolsResp)
-        request = mgmt_pb2.SystemQueryReq(sys="bad")
-        with pytest.raises(FaultError, match="code = 603") as caught:
-            await running.ask("SystemQuery", request, mgmt_pb2.SystemQueryResp)
-        assert caught.value.resolution == "retry the request with the correct system name"
-        leader = await running.ask(
-            "LeaderQuery", mgmt_pb2.LeaderQueryReq(), mgmt_pb2.LeaderQueryResp
-        )
-        assert (leader.current_leader, list(leader.replicas)) == ("h1:10001", ["h1:10001"])
-        properties = await running.ask(
-            "SystemGetProp", mgmt_pb2.SystemGetPropReq(), mgmt_pb2.SystemGetPropResp
-        )
-        assert properties.properties["daos_system"] == "daos_server"
-        mode = (running.config.sockets / "control.sock").stat().st_mode
-        assert mode & 0o077 == 0
-
-    run(config(base), scenario)
-
-
-@pytest.mark.expects_warning("is not instance 0")
-def test_only_the_process_that_was_started_is_an_engine(base: Path) -> None:
-    async def scenario(running: Running) -> None:
-        server = running.config.sockets / "daos_server.sock"
-        lie = NotifyReadyReq(uri="sm:///x", drpcListenerSock=str(server), instanceIdx=0)
-        with pytest.raises(DaosError, match="FAILURE"):
-            await call(
-                server, ModuleId.SRV, SrvMethod.NOTIFY_READY, lie, NotifyReadyResp, timeout_s=10
-            )
-        assert await running.states() == ["joined"]
-
-    run(config(base), scenario)
-
-
-def test_a_host_tells_of_its_storage(base: Path) -> None:
-    async def scenario(running: Running) -> None:
-        scan = await running.ask_host(
-            "StorageScan", ctl_pb2.StorageScanReq(), ctl_pb2.StorageScanResp
-        )
-        (space,) = scan.scm.namespaces
-        assert space.mount.path == f"{base}/engine0"
-        assert 0 < space.mount.avail_bytes <= space.mount.total_bytes
-        assert scan.sys_mem_info.mem_total_kb > 0
-        query = ctl_pb2.SmdQueryReq(rank=0xFFFFFFFF)
-        smd = await running.ask_host("SmdQuery", query, ctl_pb2.SmdQueryResp)
-        assert [each.rank for each in smd.ranks] == [0]
-
-    run(config(base), scenario)
-
-
-def test_tcp_only_where_it_is_allowed(base: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with pytest.raises(InvalidError, match="allow_insecure: true"):
-        run(config(base, port=port), nothing)
-
-    async def scenario(running: Running) -> None:
-        async with running.client(Component.ADMIN, f"127.0.0.1:{port}") as admin:
-            found = await admin.ask(
-                "SystemQuery", mgmt_pb2.SystemQueryReq(), mgmt_pb2.SystemQueryResp
-            )
-        assert found.members[0].addr == f"h1:{port}"
-
-    asked = config(base, port=port, insecure=True, interface="lo")
-    assert run(asked, scenario).said[0].endswith(f"listening on 127.0.0.1:{port}")
-
-
-def test_nobody_there(base: Path) -> None:
-    async def scenario() -> None:
-        where = [f"unix:{base}/control.sock", f"unix:{base}/another.sock"]
-        async with ControlClient(
-            where, component=Component.ADMIN, clock=SystemClock(), rng=random.SystemRandom()
-        ) as admin:
-            with pytest.raises(FaultError, match="code = 506"):
-                await admin.ask("ListPools", mgmt_pb2.ListPoolsReq(), mgmt_pb2.ListPoolsResp)
-            answers = await admin.ask_hosts(
-                "StorageScan", ctl_pb2.StorageScanReq(), ctl_pb2.StorageScanResp
-            )
-        assert list(answers) == where
-        assert all(isinstance(each, FaultError) for each in answers.values())
-
-    asyncio.run(scenario())
-
-
-@pytest.mark.expects_warning("the agent ended")
-def test_an_agent_that_dies_is_started_again(base: Path) -> None:
-    async def attach() -> mgmt_pb2.GetAttachInfoResp:
-        return await call(
-            base / "run" / "daos_agent.sock",
-            ModuleId.MGMT,
-            MgmtMethod.GET_ATTACH_INFO,
-            mgmt_pb2.GetAttachInfoReq(all_ranks=True),
-            mgmt_pb2.GetAttachInfoResp,
-            timeout_s=20,
-        )
-
-    async def scenario(running: Running) -> None:
-        assert [each.rank for each in (await attach()).rank_uris] == [0]
-        pid = int((base / "run" / "daos_agent.lock").read_text())
-        os.kill(pid, signal.SIGKILL)
-        assert running.server.agent is not None
-        await running.server.agent.ready(within_s=WITHIN_S, starts=2)
-        assert [each.rank for each in (await attach()).rank_uris] == [0]
-
-    run(config(base, agent=True), scenario)

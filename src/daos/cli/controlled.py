@@ -33,11 +33,7 @@ def with_control(
     config = _configuration(user, options.get("config_path"))
     named = hosts or options.get("host_list")
     configured = config.hosts if config is not None else ()
-    chosen = (
-        tuple(part.strip() for part in named.split(","))
-        if named
-        else places.control_hosts(user, configured, Path.exists)
-    )
+    chosen = (named,) if named else places.control_hosts(user, configured, Path.exists)
 
     async def whole() -> Answer:
         async with ControlClient(

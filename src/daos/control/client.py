@@ -5,8 +5,8 @@
         for host, answer in (await control.ask_hosts("StorageScan", request, reply)).items(): …
 
 `ask` is for the management service, which one of the hosts has: they are tried in order, and the
-first answer counts. `ask_hosts` is for the service of each host. A host is `name`, `name:port` or
-`unix:/path`; `places.control_hosts` finds them.
+first answer counts. `ask_hosts` is for the service of each host. A host is `name`, `name:port`, a
+set of such (`h[1-4]:10001,other`), or `unix:/path`; `places.control_hosts` finds them.
 
 Errors arrive as they were raised at the server (`faults`). A pool's own verdict stands in the field
 `status` of its reply: `checked` raises it.
@@ -36,6 +36,7 @@ from daos.control import access, faults
 from daos.control.access import Component
 from daos.control.places import PORT, SYSTEM
 from daos.control.service import OPTIONS
+from daos.control.sets import parse_hosts
 from daos.proto import ctl_pb2, mgmt_pb2
 
 M = TypeVar("M", bound=Message)
@@ -86,7 +87,8 @@ class ControlClient:
     ) -> None:
         if not hosts:
             raise InvalidError("no host to ask; name one with -l, or in a configuration file")
-        self.hosts: Final = tuple(_with_port(host) for host in hosts)
+        named = (each for host in hosts for each in _expanded(host))
+        self.hosts: Final = tuple(dict.fromkeys(named))
         self._system = f"{system}-{VERSION}"
         self._clock = clock
         self._rng = rng
@@ -212,7 +214,8 @@ def _translated(error: grpc.aio.AioRpcError, host: str, method: str, left_s: flo
     return DaosError(f"{host}: {method}: {error.details()}")
 
 
-def _with_port(host: str) -> str:
-    if host.startswith("unix:"):
-        return host
-    return host if ":" in host else f"{host}:{PORT}"
+def _expanded(host: str) -> list[str]:
+    """A host, or a set of them, each with its port."""
+    if host.startswith("unix:") and "," not in host:  # a path may have brackets
+        return [host]
+    return [each if ":" in each else f"{each}:{PORT}" for each in parse_hosts(host)]

@@ -283,9 +283,7 @@ class Management:
 
     async def _pool_query(self, request: pb.PoolQueryReq) -> pb.PoolQueryResp:
         """What the pool says, and what the system says about all pools."""
-        answer: pb.PoolQueryResp = await self._ask(
-            MgmtMethod.POOL_QUERY, request, pb.PoolQueryResp
-        )
+        answer: pb.PoolQueryResp = await self._ask(MgmtMethod.POOL_QUERY, request, pb.PoolQueryResp)
         answer.sys_self_heal_policy = self._properties()["self_heal"]
         return answer
 

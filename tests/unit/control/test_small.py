@@ -22,7 +22,7 @@ from daos.control.faults import FaultError
 from daos.control.members import MemberState
 from daos.control.places import User, agent_socket, control_hosts
 from daos.control.restarts import RestartLimit
-from daos.control.sets import parse_ranks, print_ranks
+from daos.control.sets import parse_hosts, parse_ranks, print_ranks
 from daos.proto.mgmt_pb2 import PoolQueryResp
 
 S = 1_000_000_000
@@ -51,6 +51,35 @@ def test_rank_sets(text: str, ranks: tuple[int, ...], printed: str) -> None:
 def test_no_rank_sets(text: str) -> None:
     with pytest.raises(InvalidError, match="rank set"):
         parse_ranks(text)
+
+
+# --- host sets ---
+
+
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        ("", []),
+        ("h1", ["h1"]),
+        ("host[1-3,5]", ["host1", "host2", "host3", "host5"]),
+        ("host[08-10].lan:10001", ["host08.lan:10001", "host09.lan:10001", "host10.lan:10001"]),
+        ("h[1-2,05] h1\tx,h1", ["h1", "h2", "h05", "x"]),
+        ("10.0.0.[1-2]:9,b:7", ["10.0.0.1:9", "10.0.0.2:9", "b:7"]),
+        ("[1-2].lan", ["1.lan", "2.lan"]),
+        ("unix:/a/control.sock,unix:/b", ["unix:/a/control.sock", "unix:/b"]),
+    ],
+)
+def test_host_sets(text: str, hosts: list[str]) -> None:
+    assert list(parse_hosts(text)) == hosts
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["h[3-1]", "h[a]", "h[1", "h1]", "h[]", "h[01-100]", "h[1-2][3]", "h[0-99999999]", "[1]"],
+)
+def test_no_host_sets(text: str) -> None:
+    with pytest.raises(InvalidError, match="host set"):
+        parse_hosts(text)
 
 
 # --- restarts ---

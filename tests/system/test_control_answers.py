@@ -1,0 +1,224 @@
+"""What administrators, engines and clients hear of a server, and who hears nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import socket
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from daos.base.clock import SystemClock
+from daos.base.errors import DER, AccessError, DaosError, InvalidError
+from daos.control import files
+from daos.control.access import Component
+from daos.control.client import ControlClient
+from daos.control.faults import FaultError
+from daos.drpc.client import call
+from daos.drpc.modules import MgmtMethod, ModuleId, SrvMethod
+from daos.drpc.registry import Peer
+from daos.proto import ctl_pb2, mgmt_pb2
+from daos.proto.srv_pb2 import NotifyReadyReq, NotifyReadyResp
+from tests.system.control import WITHIN_S, Running, config, nothing, run
+
+
+def test_pools_are_kept_by_rank_0(base: Path) -> None:
+    uuid = str(UUID(int=1 << 70))
+
+    async def scenario(running: Running) -> None:
+        pb = mgmt_pb2
+        label = pb.PoolProperty(number=1, strval="tank")
+        create = pb.PoolCreateReq(uuid=uuid, properties=[label], total_bytes=1 << 30)
+        made = await running.ask("PoolCreate", create, pb.PoolCreateResp)
+        assert list(made.tgt_ranks) == [0, 1]
+        assert list(made.tier_bytes) == [1 << 29, 0]
+        found = await running.ask("ListPools", pb.ListPoolsReq(), pb.ListPoolsResp)
+        assert [(each.uuid, each.label) for each in found.pools] == [(uuid, "tank")]
+        query = await running.ask("PoolQuery", pb.PoolQueryReq(id="none"), pb.PoolQueryResp)
+        assert query.status == -DER.NONEXIST
+        query = await running.ask("PoolQuery", pb.PoolQueryReq(id="tank"), pb.PoolQueryResp)
+        assert query.sys_self_heal_policy == "exclude;pool_exclude;pool_rebuild"
+        with pytest.raises(FaultError, match="code = 616"):
+            await running.ask("PoolCreate", pb.PoolCreateReq(uuid=uuid), pb.PoolCreateResp)
+        with pytest.raises(InvalidError, match="without properties"):
+            await running.ask("PoolSetProp", pb.PoolSetPropReq(id="tank"), pb.PoolSetPropResp)
+        cleaned = await running.ask(
+            "SystemCleanup", pb.SystemCleanupReq(machine="h9"), pb.SystemCleanupResp
+        )
+        assert [(each.pool_id, each.count) for each in cleaned.results] == [(uuid, 1)]
+        destroy = pb.PoolDestroyReq(id="tank")
+        assert (await running.ask("PoolDestroy", destroy, pb.PoolDestroyResp)).status == 0
+
+    run(config(base, engines=2), scenario)
+
+
+@pytest.mark.expects_warning("grpc denied")
+def test_who_may_call_what(base: Path) -> None:
+    async def scenario(running: Running) -> None:
+        async with running.client(Component.AGENT) as agent:
+            with pytest.raises(AccessError, match=r"agent may not call mgmt.MgmtSvc/ListPools"):
+                await agent.ask("ListPools", mgmt_pb2.ListPoolsReq(), mgmt_pb2.ListPoolsResp)
+        request = mgmt_pb2.SystemQueryReq(sys="bad")
+        with pytest.raises(FaultError, match="code = 603") as caught:
+            await running.ask("SystemQuery", request, mgmt_pb2.SystemQueryResp)
+        assert caught.value.resolution == "retry the request with the correct system name"
+        leader = await running.ask(
+            "LeaderQuery", mgmt_pb2.LeaderQueryReq(), mgmt_pb2.LeaderQueryResp
+        )
+        assert (leader.current_leader, list(leader.replicas)) == ("h1:10001", ["h1:10001"])
+        properties = await running.ask(
+            "SystemGetProp", mgmt_pb2.SystemGetPropReq(), mgmt_pb2.SystemGetPropResp
+        )
+        assert properties.properties["daos_system"] == "daos_server"
+        mode = (running.config.sockets / "control.sock").stat().st_mode
+        assert mode & 0o077 == 0
+
+    run(config(base), scenario)
+
+
+def test_clients_are_told_where_ranks_are(base: Path) -> None:
+    asked = replace(config(base, engines=2, client_env_vars=("A=1",)), crt_timeout_s=45)
+
+    async def scenario(running: Running) -> None:
+        reply = mgmt_pb2.GetAttachInfoResp
+        for all_ranks in (True, False):
+            request = mgmt_pb2.GetAttachInfoReq(all_ranks=all_ranks)
+            found = await running.ask("GetAttachInfo", request, reply)
+            assert [each.rank for each in found.rank_uris] == ([0, 1] if all_ranks else [0])
+            assert {each.num_ctxs for each in found.rank_uris} == {5}
+            assert list(found.ms_ranks) == [0]
+            assert found.sys == "daos_server"
+            assert (found.client_net_hint.crt_timeout, found.client_net_hint.env_vars) == (
+                45,
+                ["A=1"],
+            )
+            build = found.build_info
+            assert (build.major, build.minor, build.patch) == (0, 1, 0)
+
+    run(asked, scenario)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"instanceIdx": 7}, "no instance 7"),
+        ({"drpcListenerSock": "/no/such.sock"}, "is no socket"),
+        ({"drpcListenerSock": ""}, "is no socket"),
+    ],
+)
+def test_an_engine_that_tells_nonsense(base: Path, change: dict[str, Any], text: str) -> None:
+    async def scenario(running: Running) -> None:
+        pid = running.instances[0].pid
+        assert pid is not None
+        request = NotifyReadyReq(drpcListenerSock=str(base / "run" / "daos_server.sock"))
+        for name, value in change.items():
+            setattr(request, name, value)
+        with pytest.raises(DaosError, match=text):
+            await running.server.harness.notify_ready(request, Peer(pid, 0, 0))
+
+    run(config(base), scenario)
+
+
+def test_only_sockets_of_engines_are_removed(base: Path) -> None:
+    sockets = base / "run"
+    sockets.mkdir()
+    for name in ("daos_engine_1.sock", "other.sock"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as endpoint:
+            endpoint.bind(str(sockets / name))
+    (sockets / "daos_engine.txt").write_text("kept")
+    files.remove_sockets(sockets, "daos_engine*.sock")
+    assert sorted(path.name for path in sockets.iterdir()) == ["daos_engine.txt", "other.sock"]
+
+
+@pytest.mark.expects_warning("is not instance 0")
+def test_only_the_process_that_was_started_is_an_engine(base: Path) -> None:
+    async def scenario(running: Running) -> None:
+        server = running.config.sockets / "daos_server.sock"
+        lie = NotifyReadyReq(uri="sm:///x", drpcListenerSock=str(server), instanceIdx=0)
+        with pytest.raises(DaosError, match="FAILURE"):
+            await call(
+                server, ModuleId.SRV, SrvMethod.NOTIFY_READY, lie, NotifyReadyResp, timeout_s=10
+            )
+        assert await running.states() == ["joined"]
+
+    run(config(base), scenario)
+
+
+def test_a_host_tells_of_its_storage(base: Path) -> None:
+    async def scenario(running: Running) -> None:
+        scan = await running.ask_host(
+            "StorageScan", ctl_pb2.StorageScanReq(), ctl_pb2.StorageScanResp
+        )
+        (space,) = scan.scm.namespaces
+        assert space.mount.path == f"{base}/engine0"
+        assert 0 < space.mount.avail_bytes <= space.mount.total_bytes
+        assert scan.sys_mem_info.mem_total_kb > 0
+        query = ctl_pb2.SmdQueryReq(rank=0xFFFFFFFF)
+        smd = await running.ask_host("SmdQuery", query, ctl_pb2.SmdQueryResp)
+        assert [each.rank for each in smd.ranks] == [0]
+
+    run(config(base), scenario)
+
+
+def test_tcp_only_where_it_is_allowed(base: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with pytest.raises(InvalidError, match="allow_insecure: true"):
+        run(config(base, port=port), nothing)
+
+    async def scenario(running: Running) -> None:
+        async with running.client(Component.ADMIN, f"127.0.0.1:{port}") as admin:
+            found = await admin.ask(
+                "SystemQuery", mgmt_pb2.SystemQueryReq(), mgmt_pb2.SystemQueryResp
+            )
+        assert found.members[0].addr == f"h1:{port}"
+
+    asked = config(base, port=port, insecure=True, interface="lo")
+    assert run(asked, scenario).said[0].endswith(f"listening on 127.0.0.1:{port}")
+
+
+def test_nobody_there(base: Path) -> None:
+    async def scenario() -> None:
+        where = [f"unix:{base}/control.sock", f"unix:{base}/another.sock"]
+        async with ControlClient(
+            where, component=Component.ADMIN, clock=SystemClock(), rng=random.SystemRandom()
+        ) as admin:
+            with pytest.raises(FaultError, match="code = 506"):
+                await admin.ask("ListPools", mgmt_pb2.ListPoolsReq(), mgmt_pb2.ListPoolsResp)
+            answers = await admin.ask_hosts(
+                "StorageScan", ctl_pb2.StorageScanReq(), ctl_pb2.StorageScanResp
+            )
+        assert list(answers) == where
+        assert all(isinstance(each, FaultError) for each in answers.values())
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.expects_warning("the agent ended")
+def test_an_agent_that_dies_is_started_again(base: Path) -> None:
+    async def attach() -> mgmt_pb2.GetAttachInfoResp:
+        return await call(
+            base / "run" / "daos_agent.sock",
+            ModuleId.MGMT,
+            MgmtMethod.GET_ATTACH_INFO,
+            mgmt_pb2.GetAttachInfoReq(all_ranks=True),
+            mgmt_pb2.GetAttachInfoResp,
+            timeout_s=20,
+        )
+
+    async def scenario(running: Running) -> None:
+        assert [each.rank for each in (await attach()).rank_uris] == [0]
+        pid = int((base / "run" / "daos_agent.lock").read_text())
+        os.kill(pid, signal.SIGKILL)
+        assert running.server.agent is not None
+        await running.server.agent.ready(within_s=WITHIN_S, starts=2)
+        assert [each.rank for each in (await attach()).rank_uris] == [0]
+
+    run(config(base, agent=True), scenario)
