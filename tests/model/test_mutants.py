@@ -381,7 +381,7 @@ def server_replies_before_durable(patch: Patch) -> None:
     def hasty(_self: Passed, rpc: Rpc, _handle: Passed, epoch: Epoch, _lsn: Lsn) -> None:
         rpc.reply(UpdateReply(epoch))
 
-    patch.setattr("daos.object.server._ObjectService._executed", hasty)
+    patch.setattr("daos.object.server.ObjectService._executed", hasty)
 
 
 def flush_is_left_out(patch: Patch) -> None:

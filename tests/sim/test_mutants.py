@@ -20,7 +20,7 @@ from daos.cart.context import Rpc
 from daos.engine.core import segments
 from daos.engine.target import ContainerHandle
 from daos.object.large import Executed
-from daos.object.server import _ObjectService
+from daos.object.server import ObjectService
 from daos.object.wire import UpdateReply
 from daos.testing.sim.campaign import run_one
 from daos.vos.work import EpochRange
@@ -34,7 +34,7 @@ def acknowledge_before_flush(patch: pytest.MonkeyPatch) -> None:
     def executed(_service: object, rpc: Rpc, _handle: object, epoch: int, _lsn: int) -> None:
         rpc.reply(UpdateReply(epoch))
 
-    patch.setattr("daos.object.server._ObjectService._executed", executed)
+    patch.setattr("daos.object.server.ObjectService._executed", executed)
 
 
 def read_what_is_not_durable(patch: pytest.MonkeyPatch) -> None:
@@ -87,10 +87,10 @@ def leave_targets_waiting_for_a_fate(patch: pytest.MonkeyPatch) -> None:
 
 
 def refuse_for_space_what_was_done(patch: pytest.MonkeyPatch) -> None:
-    whole = _ObjectService._executed
+    whole = ObjectService._executed
 
     def executed(
-        service: _ObjectService, rpc: Rpc, handle: ContainerHandle, epoch: Epoch, lsn: Lsn
+        service: ObjectService, rpc: Rpc, handle: ContainerHandle, epoch: Epoch, lsn: Lsn
     ) -> None:
         numbers = handle.shard.meta.statistics()
         if numbers.blocks_left * 50 < numbers.space.blocks_total:
@@ -98,20 +98,20 @@ def refuse_for_space_what_was_done(patch: pytest.MonkeyPatch) -> None:
         else:
             whole(service, rpc, handle, epoch, lsn)
 
-    patch.setattr(_ObjectService, "_executed", executed)
+    patch.setattr(ObjectService, "_executed", executed)
 
 
 def acknowledge_what_had_no_space(patch: pytest.MonkeyPatch) -> None:
-    whole = _ObjectService.land_update
+    whole = ObjectService.land_update
 
-    def land(service: _ObjectService, rpc: Rpc) -> Sequence[memoryview] | None:
+    def land(service: ObjectService, rpc: Rpc) -> Sequence[memoryview] | None:
         try:
             return whole(service, rpc)
         except NoSpaceError:
             rpc.reply(UpdateReply(service._hlc.now()))
             return None
 
-    patch.setattr(_ObjectService, "land_update", land)
+    patch.setattr(ObjectService, "land_update", land)
 
 
 def tell_when_it_was_durable(patch: pytest.MonkeyPatch) -> None:

@@ -22,13 +22,13 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     monkeypatch.setattr(server, "HASHED_MIN", 4096)
     monkeypatch.setattr(checksum, "_SLICE", 4096)
     monkeypatch.setattr(checksum, "_SLICE_SLOW", 4096)
-    seen, hash_one = list[int](), server._ObjectService._hash
+    seen, hash_one = list[int](), server.ObjectService._hash
 
-    def counting(service: server._ObjectService, rpc: Rpc, steps: Iterator[None]) -> None:
+    def counting(service: server.ObjectService, rpc: Rpc, steps: Iterator[None]) -> None:
         seen.append(len(seen))
         hash_one(service, rpc, steps)
 
-    monkeypatch.setattr(server._ObjectService, "_hash", counting)
+    monkeypatch.setattr(server.ObjectService, "_hash", counting)
     return seen
 
 
