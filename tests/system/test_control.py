@@ -82,6 +82,16 @@ def test_storage_of_another_system_is_refused(base: Path) -> None:
         run(config(base, name="other"), nothing)
 
 
+def test_targets_are_for_life(base: Path) -> None:
+    run(config(base), nothing)
+    asked = config(base)
+    asked = replace(asked, engines=(replace(asked.engines[0], targets=2),))
+    with pytest.raises(
+        InvalidError, match="was formatted for 4 targets, for life; it can't have 2"
+    ):
+        run(asked, nothing)
+
+
 def test_formatted_by_an_administrator(base: Path) -> None:
     asked = replace(config(base, engines=2), auto_format=False)
 

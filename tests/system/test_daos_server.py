@@ -76,10 +76,11 @@ def ended(pid: int) -> None:
 
 def test_without_a_configuration_twice_in_a_row(system: OwnSystem) -> None:
     for turn in range(2):
-        said = system.start().splitlines()
+        # How many targets an engine has need be said but once.
+        said = system.start(*(() if turn else ("-t", "2"))).splitlines()
         assert said[0].startswith("DAOS Control Server v0.1.0 (pid ")
         assert said[0].endswith(f") listening on unix:{system.sockets}/control.sock")
-        assert " started on rank 0 with 4 target, 0 helper XS, " in said[1]
+        assert " started on rank 0 with 2 target, 0 helper XS, " in said[1]
         assert said[2].startswith("DAOS system 'daos_server' is ready: storage in ")
         assert labels(system) == ["tank"] * turn
         if turn == 0:

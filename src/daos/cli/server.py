@@ -150,14 +150,14 @@ def _configure(options: _Global, given: dict[str, Any]) -> tuple[ServerConfig, b
         for notice in config.notices:
             sys.stderr.write(f"NOTICE: {notice}\n")
     else:
-        config = zero(_places(given), environ=os.environ)
+        config = _as_formatted(zero(_places(given), environ=os.environ))
     if options.debug:
         config = replace(config, log_mask="DEBUG")
     return _overridden(config, given, is_zero=path is None), path is None
 
 
 def _read(path: Path) -> ServerConfig:
-    # Only here: a system without configuration needs no YAML for it.
+    # Only here: `daos_server version` and `stop` do without YAML.
     from daos.control.config.server import parse
 
     raw = files.read(path)
@@ -167,6 +167,19 @@ def _read(path: Path) -> ServerConfig:
         return parse(raw.decode(), file=str(path))
     except UnicodeDecodeError:
         raise InvalidError(f"{path}: this is no text in UTF-8") from None
+
+
+def _as_formatted(config: ServerConfig) -> ServerConfig:
+    """With the numbers of targets that engines have for life, where they have."""
+    from daos.control.instance import superblock
+
+    engines = [
+        each
+        if (block := superblock(each.storage)) is None
+        else replace(each, targets=block.targets)
+        for each in config.engines
+    ]
+    return replace(config, engines=tuple(engines))
 
 
 def _places(given: dict[str, Any]) -> Places:
@@ -244,7 +257,8 @@ def _start_behind(config: ServerConfig, options: _Global) -> None:
     outcome = background.start(run, log=config.log_file, say=say)
     if outcome.ready is None:
         failure = outcome.error or {}
-        failure["message"] = f"{failure.get('message')} (log: {config.log_file})"
+        if config.log_file.name not in failure.setdefault("message", "it failed"):
+            failure["message"] += f" (log: {config.log_file})"
         told.fail(PROGRAM, failure, as_json=options.as_json)
     if options.as_json:
         told.envelope(outcome.ready)

@@ -46,8 +46,18 @@ _BESIDE: Final = (LOCK, "control", "lost+found")
 CALL_S: Final = 20.0
 
 
+def superblock(storage: Path) -> Superblock | None:
+    """That of an engine's storage, if it is formatted. Raises: CorruptError, AccessError"""
+    raw = files.read(storage / SUPERBLOCK)
+    return None if raw is None else Superblock.parse(raw)
+
+
 class Instance:
-    """Engine `index`. Raises: CorruptError  its superblock is damaged"""
+    """Engine `index`.
+
+    Raises: CorruptError   its superblock is damaged
+            InvalidError   it is of another system, or has another number of targets
+    """
 
     def __init__(self, index: int, config: EngineConfig, *, system: str, clock: Clock) -> None:
         self.index: Final = index
@@ -59,12 +69,14 @@ class Instance:
         self.stopping = False
         self._clock = clock
         self.state = MemberState.AWAIT_FORMAT
-        raw = files.read(config.storage / SUPERBLOCK)
-        if raw is not None:
-            block = Superblock.parse(raw)
+        block = superblock(config.storage)
+        if block is not None:
             if block.system != system:
                 text = f"{config.storage} belongs to the system {block.system!r}, not {system!r}"
                 raise InvalidError(text)
+            if block.targets != config.targets:
+                text = f"{config.storage} was formatted for {block.targets} targets, for life"
+                raise InvalidError(f"{text}; it can't have {config.targets}")
             self.superblock = block
             self.state = MemberState.STOPPED
 
@@ -108,7 +120,8 @@ class Instance:
             files.flush_directory(storage)
             for name in _OURS:
                 _remove(storage / name)
-        self._write(Superblock(uuid, system, fault_domain=fault_domain))
+        block = Superblock(uuid, system, self.config.targets, fault_domain=fault_domain)
+        self._write(block)
         self.state = MemberState.STOPPED
 
     def becomes(self, rank: int) -> None:

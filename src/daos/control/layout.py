@@ -31,6 +31,7 @@ class Superblock:
 
     uuid: UUID
     system: str
+    targets: int
     rank: int | None = None
     uri: str = ""
     fault_domain: str = "/"
@@ -42,6 +43,7 @@ class Superblock:
             {
                 "uuid": str(self.uuid),
                 "system": self.system,
+                "targets": self.targets,
                 "rank": self.rank,
                 "uri": self.uri,
                 "validrank": self.rank is not None,
@@ -58,6 +60,7 @@ class Superblock:
         block = cls(
             fields.uuid("uuid"),
             fields.text("system"),
+            fields.number("targets"),
             rank,
             fields.text("uri"),
             fields.text("hostfaultdomain"),

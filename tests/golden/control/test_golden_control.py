@@ -13,8 +13,8 @@ from daos.control.layout import Superblock, SystemRecord
 HERE = Path(__file__).parent
 ENGINE = UUID("11111111-2222-4333-8444-555555555555")
 GOLDEN: dict[str, Superblock | SystemRecord] = {
-    "superblock.yml": Superblock(ENGINE, "daos_server", 0, "sm:///run/daos", "/host1", 7),
-    "superblock_new.yml": Superblock(ENGINE, "daos_server", fault_domain="/rack1/host1"),
+    "superblock.yml": Superblock(ENGINE, "daos_server", 4, 0, "sm:///run/daos", "/host1", 7),
+    "superblock_new.yml": Superblock(ENGINE, "daos_server", 4, fault_domain="/rack1/host1"),
     "system.yml": SystemRecord("daos_server", 12, {"owner": "lab 3", "1": "yes"}),
 }
 
