@@ -58,6 +58,21 @@ def test_pools_are_kept_by_rank_0(base: Path) -> None:
     run(config(base, engines=2), scenario)
 
 
+@pytest.mark.expects_warning("does not prepare")
+def test_an_engine_that_has_just_ended_is_one_that_is_not_ready(base: Path) -> None:
+    """Before its end is heard of: nothing was asked, and the caller may come again."""
+
+    async def scenario(running: Running) -> None:
+        ready = running.instances[0].ready
+        assert ready is not None
+        Path(ready.drpcListenerSock).unlink()
+        request, reply = mgmt_pb2.ListPoolsReq(), mgmt_pb2.ListPoolsResp
+        with pytest.raises(FaultError, match="code = 612"):
+            await running.admin.ask("ListPools", request, reply, timeout_s=0.1)
+
+    run(config(base), scenario)
+
+
 @pytest.mark.expects_warning("grpc denied")
 def test_who_may_call_what(base: Path) -> None:
     async def scenario(running: Running) -> None:

@@ -178,6 +178,36 @@ def test_with_a_configuration_in_front(system: OwnSystem) -> None:
     assert system.left() == []
 
 
+def test_closed_standard_streams(system: OwnSystem) -> None:
+    program = f"{sys.executable} -m daos.cli.server start -s {system.base}/storage -t 1"
+    closed = subprocess.run(
+        ["sh", "-c", f"{program} <&- >&- 2>&-"], env=system.environ, check=False, timeout=WITHIN_S
+    )
+    assert closed.returncode == 0
+    assert labels(system) == []
+    system.stop()
+    assert system.left() == []
+
+
+def test_nobody_reads_what_it_says(system: OwnSystem) -> None:
+    """A line that can't be written ends no engine."""
+    server = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "daos.cli.server", "start", "--foreground"),
+            *("-t", "1", "-s", str(system.base / "storage")),
+        ],
+        stdout=subprocess.PIPE,
+        env=system.environ,
+    )
+    assert server.stdout is not None
+    server.stdout.readline()  # it listens; its engine is not ready yet
+    server.stdout.close()
+    assert labels(system) == []
+    server.send_signal(signal.SIGHUP)
+    assert server.wait(WITHIN_S) == 0
+    assert system.left() == []
+
+
 def test_what_is_wrong_is_told_in_words(system: OwnSystem) -> None:
     path = system.base / "s.yml"
     path.write_text("name: lab\nengins: []\n")

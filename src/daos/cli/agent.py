@@ -11,6 +11,7 @@ Source: DAOS src/control/cmd/daos_agent
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -26,7 +27,7 @@ from daos.base.clock import SystemClock
 from daos.base.directory import Lock
 from daos.base.errors import BusyError, DaosError, InvalidError
 from daos.base.version import VERSION
-from daos.cli import logs, told
+from daos.cli import background, logs, told
 from daos.control import files
 from daos.control.access import Component
 from daos.control.agent import Agent
@@ -85,6 +86,7 @@ def version(options: _Global) -> None:
 @click.pass_obj
 def start(options: _Global) -> None:
     """Listen for clients; what happens without a command."""
+    background.keep_standard_descriptors()
     config = options.config
     try:
         logs.begin(config.log_file, config.log_mask, as_json=options.json_logging)
@@ -185,10 +187,9 @@ async def _run(config: AgentConfig) -> None:
         try:
             await agent.start()
             tell(os.environ)
-            click.echo(
-                f"{PROGRAM} {VERSION} (pid {os.getpid()}) listening on "
-                f"{config.directory / AGENT_SOCKET}"
-            )
+            where = config.directory / AGENT_SOCKET
+            with contextlib.suppress(OSError):  # nobody reads it
+                click.echo(f"{PROGRAM} {VERSION} (pid {os.getpid()}) listening on {where}")
             await stop.wait()
         finally:
             await agent.close()

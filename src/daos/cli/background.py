@@ -24,6 +24,15 @@ from daos.control import files
 _FDS_MAX: Final = 65536
 
 
+def keep_standard_descriptors() -> None:
+    """Closed ones become /dev/null: a file opened at 1 or 2 would get whatever anybody prints."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+
+
 class Outcome(NamedTuple):
     """What became of the child's start: `ready`, or `error` with what it said."""
 
@@ -47,7 +56,7 @@ class Pipe:
         self.close()
 
     def failed(self, told: dict[str, Any]) -> None:
-        """The last word: it will not be ready."""
+        """The last word: it will not be ready. Says nothing if it was."""
         self._write({"error": told})
         self.close()
 

@@ -3,7 +3,7 @@
     daos_server start     without a configuration: one engine, a local agent, storage that it
                           formats itself; returns when it is ready, goes on in the background
     daos_server start     with one (-o, /etc/daos/daos_server.yml), or with --foreground: stays in
-                          front until SIGINT or SIGTERM
+                          front until SIGINT, SIGTERM, SIGQUIT or SIGHUP
     daos_server stop      (ours) stops what runs, in order, and waits for it
 
 Exit status: 0 done; 1 it failed, or there was nothing to stop; 2 wrong usage.
@@ -14,6 +14,7 @@ Source: DAOS src/control/cmd/daos_server
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 import select
@@ -44,6 +45,8 @@ from daos.control.places import (
     User,
 )
 from daos.control.processes import holder
+
+log = logging.getLogger(__name__)
 
 PROGRAM: Final = "daos_server"
 _ENGINE: Final = (sys.executable, "-m", "daos.cli.engine")
@@ -101,12 +104,13 @@ def start(options: _Global, /, **given: Any) -> None:  # noqa: ANN401 what click
     Without a configuration file it makes a system of its own for this host, and returns when that
     is ready.
     """
+    background.keep_standard_descriptors()
     try:
         config, is_zero = _configure(options, given)
         if is_zero and not given["foreground"]:
             _start_behind(config, options)
         else:
-            _serve(config, options, say=click.echo, ready=lambda: None, whole=is_zero)
+            _serve(config, options, say=_say, ready=lambda: None, whole=is_zero)
     except DaosError as error:
         told.fail(PROGRAM, told.describe(error), as_json=options.as_json)
 
@@ -252,6 +256,7 @@ def _start_behind(config: ServerConfig, options: _Global) -> None:
         except DaosError as error:
             pipe.failed(told.describe(error))
             return told.FAILED
+        pipe.failed({"message": "it was stopped while it was starting"})  # if it was not ready
         return 0
 
     outcome = background.start(run, log=config.log_file, say=say)
@@ -267,6 +272,14 @@ def _start_behind(config: ServerConfig, options: _Global) -> None:
             f"DAOS system {config.name!r} is ready: storage in {config.engines[0].storage.parent}, "
             f"log in {config.log_file}"
         )
+
+
+def _say(text: str) -> None:
+    """A line for people, who may have stopped to read."""
+    try:
+        click.echo(text)
+    except OSError:
+        log.info("%s", text)
 
 
 def _told(config: ServerConfig) -> dict[str, Any]:
@@ -328,7 +341,7 @@ async def _run(
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     server = Server(
         config,

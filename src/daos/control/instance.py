@@ -26,13 +26,13 @@ from google.protobuf.message import Message
 
 from daos.base.clock import Clock
 from daos.base.directory import LOCK, told_by
-from daos.base.errors import InvalidError
+from daos.base.errors import DaosError, InvalidError
 from daos.control import faults, files
 from daos.control.config.model import EngineConfig
 from daos.control.layout import Superblock
 from daos.control.members import MemberState
 from daos.control.processes import ended
-from daos.drpc.client import call
+from daos.drpc.client import Connection
 from daos.drpc.modules import MgmtMethod, ModuleId
 from daos.proto.srv_pb2 import NotifyReadyReq
 
@@ -186,12 +186,16 @@ class Instance:
     ) -> M:
         """Ask the engine by dRPC.
 
-        Raises: FaultError  it is not started; DaosError  as `drpc.client.call`
+        Raises: FaultError  nobody listens, nothing was asked; DaosError  as `Connection.call`
         """
         if self.ready is None:
             raise faults.data_plane_not_started()
-        path = Path(self.ready.drpcListenerSock)
-        return await call(path, ModuleId.MGMT, method, request, reply, timeout_s=timeout_s)
+        try:
+            connection = await Connection.open(Path(self.ready.drpcListenerSock))
+        except DaosError as error:  # it has just ended
+            raise faults.data_plane_not_started() from error
+        async with connection:
+            return await connection.call(ModuleId.MGMT, method, request, reply, timeout_s=timeout_s)
 
     async def end_orphan(self, *, grace_s: float) -> int | None:
         """End an engine that a server that died left behind; its pid.
