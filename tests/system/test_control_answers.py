@@ -65,7 +65,7 @@ def test_an_engine_that_has_just_ended_is_one_that_is_not_ready(base: Path) -> N
     async def scenario(running: Running) -> None:
         ready = running.instances[0].ready
         assert ready is not None
-        Path(ready.drpcListenerSock).unlink()
+        files.remove_sockets(running.config.sockets, "daos_engine*.sock")
         request, reply = mgmt_pb2.ListPoolsReq(), mgmt_pb2.ListPoolsResp
         with pytest.raises(FaultError, match="code = 612"):
             await running.admin.ask("ListPools", request, reply, timeout_s=0.1)
