@@ -18,7 +18,9 @@ from uuid import uuid4
 import pytest
 from google.protobuf.message import Message
 
+import daos
 from daos.base.clock import SystemClock
+from daos.base.errors import DER, DaosError
 from daos.control.access import Component
 from daos.control.client import ControlClient, checked
 from daos.proto import mgmt_pb2 as pb
@@ -235,4 +237,31 @@ def test_a_start_that_fails_leaves_nothing(system: OwnSystem) -> None:
     assert done.returncode == 1
     assert "ERROR: daos_server: " in done.stderr
     assert "engine 0: exit status" in done.stderr
+    assert system.left() == []
+
+
+def test_data_needs_neither_server_nor_agent(
+    system: OwnSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system.start("-t", "1")
+    create(system, "tank")
+    monkeypatch.setenv("DAOS_AGENT_DRPC_DIR", str(system.sockets))
+    with daos.connect() as client:
+        kv = client.pool("tank").create_container("c1").kv()
+        kv["before"] = b"1"
+        (server,), (agent,) = system.pids("daos.cli.server"), system.pids("daos.cli.agent")
+        os.kill(server, signal.SIGKILL)
+        os.kill(agent, signal.SIGKILL)
+        ended(server)
+        ended(agent)
+        kv["after"] = b"2"
+        assert (kv["before"], kv["after"]) == (b"1", b"2")
+        with pytest.raises(DaosError) as caught:
+            daos.connect()
+        assert caught.value.code is DER.UNREACH
+    system.start()
+    with daos.connect() as client:
+        again = client.pool("tank").container("c1").kv(kv.oid)
+        assert (again["before"], again["after"]) == (b"1", b"2")
+    system.stop()
     assert system.left() == []

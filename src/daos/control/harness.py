@@ -26,14 +26,16 @@ from typing import Final
 
 from daos.base.clock import Clock, Rng, uuid_from
 from daos.base.errors import (
+    DER,
     AccessError,
     DaosError,
     DeadlineError,
     InvalidError,
+    ShutdownError,
     error_for,
 )
 from daos.base.version import VERSION
-from daos.control import files
+from daos.control import faults, files
 from daos.control.config.model import ServerConfig, command, environment
 from daos.control.instance import Instance, is_socket
 from daos.control.layout import SystemRecord
@@ -58,6 +60,8 @@ SYSTEM_FILE: Final = "system"
 _SET_UP_S: Final = 3600.0
 _PREPARE_S: Final = 10.0
 
+# What is started again so soon is worth to be waited for.
+_SOON_S: Final = 10.0
 _RISING: Final = (MemberState.STARTING, MemberState.READY)
 
 Say = Callable[[str], object]
@@ -268,6 +272,27 @@ class Harness:
             keeper.settling for keeper in self._keepers
         )
 
+    def services(self) -> Instance:
+        """The engine that has the services of the system.
+
+        Raises: FaultError  it is not ready yet
+                DaosError   UNINIT: not formatted; SHUTDOWN: stopped, or not started again soon
+        """
+        if self.unformatted:
+            text = "system is uninitialized (storage format required?)"
+            raise DaosError(text, code=DER.UNINIT)
+        for instance, keeper in zip(self.instances, self._keepers, strict=True):
+            if instance.rank != 0:
+                continue
+            if instance.state is MemberState.JOINED:
+                return instance
+            if instance.state is MemberState.STOPPED and not keeper.running:
+                text = "rank 0, which has the pools, is stopped; `dmg system start` starts it"
+                raise ShutdownError(text)
+            if instance.state is MemberState.ERRORED and not keeper.returns_soon:
+                raise ShutdownError(f"rank 0, which has the pools, has ended: {instance.info}")
+        raise faults.data_plane_not_started()
+
     @property
     def _has_services(self) -> bool:
         return any(each.rank == 0 and each.state is MemberState.JOINED for each in self.instances)
@@ -356,6 +381,8 @@ class _Keeper:
         self._limit = RestartLimit(harness.config.restart_min_delay_s)
         self._wanted = asyncio.Event()
         self._at_once = False  # by hand: no delay
+        self._delay_s = 0.0
+        self.returns_soon = False  # ended, and is started again within `_SOON_S`
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
@@ -397,14 +424,11 @@ class _Keeper:
             await self._run()
             if not self._wanted.is_set():
                 continue
-            if not self._harness.config.restarts:
-                self._wanted.clear()
-                continue
-            delay_s = self._limit.delay_s(self._clock.monotonic_ns())
-            if delay_s:
-                log.warning("instance %d is started again in %g s", self.instance.index, delay_s)
+            if self._delay_s:
+                text = "instance %d is started again in %g s"
+                log.warning(text, self.instance.index, self._delay_s)
             await self._harness.until(
-                lambda: self._at_once or not self._wanted.is_set(), within_s=delay_s
+                lambda: self._at_once or not self._wanted.is_set(), within_s=self._delay_s
             )
 
     async def _run(self) -> None:
@@ -440,6 +464,11 @@ class _Keeper:
 
     async def _ended(self, how: str) -> None:
         instance = self.instance
+        if not self._harness.config.restarts:
+            self._wanted.clear()
+        again = self._wanted.is_set()
+        self._delay_s = self._limit.delay_s(self._clock.monotonic_ns()) if again else 0.0
+        self.returns_soon = again and self._delay_s <= _SOON_S
         self.running = self.settling = self.admitted = False
         instance.info = "" if instance.stopping else how
         instance.state = MemberState.STOPPED if instance.stopping else MemberState.ERRORED

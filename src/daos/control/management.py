@@ -24,7 +24,7 @@ from daos.control import core, faults
 from daos.control.access import Answer, system_name
 from daos.control.harness import Harness
 from daos.control.instance import Instance
-from daos.control.members import ALL, AVAILABLE, MemberState
+from daos.control.members import ALL, AVAILABLE
 from daos.control.sets import parse_ranks, print_ranks
 from daos.drpc.modules import MgmtMethod
 from daos.proto import mgmt_pb2 as pb
@@ -103,7 +103,7 @@ class Management:
             if each.superblock is not None and each.superblock.uri
         ]
         if not any(each.rank == 0 for each in uris):
-            raise faults.data_plane_not_started()
+            self._harness.services()  # says why
         major, minor, patch = map(int, VERSION.split("."))
         return pb.GetAttachInfoResp(
             rank_uris=[each for each in uris if request.all_ranks or each.rank == 0],
@@ -230,10 +230,8 @@ class Management:
         return answer
 
     async def _ask(self, method: MgmtMethod, request: Any, reply: type[Any]) -> Any:  # noqa: ANN401
-        for instance in self._harness.instances:
-            if instance.rank == 0 and instance.state is MemberState.JOINED:
-                return await instance.ask(method, request, reply, timeout_s=_POOL_S)
-        raise faults.data_plane_not_started()
+        instance = self._harness.services()
+        return await instance.ask(method, request, reply, timeout_s=_POOL_S)
 
     async def _pool_create(self, request: pb.PoolCreateReq) -> pb.PoolCreateResp:
         """Checked here, made there; one at a time."""
