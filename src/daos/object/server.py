@@ -46,7 +46,7 @@ from daos.object.address import check_new_epoch, read_epoch, storable, unit_of
 from daos.object.comparison import Comparison
 from daos.object.enumeration import Enumeration
 from daos.object.large import FEW_PIECES, Executed, answer, answered_otherwise
-from daos.vos.fetch import Fetch
+from daos.vos.fetch import PATIENCE, Fetch
 from daos.vos.hashing import HASHED_MIN
 from daos.vos.update import Update
 
@@ -328,11 +328,37 @@ class _ObjectService:
         container = handle.container
         try:
             fetch = container.fetch_begin(
-                unit, request.dkey, request.iods, epoch, cond=request.cond
+                unit, request.dkey, request.iods, epoch, cond=request.cond, patience=PATIENCE
             )
         except DaosError as failure:
             _refuse(rpc, handle, failure)
             return
+        if fetch.asked is not None:
+            self._find(rpc, handle, (fetch, epoch), container.fetch_find(fetch))
+            return
+        self._found(rpc, handle, fetch, epoch)
+
+    def _find(
+        self,
+        rpc: Rpc,
+        handle: ContainerHandle,
+        at: tuple[Fetch, Epoch],
+        steps: Iterator[None],
+    ) -> None:
+        """One step of a long search, and then the turn of others."""
+        try:
+            next(steps)
+        except StopIteration:
+            self._found(rpc, handle, *at)
+        except DaosError as failure:
+            handle.container.fetch_end(at[0])
+            _refuse(rpc, handle, failure)
+        else:
+            self._target.xstream.loop.call_soon(self._find, rpc, handle, at, steps)
+
+    def _found(self, rpc: Rpc, handle: ContainerHandle, fetch: Fetch, epoch: Epoch) -> None:
+        request: wire.FetchRequest = rpc.request
+        container = handle.container
         if request.size_only or not fetch.nbytes:
             container.fetch_end(fetch)
             reply = wire.FetchReply(epoch, tuple(fetch.sizes))
