@@ -410,7 +410,11 @@ class _Fetching(msgspec.Struct, eq=False):
         views, found = fetch.views, fetch.pieces
         checksums: tuple[bytes, ...] = ()
         if kind is not ChecksumType.OFF:
-            checksums = tuple([compute(kind, view) for view in views])
+            stored = fetch.stored_csum(kind)
+            if stored is not None:
+                checksums = (stored,)
+            else:
+                checksums = tuple([compute(kind, view) for view in views])
         pieces = _ONE_VALUE
         if len(found) != 1 or found[0] != (0, 0, 0, 1):
             pieces = tuple([wire.Piece(*piece) for piece in found])

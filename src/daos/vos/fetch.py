@@ -155,6 +155,17 @@ class Fetch(msgspec.Struct, eq=False):
         self.buffer = buffer
         self.views = [view if view.nbytes == nbytes else view[:nbytes]]
 
+    def stored_csum(self, kind: ChecksumType) -> bytes | None:
+        """What all the bytes are stored with, if it is one checksum of that kind over them alone.
+
+        Sent on as it is, it also covers what becomes of the bytes after they were compared with it.
+        """
+        if len(self.parts) == 1 and type(part := self.parts[0]) is Stored:
+            nbytes = part.nbytes
+            if part.csum_type is kind and nbytes == part.value_nbytes <= part.csum_chunk:
+                return part.csums
+        return None
+
     def add_piece(self, piece: PieceOf, parts: Sequence[Inline | Stored]) -> None:
         """One more piece; its bytes are counted by the caller."""
         self.pieces.append(piece)
