@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -177,6 +180,82 @@ def test_an_address_in_use(tmp_path: Path) -> None:
         status, text = failed(tmp_path, "--targets", "1", "--tcp", f"{host}:31417")
     assert status == 1
     assert f"DER_EXIST(-1004): can't listen at {host}:31418 for rank 0 tag 1" in text
+    assert [path.name for path in (tmp_path / "d").iterdir()] == ["lock"]  # no system was made
+
+
+def in_shell(tmp_path: Path, redirections: str, *options: str) -> list[str]:
+    """The command line of a server whose standard streams are redirected."""
+    command = [sys.executable, "-m", "daos.embedded.serve", "--path", f"{tmp_path}/d"]
+    command += ["--sm", f"{tmp_path}/s", "--targets", "1", *options]
+    return ["sh", "-c", f"exec {shlex.join(command)} {redirections}"]
+
+
+def test_without_standard_streams_it_serves(tmp_path: Path) -> None:
+    """And nothing that anybody prints gets into what it opens."""
+    process = subprocess.Popen(in_shell(tmp_path, "<&- >&- 2>&-"))
+    try:
+        with connect(f"sm:{tmp_path}/s") as system:
+            while process.poll() is None:
+                with contextlib.suppress(DaosError):  # not yet
+                    system.admin.pool_create("tank", POOL)
+                    break
+                threading.Event().wait(0.05)
+        opened = [os.readlink(f"/proc/{process.pid}/fd/{fd}") for fd in range(3)]
+        assert opened == ["/dev/null"] * 3
+        process.terminate()
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+    with daos.local(tmp_path / "d") as system:
+        assert [pool.label for pool in system.admin.pool_list()] == ["tank"]
+
+
+@pytest.mark.parametrize(
+    ("redirections", "options", "text"),
+    [
+        (">/dev/full", [], "can't say on standard output that it is ready: No space left"),
+        ("<&-", ["--until-eof"], "--until-eof wants a pipe as standard input"),
+        ("</dev/null", ["--until-eof"], "--until-eof wants a pipe as standard input"),
+    ],
+)
+def test_standard_streams_that_are_no_use(
+    tmp_path: Path, redirections: str, options: list[str], text: str
+) -> None:
+    command = in_shell(tmp_path, redirections, *options)
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert text in line
+
+
+def test_nobody_reads_that_it_is_ready(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "daos.embedded.serve", "--path", f"{tmp_path}/d"]
+    with subprocess.Popen(
+        [*command, "--sm", f"{tmp_path}/s"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        (line,) = process.stderr.read().splitlines()
+        assert b"can't say on standard output that it is ready: Broken pipe" in line
+        assert process.wait(60) == 1
+
+
+def test_a_disk_that_is_read_only(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "ro,size=64k", "tmpfs", f"{tmp_path}/d"]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount")
+    try:
+        status, line = failed(tmp_path, "--sm", str(tmp_path / "s"))
+        assert status == 1
+        assert "DER_NO_PERM(-1001): can't use" in line
+        assert "Read-only file system" in line
+        with pytest.raises(daos.AccessError, match="Read-only"):
+            daos.local(tmp_path / "d")
+    finally:
+        subprocess.run(["umount", f"{tmp_path}/d"], check=True)
 
 
 @pytest.mark.parametrize(
