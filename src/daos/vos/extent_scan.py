@@ -150,7 +150,7 @@ def backwards(reader: Reader, look: Look, lo: int, hi: int) -> Iterator[Piece]:
     steps = 1
     joined: Piece | None = None
     while lo < hi:
-        begins = [_nth_before(cursor, look, cls, hi, steps) for cls in classes_of(look.classes)]
+        begins = [nth_before(cursor, look, cls, hi, steps) for cls in classes_of(look.classes)]
         begin = max([lo, *begins])
         for piece in reversed(pieces_of(cursor, look, begin, hi)):
             if joined is None:
@@ -289,7 +289,7 @@ def _piece(lo: int, hi: int, top: Top | None) -> Piece:
     return Piece(lo, hi, record, extent_lo, inv ^ U64_MAX, inv_minor ^ U16_MAX)
 
 
-def _nth_before(cursor: Cursor, look: Look, cls: int, hi: int, n: int) -> int:
+def nth_before(cursor: Cursor, look: Look, cls: int, hi: int, n: int) -> int:
     """Where the n-th stack of the class before `hi` begins; 0 if there are fewer."""
     akey_id = look.akey_id
     prefix = CLASS.pack(akey_id, cls)
