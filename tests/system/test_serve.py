@@ -242,20 +242,94 @@ def test_nobody_reads_that_it_is_ready(tmp_path: Path) -> None:
         assert process.wait(60) == 1
 
 
-def test_a_disk_that_is_read_only(tmp_path: Path) -> None:
-    (tmp_path / "d").mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "ro,size=64k", "tmpfs", f"{tmp_path}/d"]
+@contextlib.contextmanager
+def disk(directory: Path, options: str) -> Iterator[None]:
+    """A file system of its own."""
+    directory.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(directory)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("only root may mount")
     try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(directory)], check=True)
+
+
+def put_many(kv: daos.KeyValue[str], written: list[str]) -> None:
+    for number in range(10_000):
+        kv.put(f"{number}", b"v" * 200)
+        written.append(f"{number}")
+
+
+def test_a_disk_that_is_full(tmp_path: Path) -> None:
+    """Devices have their space from the beginning; the live trees have not."""
+    with disk(tmp_path / "disk", "size=260m"):
+        served = Served(tmp_path / "disk", "--targets", "1")
+        served.start()
+        with connect(served.address) as system:
+            system.admin.pool_create("tank", POOL)
+            with pytest.raises(daos.NoSpaceError):
+                system.admin.pool_create("more", "1GiB")
+            kv = system.connect().pool("tank").create_container("c1").kv()
+            filler = tmp_path / "disk" / "filler"
+            with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+                while file.write(bytes(1 << 16)):
+                    pass
+            written = list[str]()
+            with pytest.raises(DaosError, match="No space left on device"):
+                put_many(kv, written)
+            assert written
+            for _ in range(2):
+                with pytest.raises(DaosError, match="No space left on device"):
+                    kv.put("one more", b"v")
+            assert kv[written[-1]] == b"v" * 200
+        assert served.stop()[0] == 1
+        filler.unlink()
+        with served, connect(served.address) as system:
+            again = system.connect().pool("tank").container("c1").kv(kv.oid)
+            assert all(again[key] == b"v" * 200 for key in written)
+            again["one more"] = b"v"
+
+
+_IN_MID_BULK = """
+import sys, daos
+from daos.embedded.remote import connect
+client = connect(sys.argv[1]).connect()
+array = client.pool("tank").container("c1").array(daos.ObjectId(*map(int, sys.argv[2:])))
+buffer = client.buffer(32 << 20)
+print("go", flush=True)
+while True:
+    array.write(0, buffer)
+    array.read(0, len(buffer), into=buffer)
+"""
+
+
+@pytest.mark.parametrize("kind", ["sm", "tcp"])
+def test_clients_that_are_killed_in_mid_bulk(tmp_path: Path, kind: str) -> None:
+    tcp = f"{next(_hosts)}:31416" if kind == "tcp" else None
+    with Served(tmp_path, "--targets", "2", tcp=tcp) as served, connect(served.address) as system:
+        system.admin.pool_create("tank", "512MiB")
+        array = system.connect().pool("tank").create_container("c1").array()
+        oid = [str(array.oid.hi), str(array.oid.lo)]
+        for delay_s in (0.01, 0.1):
+            command = [sys.executable, "-c", _IN_MID_BULK, served.address, *oid]
+            with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+                assert process.stdout is not None
+                assert process.stdout.readline() == b"go\n"
+                threading.Event().wait(delay_s)
+                process.kill()
+        array.write(0, b"ours" * (1 << 20))
+        assert array.read(0, 4 << 20) == b"ours" * (1 << 20)
+
+
+def test_a_disk_that_is_read_only(tmp_path: Path) -> None:
+    with disk(tmp_path / "d", "ro,size=64k"):
         status, line = failed(tmp_path, "--sm", str(tmp_path / "s"))
         assert status == 1
         assert "DER_NO_PERM(-1001): can't use" in line
         assert "Read-only file system" in line
         with pytest.raises(daos.AccessError, match="Read-only"):
             daos.local(tmp_path / "d")
-    finally:
-        subprocess.run(["umount", f"{tmp_path}/d"], check=True)
 
 
 @pytest.mark.parametrize(
