@@ -149,8 +149,8 @@ MUTANTS: Final = {
         acknowledge_what_had_no_space, 4, ("no order", "is read as", "more than its size")
     ),
     "tell when it was durable": Mutant(tell_when_it_was_durable, 3, ("by their epochs",)),
-    "forget what is owed": Mutant(forget_what_is_owed, 37, ("does not come back", "waits for")),
-    "work on copies at the same time": Mutant(work_on_copies_at_the_same_time, 302, ("NO_HDL",)),
+    "forget what is owed": Mutant(forget_what_is_owed, 76, ("does not come back",)),
+    "work on copies at the same time": Mutant(work_on_copies_at_the_same_time, 410, ("NO_HDL",)),
     "leave targets waiting for a fate": Mutant(
         leave_targets_waiting_for_a_fate, 51, ("waits for",)
     ),
