@@ -246,6 +246,7 @@ class ContainerService(SnapshotService):
                     Put(key, msgspec.msgpack.encode(record)),
                     Put(records.HANDLE_OF + request.handle, found.uuid),
                 ],
+                spare=True,  # who empties a full store has to come in first
             )
             if done.succeeded:
                 break
@@ -378,7 +379,7 @@ class ContainerService(SnapshotService):
         ]
         if meta.label:
             operations.append(Delete(records.LABEL + meta.label.encode()))
-        if not (await self._rdb.txn([unchanged(found.pair)], operations)).succeeded:
+        if not (await self._rdb.txn([unchanged(found.pair)], operations, spare=True)).succeeded:
             return False
         # What they point to is gone: until they are, each finds nothing.
         for handle in handles:
