@@ -13,15 +13,15 @@ from typing import Final, NamedTuple
 
 import pytest
 
-from daos.base.errors import DaosError, NoSpaceError
+from daos.base.errors import DER, DaosError, NoSpaceError
 from daos.base.ids import Epoch, Lsn
 from daos.cart.bulk import Mode, Range
 from daos.cart.context import Rpc
 from daos.engine.core import segments
 from daos.engine.target import ContainerHandle
 from daos.object.large import Executed
-from daos.object.server import ObjectService
-from daos.object.wire import UpdateReply
+from daos.object.server import ObjectService, _Fetching
+from daos.object.wire import FetchReply, UpdateReply
 from daos.testing.sim.campaign import run_one
 from daos.vos.work import EpochRange
 
@@ -124,6 +124,25 @@ def tell_when_it_was_durable(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Executed, "durable", durable)
 
 
+def give_out_what_is_damaged(patch: pytest.MonkeyPatch) -> None:
+    def unchecked(_device: str, _piece: object, _lo: int, _data: memoryview) -> None:
+        return None
+
+    patch.setattr("daos.bio.one_value.check_stored", unchecked)
+    patch.setattr("daos.bio.descriptor.check_stored", unchecked)
+
+
+def find_nothing_where_it_is_damaged(patch: pytest.MonkeyPatch) -> None:
+    def fail(fetching: _Fetching, error: DaosError) -> None:
+        fetching.handle.container.fetch_end(fetching.fetch)
+        if error.code is DER.CSUM:
+            fetching.rpc.reply(FetchReply(fetching.epoch, (0,) * len(fetching.fetch.sizes)))
+        else:
+            fetching.rpc.fail(error)
+
+    patch.setattr(_Fetching, "_fail", fail)
+
+
 class Mutant(NamedTuple):
     """A bug, and where to begin."""
 
@@ -149,10 +168,12 @@ MUTANTS: Final = {
         acknowledge_what_had_no_space, 4, ("no order", "is read as", "more than its size")
     ),
     "tell when it was durable": Mutant(tell_when_it_was_durable, 3, ("by their epochs",)),
+    "give out what is damaged": Mutant(give_out_what_is_damaged, 8, ("is read",)),
+    "find nothing where it is damaged": Mutant(find_nothing_where_it_is_damaged, 8, ("is read",)),
     "forget what is owed": Mutant(
-        forget_what_is_owed, 37, ("does not come back", "waits for", "not answered")
+        forget_what_is_owed, 76, ("does not come back", "waits for", "not answered")
     ),
-    "work on copies at the same time": Mutant(work_on_copies_at_the_same_time, 302, ("NO_HDL",)),
+    "work on copies at the same time": Mutant(work_on_copies_at_the_same_time, 410, ("NO_HDL",)),
     "leave targets waiting for a fate": Mutant(
         leave_targets_waiting_for_a_fate, 51, ("waits for",)
     ),

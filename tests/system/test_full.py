@@ -140,6 +140,46 @@ def test_a_full_pool_serves_who_comes(pool: daos.Pool) -> None:
         cont.kv()["value"] = bytes(MIB)
 
 
+def test_full_metadata_can_be_emptied(pool: daos.Pool) -> None:
+    """Attributes fill the store of a pool: who comes to empty it is let in."""
+    with pool.create_container("marked") as cont:
+        cont.snapshot("old")
+        cont.attrs["own"] = b"x" * 100
+    names = 0
+    for size in (60_000, 1000, 10):
+        with pytest.raises(daos.NoSpaceError):  # noqa: PT012
+            while True:
+                pool.attrs[f"{names}"] = bytes(size)
+                names += 1
+    with pytest.raises(daos.NoSpaceError):
+        pool.create_container("new")
+    with pool.container("marked") as cont:
+        cont.destroy_snapshot("old")
+        del cont.attrs["own"]
+        cont.kv()["value"] = b"data has a place of its own"
+        with pytest.raises(daos.NoSpaceError):
+            cont.snapshot("new")
+    pool.destroy_container("marked")
+    for name in range(60):
+        del pool.attrs[f"{name}"]
+    with pool.create_container("new") as cont:
+        cont.snapshot("new")
+
+
+def test_a_pool_with_full_metadata_can_be_destroyed() -> None:
+    with daos.local(targets=1) as system:
+        system.admin.pool_create("tank", "16MiB")
+        with system.connect() as client:
+            with client.pool("tank") as pool:
+                for size in (60_000, 1000, 10):
+                    with pytest.raises(daos.NoSpaceError):  # noqa: PT012
+                        for number in range(100_000):
+                            pool.attrs[f"{size}.{number}"] = bytes(size)
+            client.pool("tank").close()
+        system.admin.pool_destroy("tank")
+        assert system.admin.pool_list() == []
+
+
 def test_a_file_system_that_others_fill(small_disk: Path) -> None:
     """What was acknowledged is there once there is room again, and the system was started anew."""
     system = daos.local(small_disk / "d", targets=1)

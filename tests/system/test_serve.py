@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -177,6 +180,156 @@ def test_an_address_in_use(tmp_path: Path) -> None:
         status, text = failed(tmp_path, "--targets", "1", "--tcp", f"{host}:31417")
     assert status == 1
     assert f"DER_EXIST(-1004): can't listen at {host}:31418 for rank 0 tag 1" in text
+    assert [path.name for path in (tmp_path / "d").iterdir()] == ["lock"]  # no system was made
+
+
+def in_shell(tmp_path: Path, redirections: str, *options: str) -> list[str]:
+    """The command line of a server whose standard streams are redirected."""
+    command = [sys.executable, "-m", "daos.embedded.serve", "--path", f"{tmp_path}/d"]
+    command += ["--sm", f"{tmp_path}/s", "--targets", "1", *options]
+    return ["sh", "-c", f"exec {shlex.join(command)} {redirections}"]
+
+
+def test_without_standard_streams_it_serves(tmp_path: Path) -> None:
+    """And nothing that anybody prints gets into what it opens."""
+    process = subprocess.Popen(in_shell(tmp_path, "<&- >&- 2>&-"))
+    try:
+        with connect(f"sm:{tmp_path}/s") as system:
+            while process.poll() is None:
+                with contextlib.suppress(DaosError):  # not yet
+                    system.admin.pool_create("tank", POOL)
+                    break
+                threading.Event().wait(0.05)
+        opened = [os.readlink(f"/proc/{process.pid}/fd/{fd}") for fd in range(3)]
+        assert opened == ["/dev/null"] * 3
+        process.terminate()
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+    with daos.local(tmp_path / "d") as system:
+        assert [pool.label for pool in system.admin.pool_list()] == ["tank"]
+
+
+@pytest.mark.parametrize(
+    ("redirections", "options", "text"),
+    [
+        (">/dev/full", [], "can't say on standard output that it is ready: No space left"),
+        ("<&-", ["--until-eof"], "--until-eof wants a pipe as standard input"),
+        ("</dev/null", ["--until-eof"], "--until-eof wants a pipe as standard input"),
+    ],
+)
+def test_standard_streams_that_are_no_use(
+    tmp_path: Path, redirections: str, options: list[str], text: str
+) -> None:
+    command = in_shell(tmp_path, redirections, *options)
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert text in line
+
+
+def test_nobody_reads_that_it_is_ready(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "daos.embedded.serve", "--path", f"{tmp_path}/d"]
+    with subprocess.Popen(
+        [*command, "--sm", f"{tmp_path}/s"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        (line,) = process.stderr.read().splitlines()
+        assert b"can't say on standard output that it is ready: Broken pipe" in line
+        assert process.wait(60) == 1
+
+
+@contextlib.contextmanager
+def disk(directory: Path, options: str) -> Iterator[None]:
+    """A file system of its own."""
+    directory.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(directory)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(directory)], check=True)
+
+
+def put_many(kv: daos.KeyValue[str], written: list[str]) -> None:
+    for number in range(10_000):
+        kv.put(f"{number}", b"v" * 200)
+        written.append(f"{number}")
+
+
+def test_a_disk_that_is_full(tmp_path: Path) -> None:
+    """Devices have their space from the beginning; the live trees have not."""
+    with disk(tmp_path / "disk", "size=260m"):
+        served = Served(tmp_path / "disk", "--targets", "1")
+        served.start()
+        with connect(served.address) as system:
+            system.admin.pool_create("tank", POOL)
+            with pytest.raises(daos.NoSpaceError):
+                system.admin.pool_create("more", "1GiB")
+            kv = system.connect().pool("tank").create_container("c1").kv()
+            filler = tmp_path / "disk" / "filler"
+            with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+                while file.write(bytes(1 << 16)):
+                    pass
+            written = list[str]()
+            with pytest.raises(DaosError, match="No space left on device"):
+                put_many(kv, written)
+            assert written
+            for _ in range(2):
+                with pytest.raises(DaosError, match="No space left on device"):
+                    kv.put("one more", b"v")
+            assert kv[written[-1]] == b"v" * 200
+        assert served.stop()[0] == 1
+        filler.unlink()
+        with served, connect(served.address) as system:
+            again = system.connect().pool("tank").container("c1").kv(kv.oid)
+            assert all(again[key] == b"v" * 200 for key in written)
+            again["one more"] = b"v"
+
+
+_IN_MID_BULK = """
+import sys, daos
+from daos.embedded.remote import connect
+client = connect(sys.argv[1]).connect()
+array = client.pool("tank").container("c1").array(daos.ObjectId(*map(int, sys.argv[2:])))
+buffer = client.buffer(32 << 20)
+print("go", flush=True)
+while True:
+    array.write(0, buffer)
+    array.read(0, len(buffer), into=buffer)
+"""
+
+
+@pytest.mark.parametrize("kind", ["sm", "tcp"])
+def test_clients_that_are_killed_in_mid_bulk(tmp_path: Path, kind: str) -> None:
+    tcp = f"{next(_hosts)}:31416" if kind == "tcp" else None
+    with Served(tmp_path, "--targets", "2", tcp=tcp) as served, connect(served.address) as system:
+        system.admin.pool_create("tank", "512MiB")
+        array = system.connect().pool("tank").create_container("c1").array()
+        oid = [str(array.oid.hi), str(array.oid.lo)]
+        for delay_s in (0.01, 0.1):
+            command = [sys.executable, "-c", _IN_MID_BULK, served.address, *oid]
+            with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+                assert process.stdout is not None
+                assert process.stdout.readline() == b"go\n"
+                threading.Event().wait(delay_s)
+                process.kill()
+        array.write(0, b"ours" * (1 << 20))
+        assert array.read(0, 4 << 20) == b"ours" * (1 << 20)
+
+
+def test_a_disk_that_is_read_only(tmp_path: Path) -> None:
+    with disk(tmp_path / "d", "ro,size=64k"):
+        status, line = failed(tmp_path, "--sm", str(tmp_path / "s"))
+        assert status == 1
+        assert "DER_NO_PERM(-1001): can't use" in line
+        assert "Read-only file system" in line
+        with pytest.raises(daos.AccessError, match="Read-only"):
+            daos.local(tmp_path / "d")
 
 
 @pytest.mark.parametrize(

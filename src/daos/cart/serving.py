@@ -190,7 +190,7 @@ class ServerChannel:
         if not self._kicked and session.has_output:
             self._kick()  # replies that the session gave by itself
         # Not in the middle of a payload: its request, one of those served, would wait for itself.
-        if not session.may_read and not self._paused and self._landing is None:
+        if self._landing is None and not session.may_read and not self._paused:
             self._paused = True
             self.link.pause_reading()
 

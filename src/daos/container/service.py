@@ -114,20 +114,26 @@ class ContainerService(SnapshotService):
         self, handle: bytes, flags: str, endpoints: Sequence[Endpoint]
     ) -> None:
         try:
+            await self._tell_reopened(handle, flags, endpoints)
+        except DaosError as error:
+            if endpoints or error.code not in NOT_THERE:
+                raise
+            log.info("handle is not told pool=%s error=%s", self._pool.uuid, error)
+
+    async def _tell_reopened(
+        self, handle: bytes, flags: str, endpoints: Sequence[Endpoint]
+    ) -> None:
+        deadline_ns = self._own_deadline_ns()
+        try:
             opened = await self._by_handle(handle, write=False)
             request = await self._opening(opened.uuid, handle, flags)
-            deadline_ns = self._own_deadline_ns()
             await self._ask(
                 wire.TGT_OPEN, request, deadline_ns=deadline_ns, trace_id=0, to=endpoints
             )
             # Nobody may have closed it meanwhile: as in `_tell_open`.
             await self._by_handle(handle, write=False)
         except StaleHandleError:
-            await self._tell_close(handle, deadline_ns=self._own_deadline_ns(), trace_id=0)
-        except DaosError as error:
-            if endpoints or error.code not in NOT_THERE:
-                raise
-            log.info("handle is not told pool=%s error=%s", self._pool.uuid, error)
+            await self._tell_close(handle, deadline_ns=deadline_ns, trace_id=0)
 
     async def evict_all(self) -> None:
         """Forget every handle: no client survived, and no target knows them."""
@@ -240,6 +246,7 @@ class ContainerService(SnapshotService):
                     Put(key, msgspec.msgpack.encode(record)),
                     Put(records.HANDLE_OF + request.handle, found.uuid),
                 ],
+                spare=True,  # who empties a full store has to come in first
             )
             if done.succeeded:
                 break
@@ -375,7 +382,7 @@ class ContainerService(SnapshotService):
         ]
         if meta.label:
             operations.append(Delete(records.LABEL + meta.label.encode()))
-        if not (await self._rdb.txn([unchanged(found.pair)], operations)).succeeded:
+        if not (await self._rdb.txn([unchanged(found.pair)], operations, spare=True)).succeeded:
             return False
         # What they point to is gone: until they are, each finds nothing.
         for handle in handles:

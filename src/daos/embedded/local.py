@@ -171,6 +171,11 @@ class AsyncLocalSystem:
         return self._system
 
 
+def holds_system(root: Path) -> bool:
+    """Whether a system has been made there, or begun."""
+    return (root / _DEVICES).exists()
+
+
 async def start_in(
     root: Path, config: SystemConfig, *, network: Transport | None = None, evict: bool = True
 ) -> System:

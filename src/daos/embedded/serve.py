@@ -8,9 +8,11 @@
     --loop NAME        uvloop, asyncio; the first that is there by default
     --until-eof        stop when standard input ends: with the process that holds its other end
 
-When it can be reached it writes one line, `ready sm:… tcp:…`; SIGTERM and SIGINT stop it in order,
-with checkpoints. Exit status: 0 stopped in order, 1 could not start or stop (the reason on standard
-error), 2 wrong usage. Whoever can reach an address may do everything: there are no credentials yet.
+When it can be reached it writes one line, `ready sm:… tcp:…`; where standard output is closed it
+goes on without. SIGTERM and SIGINT stop it in order, with checkpoints. Exit status: 0 stopped in
+order, 1 could not start or stop (the reason on standard error), 2 wrong usage. What could not start
+has made no system: it tries its addresses first. Whoever can reach an address may do everything:
+there are no credentials yet.
 
 Clients outlive it: their handles are open in the next process that serves the same directory.
 
@@ -33,18 +35,22 @@ from typing import Final
 
 from daos.base.directory import LOCK, Lock
 from daos.base.errors import DaosError, InvalidError
+from daos.base.ids import Tag
 from daos.base.sizes import parse_size
 from daos.bio.meta_config import MetaConfig
 from daos.cart.transport import Acceptor, Channel, Link, Listener, Transport
 from daos.cart.transport.inproc import InprocNetwork
 from daos.cart.wire import Endpoint
 from daos.embedded.addresses import Address, SmAddress, parse_address, transport_to
-from daos.embedded.local import make_config, prepare, start_in
-from daos.embedded.system import SystemConfig
+from daos.embedded.local import holds_system, make_config, prepare, start_in
+from daos.embedded.system import TARGETS_DEFAULT, SystemConfig
+from daos.engine.rank import SERVICE_RANK
 
 log = logging.getLogger(__name__)
 
 _PROGRAM: Final = "python -m daos.embedded.serve"
+_STDIN: Final = 0
+_STDOUT: Final = 1
 # A process of its own may say how often the collector looks. Operations in flight are more than the
 # 700 objects of the interpreter's youngest generation: 10 to 18 % of their time. A full collection,
 # some 10 ms, comes after 20 million objects instead of 70,000.
@@ -102,6 +108,8 @@ async def serve(
         if isinstance(address, SmAddress):
             _make_private(address.directory)
     outside = [await transport_to(address, loop) for address in addresses]
+    if not holds_system(root):
+        _try_to_listen(outside, config.targets or TARGETS_DEFAULT)
     network = ServedNetwork(InprocNetwork(loop), outside)
     system = await start_in(root, config, network=network, evict=False)
     try:
@@ -111,8 +119,24 @@ async def serve(
         await system.stop()
 
 
+def _try_to_listen(outside: Sequence[Transport], targets: int) -> None:
+    """Before a system is made: that of the addresses is found out last. Raises: as `listen`."""
+    for transport in outside:
+        listeners = _Listeners()
+        try:
+            for tag in range(targets + 1):
+                listeners.add(transport.listen(Endpoint(SERVICE_RANK, Tag(tag)), _nobody))
+        finally:
+            listeners.close()
+
+
+def _nobody(link: Link) -> Channel:
+    raise AssertionError(f"no turn of the loop has passed in which {link} was taken")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
+    _keep_standard_descriptors()
     parser = _parser()
     options = parser.parse_args(arguments)
     gc.set_threshold(*GC_THRESHOLDS)
@@ -133,9 +157,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             lock.release()
     except DaosError as error:
-        sys.stderr.write(f"{_PROGRAM}: {error}\n")
+        if sys.stderr is not None:
+            sys.stderr.write(f"{_PROGRAM}: {error}\n")
         return 1
     return 0
+
+
+def _keep_standard_descriptors() -> None:
+    """Closed ones become /dev/null: a device opened at 1 or 2 would get whatever anybody prints."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
 
 
 async def _run(
@@ -147,15 +181,18 @@ async def _run(
         loop.add_signal_handler(number, stop.set)
     if until_eof:
         try:
-            loop.add_reader(sys.stdin.fileno(), _look_for_end, loop, stop)
-        except PermissionError as error:  # a file, or /dev/null
+            loop.add_reader(_STDIN, _look_for_end, loop, stop)
+        except PermissionError as error:  # a file, or /dev/null, or closed
             raise InvalidError("--until-eof wants a pipe as standard input") from error
 
     def ready() -> None:
         gc.collect()
         gc.freeze()  # modules and classes stay
-        sys.stdout.write(f"ready {' '.join(map(str, addresses))}\n")
-        sys.stdout.flush()
+        try:
+            os.write(_STDOUT, f"ready {' '.join(map(str, addresses))}\n".encode())
+        except OSError as error:
+            text = f"can't say on standard output that it is ready: {error.strerror}"
+            raise InvalidError(text) from error
 
     await serve(root, config, addresses, ready=ready, stop=stop)
 
@@ -169,8 +206,8 @@ def _addresses(options: argparse.Namespace) -> list[Address]:
 
 
 def _look_for_end(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-    if not os.read(sys.stdin.fileno(), 4096):
-        loop.remove_reader(sys.stdin.fileno())
+    if not os.read(_STDIN, 4096):
+        loop.remove_reader(_STDIN)
         stop.set()
 
 

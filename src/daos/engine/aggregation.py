@@ -174,6 +174,8 @@ class ShardAggregation:
         member = self._members.get(container.uuid)
         if member is None or member.news.revision < 0 or self._reclaim in (None, Reclaim.DISABLED):
             return False
+        if self._pass is None and not self._is_unseen(member):
+            return False  # snapshots keep all of it
         container.crowded = True
         self._hurry()
         return True

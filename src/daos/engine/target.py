@@ -39,6 +39,7 @@ from daos.base.errors import (
     NotFoundError,
     ShutdownError,
     StaleHandleError,
+    error_for,
 )
 from daos.base.ids import ContainerUuid, Epoch, HandleUuid, PoolUuid, TargetIndex
 from daos.bio.meta import MetaContext
@@ -112,6 +113,7 @@ class Target:
         self._aggregation = aggregation or AggregationConfig()
         self._storage = xstream.storage
         self._shards: dict[PoolUuid, Shard] = {}
+        self._refused: dict[PoolUuid, DaosError] = {}  # why a shard could not be opened
         self._handles: dict[bytes, ContainerHandle] = {}
         self._opening: list[_Opening] = []
         self._stopped = ""  # why, once a bug has shown
@@ -157,13 +159,20 @@ class Target:
         self._check_serving()
         name = self.device_name(pool)
         async with self._storage.turn(name):
-            if pool not in self._shards:
+            if pool in self._shards:
+                return
+            try:
                 await self._add_shard(pool, await self._storage.open(name))
+            except DaosError as error:
+                self._refused[pool] = error
+                raise
+            self._refused.pop(pool, None)
 
     async def destroy_shard(self, pool: PoolUuid) -> None:
         """Close and remove the shard; one that does not exist is no error (a repeated destroy)."""
         name = self.device_name(pool)
         async with self._storage.turn(name):
+            self._refused.pop(pool, None)
             self._forget_shard(pool)
             await self._storage.destroy(name)
 
@@ -174,12 +183,20 @@ class Target:
         await self._storage.close_all(checkpoint=checkpoint and not self._stopped)
 
     def shard(self, pool: PoolUuid) -> Shard:
-        """The open shard of `pool`. Raises: NotFoundError, ShutdownError, AgainError."""
+        """The open shard of `pool`.
+
+        Raises: NotFoundError, ShutdownError, AgainError; DaosError (why it could not be opened)
+        """
         self._check_serving()
         try:
             return self._shards[pool]
         except KeyError:
             self._check_joined()
+            why = self._refused.get(pool)
+            if why is not None:
+                lost = isinstance(why, NotFoundError)  # it is recorded: "not found" would be wrong
+                text = f"target {self.index} can't open its part of the pool: {why.message}"
+                raise error_for(DER.DATA_LOSS if lost else why.code, text) from why
             raise NotFoundError(f"target {self.index} has no shard of pool {pool}") from None
 
     async def open_handle(

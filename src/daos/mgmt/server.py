@@ -75,6 +75,9 @@ _LABEL: Final = b"label/"
 # shard replays at most its log, which is a matter of seconds.
 _OWN_WORK_NS: Final = 600 * 1_000_000_000
 
+# Of a part of a pool that no other attempt brings back.
+_DAMAGED: Final = frozenset({DER.CSUM, DER.NONEXIST, DER.NOTSUPPORTED})
+
 # (host name, [(rank, number of targets)])
 Members = Sequence[tuple[str, Sequence[tuple[Rank, int]]]]
 
@@ -184,8 +187,25 @@ class Management:
                 await self._start_pool(found)
             if not ready or uuid in self._failed:
                 continue
-            await self._ask(wire.TGT_OPEN, wire.TargetOpenRequest(uuid), endpoints=endpoints)
-            await self._services.rejoin(PoolUuid(UUID(bytes=uuid)), endpoints)
+            opened = [each for each in endpoints if await self._opens(found.record, each)]
+            if opened:
+                await self._services.rejoin(PoolUuid(UUID(bytes=uuid)), opened)
+
+    async def _opens(self, record: PoolRecord, endpoint: Endpoint) -> bool:
+        """Whether a target that joins has its part of a pool: a damaged one keeps out no other.
+
+        Raises: DaosError   it may have it next time
+        """
+        try:
+            await self._ask(
+                wire.TGT_OPEN, wire.TargetOpenRequest(record.uuid), endpoints=[endpoint]
+            )
+        except DaosError as error:
+            if error.code not in _DAMAGED:
+                raise
+            log.error("%s can't open its part of pool %r: %s", endpoint, record.label, error)
+            return False
+        return True
 
     def _by_rank(self) -> dict[Rank, list[Endpoint]]:
         ranks: dict[Rank, list[Endpoint]] = {}

@@ -47,6 +47,7 @@ class Push:
         "_offsets",
         "_pieces",
         "_rpc",
+        "_step",
         "_steps",
         "_xstream",
     )
@@ -61,7 +62,8 @@ class Push:
         self._epoch = epoch
         self._pieces: list[wire.Piece] = []
         self._checksums: list[bytes] = []
-        self._steps: list[Fetch] = []
+        self._steps: Iterator[Fetch] = iter(())
+        self._step: Fetch | None = None
         request: wire.FetchRequest = rpc.request
         # The number of each descriptor's first value or range; where in the region each begins.
         self._first = [0, *accumulate(len(iod.recxs) or 1 for iod in request.iods)]
@@ -77,7 +79,6 @@ class Push:
             self._fail(failure)
             return
         self._steps = self._handle.container.fetch_split(self._fetch, self._step_bytes())
-        self._steps.reverse()
         self._next()
 
     def _step_bytes(self) -> int:
@@ -95,10 +96,11 @@ class Push:
                 raise RecordTooBigError(text)
 
     def _next(self) -> None:
-        if not self._steps:
+        rpc, step = self._rpc, next(self._steps, None)
+        self._step = step
+        if step is None:
             self._reply()
             return
-        rpc, step = self._rpc, self._steps[-1]
         try:
             if rpc.deadline_ns <= self._xstream.clock.now_ns():
                 raise DeadlineError("the request's deadline passed before all was sent")
@@ -110,7 +112,8 @@ class Push:
         if error is not None:
             self._fail(error)
             return
-        self._hash(self._summing(self._steps[-1].views))
+        assert self._step is not None
+        self._hash(self._summing(self._step.views))
 
     def _summing(self, views: list[memoryview]) -> Iterator[None]:
         """The checksums that go along, with a yield behind each slice."""
@@ -130,7 +133,8 @@ class Push:
         self._write()
 
     def _write(self) -> None:
-        rpc, step = self._rpc, self._steps[-1]
+        rpc, step = self._rpc, self._step
+        assert step is not None
         ranges: list[Range] = []
         for (iod, recx, index, count), view in zip(step.pieces, step.views, strict=True):
             self._pieces.append(wire.Piece(iod, recx, index, count))
@@ -150,7 +154,8 @@ class Push:
         if error is not None:
             self._fail(error)
             return
-        self._handle.container.fetch_end(self._steps.pop())
+        assert self._step is not None
+        self._handle.container.fetch_end(self._step)
         self._next()
 
     def _reply(self) -> None:
@@ -161,8 +166,7 @@ class Push:
         )
 
     def _fail(self, error: DaosError) -> None:
-        for step in self._steps:
-            self._handle.container.fetch_end(step)
-        self._steps = []
+        if self._step is not None:
+            self._handle.container.fetch_end(self._step)
         self._handle.container.fetch_end(self._fetch)
         self._rpc.fail(error)

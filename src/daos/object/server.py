@@ -45,7 +45,7 @@ from daos.object import core, wire
 from daos.object.address import check_new_epoch, read_epoch, storable, unit_of
 from daos.object.comparison import Comparison
 from daos.object.large import FEW_PIECES, Executed, answer, answered_otherwise
-from daos.vos.fetch import Fetch
+from daos.vos.fetch import PATIENCE, Fetch
 from daos.vos.hashing import HASHED_MIN
 from daos.vos.update import Update
 
@@ -315,11 +315,37 @@ class ObjectService:
         container = handle.container
         try:
             fetch = container.fetch_begin(
-                unit, request.dkey, request.iods, epoch, cond=request.cond
+                unit, request.dkey, request.iods, epoch, cond=request.cond, patience=PATIENCE
             )
         except DaosError as failure:
             _refuse(rpc, handle, failure)
             return
+        if fetch.asked is not None:
+            self._find(rpc, handle, (fetch, epoch), container.fetch_find(fetch))
+            return
+        self._found(rpc, handle, fetch, epoch)
+
+    def _find(
+        self,
+        rpc: Rpc,
+        handle: ContainerHandle,
+        at: tuple[Fetch, Epoch],
+        steps: Iterator[None],
+    ) -> None:
+        """One step of a long search, and then the turn of others."""
+        try:
+            next(steps)
+        except StopIteration:
+            self._found(rpc, handle, *at)
+        except DaosError as failure:
+            handle.container.fetch_end(at[0])
+            _refuse(rpc, handle, failure)
+        else:
+            self._target.xstream.loop.call_soon(self._find, rpc, handle, at, steps)
+
+    def _found(self, rpc: Rpc, handle: ContainerHandle, fetch: Fetch, epoch: Epoch) -> None:
+        request: wire.FetchRequest = rpc.request
+        container = handle.container
         if request.size_only or not fetch.nbytes:
             container.fetch_end(fetch)
             reply = wire.FetchReply(epoch, tuple(fetch.sizes))
@@ -371,7 +397,11 @@ class _Fetching(msgspec.Struct, eq=False):
         views, found = fetch.views, fetch.pieces
         checksums: tuple[bytes, ...] = ()
         if kind is not ChecksumType.OFF:
-            checksums = tuple([compute(kind, view) for view in views])
+            stored = fetch.stored_csum(kind)
+            if stored is not None:
+                checksums = (stored,)
+            else:
+                checksums = tuple([compute(kind, view) for view in views])
         pieces = _ONE_VALUE
         if len(found) != 1 or found[0] != (0, 0, 0, 1):
             pieces = tuple([wire.Piece(*piece) for piece in found])

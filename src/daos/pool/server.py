@@ -136,6 +136,7 @@ class PoolService:
             done = await self.rdb.txn(
                 [unchanged(turn[0]) if turn else absent(_TURN)],
                 [Put(_TURN, b""), Put(key, msgspec.msgpack.encode(record))],
+                spare=True,  # who empties a full store has to come in first
             )
             if done.succeeded:
                 break
@@ -185,7 +186,7 @@ class PoolService:
                 return handles
             # A connect that looked before we came loses its turn, and then sees that we leave.
             compare = unchanged(turn[0]) if turn else absent(_TURN)
-            if (await self.rdb.txn([compare], [Put(_TURN, b"")])).succeeded:
+            if (await self.rdb.txn([compare], [Put(_TURN, b"")], spare=True)).succeeded:
                 return 0
 
     async def query(self, *, deadline_ns: int, trace_id: int = 0) -> wire.QueryReply:

@@ -175,8 +175,13 @@ class Rdb(Protocol):
         compares: Sequence[Compare],
         success: Sequence[Operation],
         failure: Sequence[Operation] = (),
+        *,
+        spare: bool = False,
     ) -> TxnResult:
         """Compare, then execute one of the lists, atomically.
+
+        `spare`: it may take the room that a full store keeps for what gives some back; whatever
+        makes the store no larger may anyway. For small records that do not stay.
 
         Raises:     InvalidError, KeyTooBigError, RecordTooBigError   a limit (`check_txn`)
                     NotFoundError   a lease that does not exist

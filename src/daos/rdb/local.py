@@ -101,6 +101,8 @@ class LocalRdb:
         compares: Sequence[Compare],
         success: Sequence[Operation],
         failure: Sequence[Operation] = (),
+        *,
+        spare: bool = False,
     ) -> TxnResult:
         """See `Rdb`."""
         check_txn(compares, success, failure)
@@ -113,7 +115,7 @@ class LocalRdb:
                 await self._check_lease(operation.lease)
         results = [section.execute(operation) for operation in operations]
         if section.changed:
-            self._commit(section)
+            self._commit(section, spare=spare)
         revision = self._root.revision
         await self._settled()
         return TxnResult(succeeded, revision, results)
@@ -252,25 +254,34 @@ class LocalRdb:
 
     # Writing
 
-    def _commit(self, section: _Section) -> None:
+    def _commit(self, section: _Section, *, spare: bool = False) -> None:
         root = layout.Root(section.revision, self._root.lease_next)
         writes: dict[bytes, bytes | None] = {layout.ROOT_KEY: root.emit()}
         writes.update(section.writes())
-        self._lsn = self._apply(writes, section.events)
+        self._lsn = self._apply(writes, section.events, spare=spare)
         self._root = root
 
-    def _apply(self, writes: dict[bytes, bytes | None], events: Sequence[Event]) -> Lsn:
+    def _apply(
+        self,
+        writes: dict[bytes, bytes | None],
+        events: Sequence[Event],
+        *,
+        spare: bool = False,
+    ) -> Lsn:
         """One Tx. Raises: NoSpaceError and what the device raised; nothing changed.
 
         The root takes the place of the one before it. So what only deletes asks for no room, and
-        a full store can be emptied.
+        what makes the store no larger may have the last: a full store can be emptied.
         """
-        put_bytes = sum(
-            len(key) + len(value)
-            for key, value in writes.items()
-            if value is not None and key != layout.ROOT_KEY
-        )
-        hold = self._meta.hold(tree_bytes=put_bytes, data_blocks=0)
+        put_bytes = gone_bytes = 0
+        for key, value in writes.items():
+            if key == layout.ROOT_KEY:
+                continue
+            old = self._meta.get(key)
+            gone_bytes += 0 if old is None else len(key) + len(old)
+            put_bytes += 0 if value is None else len(key) + len(value)
+        last = spare or put_bytes <= gone_bytes
+        hold = self._meta.hold(tree_bytes=put_bytes, data_blocks=0, last=last)
         try:
             tx = self._meta.begin()
             for key, value in writes.items():

@@ -10,7 +10,8 @@ kills that directory's devices and leaves on the disk what a power cut may leave
 since the last flush is old, new or torn, as the generator decides. What dead devices get fails
 without effect, so that what is left of a dead system can do no harm.
 
-Faults are fields, changed at any time: see `Wear`. No device lies about a flush.
+Faults are fields, changed at any time: see `Wear`. `rot` damages what is durable, for good. No
+device lies about a flush.
 
 Source: ours; the fault list follows TigerBeetle's src/testing/storage.zig.
 """
@@ -74,6 +75,12 @@ class SimDisk:
         if directory is not None:
             directory.power_off()
 
+    def rot(self, name: str, offset: int, bit: int) -> None:
+        """Invert a bit of what is durable, for good; who has the device open reads it so, too."""
+        self.images[name].flip(offset, bit)
+        if self._directory is not None:
+            self._directory.rot(name, offset, bit)
+
     @property
     def bytes_used(self) -> int:
         return sum(image.size_bytes for image in self.images.values())
@@ -113,6 +120,11 @@ class SimDirectory(MemoryDirectory):
                 keep_some(self.images[name], doubtful, self._disk.rng, torn=True)
         # Who is still at work on the old boot must not see the next one's disk.
         self.images = dict(self.images)
+
+    def rot(self, name: str, offset: int, bit: int) -> None:
+        device = self._open.get(name)
+        if isinstance(device, SimDevice):
+            device.rot(offset, bit)
 
     def _make(self, name: str, image: Image) -> MemoryDevice:
         return SimDevice(self, self._disk, name, image)
@@ -191,6 +203,11 @@ class SimDevice(MemoryDevice):
         if self._on_close is not None:
             self._on_close()
             self._on_close = None
+
+    def rot(self, offset: int, bit: int) -> None:
+        """What was written since is not touched: it is on its way over the damage."""
+        if offset // BLOCK not in self._doubtful:
+            self._written.flip(offset, bit)
 
     def _in_turn(self, step: Callable[[], None], *, delay: bool = True) -> None:
         """Perform steps one after the other, whatever order the loop runs call-backs in."""

@@ -3,7 +3,8 @@
      0  u8   version      1: behind the position; 2: at the position, which is listed too
      1  u64  context      XXH3-64 of container, kind of listing, object, keys, direction and filter
      9       position     of keys and objects: key order of the last entry looked at
-                          of extents: u64 record to go on from, or backwards, in front of which
+                          of extents: u64 record to go on from, or backwards, in front of which;
+                          u64 where the extent begins, or backwards ends, that goes on there
                           of versions: tree key of the last one looked at, without the akey
              u64 checksum XXH3-64 of everything before it
 

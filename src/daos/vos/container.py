@@ -135,15 +135,19 @@ class VosContainer(ContainerState):
         *,
         cond: int = 0,
         op: Operation | None = None,
+        patience: int = 0,
     ) -> Fetch:
         """Find what a reader at `epoch` sees. Must be ended.
+
+        With patience it may come back unfinished, and `asked` for the rest: then all steps of
+        `fetch_find` come first. Not of a transaction.
 
         Raises:     InvalidError; NotFoundError (a condition); ChecksumError (damage in the tree);
                     TxRestartError (in doubt)
         """
         self.check_alive()
         if op is None:
-            return _fetch.begin(self, oid, dkey, iods, epoch, cond=cond)
+            return _fetch.begin(self, oid, dkey, iods, epoch, cond=cond, patience=patience)
         return _fetch.begin_for(self, oid, dkey, iods, epoch, cond=cond, op=op)
 
     def fetch_read(self, fetch: Fetch, done: Done) -> None:
@@ -156,7 +160,11 @@ class VosContainer(ContainerState):
         """
         _fetch.read(self, fetch, done)
 
-    def fetch_split(self, fetch: Fetch, nbytes_max: int) -> list[Fetch]:
+    def fetch_find(self, fetch: Fetch) -> Iterator[None]:
+        """The steps to the end of an unfinished fetch. Raises: as fetch_begin, in any of them."""
+        return _steps.find(self, fetch)
+
+    def fetch_split(self, fetch: Fetch, nbytes_max: int) -> Iterator[Fetch]:
         """A large fetch in steps of at most `nbytes_max`, to be read and ended one by one.
 
         The fetch itself is ended last; a single value, or a record, is never cut.

@@ -115,11 +115,18 @@ def look_at(akey_id: int, classes: int, epoch: Epoch | int, floor: tuple[int, in
     return Look(akey_id, classes, epoch ^ U64_MAX, (floor[0] ^ U64_MAX, floor[1] ^ U16_MAX))
 
 
-def pieces_of(cursor: Cursor, look: Look, lo: int, hi: int) -> list[Piece]:
-    """All pieces of [lo, hi), gaps included."""
+class ManyStacksError(Exception):
+    """More stacks lie on the way than the caller has patience for."""
+
+
+def pieces_of(cursor: Cursor, look: Look, lo: int, hi: int, *, patience: int = 0) -> list[Piece]:
+    """All pieces of [lo, hi), gaps included.
+
+    Raises: ManyStacksError  a class has more stacks there than `patience`; 0: there is no end to it
+    """
     tops: list[Top] = []
     for cls in classes_of(look.classes):
-        tops += _tops(cursor, look, cls, lo, hi)
+        tops += _tops(cursor, look, cls, lo, hi, patience=patience)
     if not tops:
         return [Piece(lo, hi)]
     if len(tops) == 1 and tops[0][2] <= lo and hi <= tops[0][3]:
@@ -143,7 +150,7 @@ def backwards(reader: Reader, look: Look, lo: int, hi: int) -> Iterator[Piece]:
     steps = 1
     joined: Piece | None = None
     while lo < hi:
-        begins = [_nth_before(cursor, look, cls, hi, steps) for cls in classes_of(look.classes)]
+        begins = [nth_before(cursor, look, cls, hi, steps) for cls in classes_of(look.classes)]
         begin = max([lo, *begins])
         for piece in reversed(pieces_of(cursor, look, begin, hi)):
             if joined is None:
@@ -205,10 +212,15 @@ def stacks(
         found = cursor.set_range(KEY.pack(akey_id, cls, start, inv_epoch, 0))
 
 
-def _tops(cursor: Cursor, look: Look, cls: int, lo: int, hi: int) -> Iterator[Top]:
+def _tops(
+    cursor: Cursor, look: Look, cls: int, lo: int, hi: int, *, patience: int = 0
+) -> Iterator[Top]:
     """The tops of the stacks that reach into [lo, hi) and are newer than the floor, by lo."""
     inv_floor = look.inv_floor
     for start, inv, inv_minor in stacks(cursor, look, cls, lo, hi):
+        patience -= 1
+        if not patience:
+            raise ManyStacksError
         if (inv, inv_minor) >= inv_floor:
             continue
         record = ExtentRecord.parse(cursor.value())
@@ -277,7 +289,7 @@ def _piece(lo: int, hi: int, top: Top | None) -> Piece:
     return Piece(lo, hi, record, extent_lo, inv ^ U64_MAX, inv_minor ^ U16_MAX)
 
 
-def _nth_before(cursor: Cursor, look: Look, cls: int, hi: int, n: int) -> int:
+def nth_before(cursor: Cursor, look: Look, cls: int, hi: int, n: int) -> int:
     """Where the n-th stack of the class before `hi` begins; 0 if there are fewer."""
     akey_id = look.akey_id
     prefix = CLASS.pack(akey_id, cls)

@@ -260,6 +260,7 @@ def find(
     epoch: Epoch | int,
     floor: tuple[int, int] = NO_FLOOR,
     bound: Epoch | int = 0,
+    patience: int = 0,
 ) -> list[Piece]:
     """What a reader at `epoch` finds in records [lo, hi): pieces in order, gaps and holes included.
 
@@ -268,13 +269,15 @@ def find(
     Raises:     TxRestartError   an extent within (epoch, bound]
                 InvalidError     an empty range, or one outside of the 2**64 records
                 CorruptError     a record is damaged
+                ManyStacksError  more than `patience`, unless that is 0
     Cost:       O(classes * log n + k), k stacks in the windows; see the module
     Source:     DAOS src/vos/evtree.c evt_find, evt_ent_array_fill, evt_ent_array_sort
     """
     _check_range(lo, hi)
     if bound > epoch:
         refuse_uncertain(reader, akey_id, lo, hi, classes=classes, epoch=epoch, bound=bound)
-    return pieces_of(reader.cursor(), look_at(akey_id, classes, epoch, floor), lo, hi)
+    look = look_at(akey_id, classes, epoch, floor)
+    return pieces_of(reader.cursor(), look, lo, hi, patience=patience)
 
 
 def visible(

@@ -20,9 +20,9 @@ Source: DAOS src/vos/vos_io.c vos_fetch_begin, vos_obj_fetch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from xxhash import xxh3_64_intdigest
@@ -39,6 +39,7 @@ from daos.bio.space import Pin
 from daos.vos import extents, keys
 from daos.vos.arguments import AKEY_FETCH, PER_AKEY, SINGLE, check_fetch, check_value_type
 from daos.vos.conflicts import asked_of, reading
+from daos.vos.extent_scan import ManyStacksError
 from daos.vos.ilog_view import ROOT, IlogView
 from daos.vos.nodes import Node
 from daos.vos.records import NodeRecord
@@ -50,8 +51,21 @@ _CSUM_TYPES: Final = {int(kind): kind for kind in ChecksumType}
 _ANY_FETCH: Final = int(Cond.DKEY_FETCH | Cond.AKEY_FETCH)
 
 
+# Stacks of versions, ranges and akeys that one turn of the loop looks at: 5 to 10 us each.
+PATIENCE: Final = 192
+
 # (iod, range of the iod, first record within the range, count of records)
 PieceOf = tuple[int, int, int, int]
+
+
+class Asked(NamedTuple):
+    """What a fetch is asked for."""
+
+    oid: UnitOid
+    dkey: bytes
+    iods: Sequence[Iod]
+    epoch: Epoch
+    cond: int
 
 
 class Fetch(msgspec.Struct, eq=False):
@@ -73,6 +87,8 @@ class Fetch(msgspec.Struct, eq=False):
     spans: list[int] = []  # parts of each piece
     views: list[memoryview] = []
     pin: Pin | None = None
+    # Of a fetch that was begun with patience, and is not through: see fetch_steps.find.
+    asked: Asked | None = None
     # What the bytes read from blocks lie in.
     descriptor: FetchDescriptor | OneRead | None = None
     buffer: Buffer | None = None
@@ -90,19 +106,32 @@ class Fetch(msgspec.Struct, eq=False):
         self.segments.append([])
 
     def add_array(self, record_size: int, ranges: list[list[extents.Piece]]) -> None:
-        """Some of the ranges of an array akey have data."""
+        """Some of the ranges of an array akey have data; they are used up."""
+        for _ in self.adding_array(record_size, ranges):
+            pass
+
+    def adding_array(self, record_size: int, ranges: list[list[extents.Piece]]) -> Iterator[None]:
+        """The same, with a yield behind each `PATIENCE` pieces."""
         iod = len(self.sizes)
         self.sizes.append(record_size)
         segments: list[list[Piece]] = []
+        left = PATIENCE
         for index, found in enumerate(ranges):
             parts: list[Piece] = []
-            for piece in found:
+            first = found[0].lo
+            found.reverse()
+            while found:  # 10^5 of them would be freed in one turn otherwise: 15 ms
+                piece = found.pop()
+                left -= 1
+                if not left:
+                    left = PATIENCE
+                    yield
                 if not piece.is_data:
                     parts.append(Hole((piece.hi - piece.lo) * record_size))
                     continue
                 part = part_of(piece)
                 parts.append(part)
-                where = (iod, index, piece.lo - found[0].lo, piece.hi - piece.lo)
+                where = (iod, index, piece.lo - first, piece.hi - piece.lo)
                 self.add_piece(where, (part,))
                 self.nbytes += piece.nbytes
             segments.append(parts)
@@ -126,6 +155,17 @@ class Fetch(msgspec.Struct, eq=False):
         self.buffer = buffer
         self.views = [view if view.nbytes == nbytes else view[:nbytes]]
 
+    def stored_csum(self, kind: ChecksumType) -> bytes | None:
+        """What all the bytes are stored with, if it is one checksum of that kind over them alone.
+
+        Sent on as it is, it also covers what becomes of the bytes after they were compared with it.
+        """
+        if len(self.parts) == 1 and type(part := self.parts[0]) is Stored:
+            nbytes = part.nbytes
+            if part.csum_type is kind and nbytes == part.value_nbytes <= part.csum_chunk:
+                return part.csums
+        return None
+
     def add_piece(self, piece: PieceOf, parts: Sequence[Inline | Stored]) -> None:
         """One more piece; its bytes are counted by the caller."""
         self.pieces.append(piece)
@@ -143,9 +183,11 @@ def begin(
     epoch: Epoch,
     *,
     cond: int,
+    patience: int = 0,
 ) -> Fetch:
     """See VosContainer.fetch_begin.
 
+    patience:   so much is looked at, then it comes back unfinished, with what it was `asked`
     Cost:       a look-up a key; a seek a single value, a find a range
     """
     order, object_hash, kinds, dkey_size, akey_size = keys.object_facts(oid)
@@ -160,6 +202,10 @@ def begin(
         if parent is None and cond & _ANY_FETCH:
             raise NotFoundError(f"dkey not found at epoch {epoch}")
         for iod in iods:
+            if patience:
+                patience -= 1
+                if not patience:
+                    raise ManyStacksError
             node = None
             if parent is not None:
                 node = state.nodes.key(parent.id, keys.AKEY, iod.akey, kinds[1])
@@ -174,10 +220,14 @@ def begin(
             elif iod.type == SINGLE:
                 _fetch_single(state, fetch, node.id, epoch, child)
             else:
-                _fetch_array(state, fetch, node.record, iod, (epoch, child))
+                patience = _fetch_array(state, fetch, node.record, iod, (epoch, child, patience))
     except DaosError as error:
         error.lsn = fetch.lsn
         raise
+    except ManyStacksError:
+        fetch.pin = state.meta.space.pin()  # what the first step finds is there in the last
+        fetch.asked = Asked(oid, dkey, iods, epoch, cond)
+        return fetch
     if fetch.is_stored:
         fetch.pin = state.meta.space.pin()
     return fetch
@@ -310,11 +360,13 @@ def _fetch_array(
     fetch: Fetch,
     record: NodeRecord,
     iod: Iod,
-    at: tuple[int, IlogView],
-) -> None:
-    epoch, seen = at
-    ranges = [
-        extents.find(
+    at: tuple[int, IlogView, int],
+) -> int:
+    """What is left of the patience. Raises: ManyStacksError."""
+    epoch, seen, patience = at
+    ranges: list[list[extents.Piece]] = []
+    for recx in iod.recxs:
+        found = extents.find(
             state.meta,
             record.node_id,
             recx.index,
@@ -322,17 +374,27 @@ def _fetch_array(
             classes=record.class_mask,
             epoch=epoch,
             floor=seen.prior_punch,
+            patience=patience,
         )
-        for recx in iod.recxs
-    ]
+        ranges.append(found)
+        if patience:
+            patience -= len(found)
+            if patience <= 0:
+                raise ManyStacksError
     if not any(piece.is_data for found in ranges for piece in found):
         fetch.add_nothing()
-        return
+        return patience
+    check_record_size(record, iod)
+    fetch.add_array(record.record_size, ranges)
+    return patience
+
+
+def check_record_size(record: NodeRecord, iod: Iod) -> None:
+    """Raises: InvalidError  the reader expects another one."""
     if iod.size and iod.size != record.record_size:
         raise InvalidError(
             f"records of this akey have {record.record_size} bytes, {iod.size} were expected"
         )
-    fetch.add_array(record.record_size, ranges)
 
 
 def part_of(piece: extents.Piece) -> Inline | Stored:

@@ -27,6 +27,8 @@ from daos.base.iod import IodType
 from daos.vos import anchor as anchors
 from daos.vos import extents, keys, versions
 from daos.vos.anchor import Position
+from daos.vos.extent_page import visible_page
+from daos.vos.extent_scan import look_at
 from daos.vos.fetch import walk
 from daos.vos.ilog_view import ROOT, IlogView
 from daos.vos.nodes import Node, view
@@ -178,7 +180,7 @@ def extents_of(
     *,
     reverse: bool,
 ) -> Page[ExtentEntry]:
-    """See VosContainer.list_extents. Cost: O(extents passed)."""
+    """See VosContainer.list_extents. Cost: as `visible_page`, whatever is hidden."""
     _check_bounds(Bounds(limit, PAGE_BYTES))
     _check_epoch(epoch)
     order, context = _value_context(state, 0, where, reverse=reverse)
@@ -187,23 +189,15 @@ def extents_of(
     node, seen = find_akey(state, order, where, int(epoch))
     if node is None or node.record.value_type != IodType.ARRAY:
         return Page([], b"", True, lsn)
-    edge = _U64.unpack(position)[0] if len(position) == _U64.size else None
+    within, joined = _rest_of(position, reverse=reverse)
     record = node.record
-    page = extents.visible(
-        state.meta,
-        node.id,
-        classes=record.class_mask,
-        epoch=int(epoch),
-        limit=limit,
-        lo=0 if reverse or edge is None else edge,
-        hi=edge if reverse and edge is not None else extents.RECORDS_MAX,
-        floor=seen.prior_punch,
-        reverse=reverse,
-    )
+    look = look_at(node.id, record.class_mask, epoch, seen.prior_punch)
+    page = visible_page(state.meta, look, within, limit, reverse=reverse, joined=joined)
     entries = [ExtentEntry(p.lo, p.hi, p.epoch, record.record_size) for p in page.pieces]
     if page.eof:
         return Page(entries, b"", True, lsn)
-    return Page(entries, anchors.emit(context, _U64.pack(page.anchor)), False, lsn)
+    after = _U64.pack(page.anchor) + (b"" if page.joined is None else _U64.pack(page.joined))
+    return Page(entries, anchors.emit(context, after), False, lsn)
 
 
 def versions_of(
@@ -350,6 +344,22 @@ def _find_written(
     if node is None:
         return None, extents.NO_FLOOR
     return node, view(node, epoch, seen).prior_punch
+
+
+def _rest_of(position: bytes, *, reverse: bool) -> tuple[tuple[int, int], int | None]:
+    """The records that are left behind a position, and what goes on there. Raises: InvalidError."""
+    if not position:
+        return (0, extents.RECORDS_MAX), None
+    if len(position) not in (_U64.size, 2 * _U64.size):
+        raise InvalidError(f"a position of {len(position)} bytes is none among extents")
+    (edge,) = _U64.unpack_from(position)
+    within = (0, edge) if reverse else (edge, extents.RECORDS_MAX)
+    if len(position) == _U64.size:
+        return within, None
+    (joined,) = _U64.unpack_from(position, _U64.size)
+    if joined < edge if reverse else joined >= edge:
+        raise InvalidError(f"an extent that goes on at {edge} does not begin, or end, at {joined}")
+    return within, joined
 
 
 def _key_context(state: ContainerState, level: int, choice: Choice, *parts: bytes) -> int:

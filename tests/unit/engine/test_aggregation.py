@@ -321,6 +321,22 @@ async def test_an_update_without_space_does_not_wait_for_the_gap(
 
 
 @on_shard
+async def test_a_full_history_that_snapshots_keep_is_not_waited_for(
+    shard: MemoryShard, c: VosContainer
+) -> None:
+    epochs = await write(shard, c, 5)
+    shard.hlc = Hlc(SteppingClock())
+    aggregation = driver(shard, AggregationConfig(period_ns=900 * MS, period_pressed_ns=MS))
+    aggregation.protect(c, epochs, revision=1)
+    assert aggregation.relieve(c)
+    await until(lambda: not aggregation.relieve(c), turns=8000)
+    assert versions(shard) == 5
+    await shard.put(c, OID, DKEY, {AKEY: b"more"}, epoch=shard.hlc.now())
+    assert aggregation.relieve(c)
+    aggregation.close()
+
+
+@on_shard
 async def test_an_update_waits_for_blocks_on_their_way(shard: MemoryShard, c: VosContainer) -> None:
     aggregation = driver(shard)
     aggregation.protect(c, (), revision=1)

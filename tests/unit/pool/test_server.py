@@ -268,11 +268,11 @@ async def test_a_connect_that_looked_before_the_pool_was_to_go_loses_its_turn(
     service = cluster.system.engine.xstream.value(POOL_KEY).service(pool)
     txn, looked, go_on = service.rdb.txn, asyncio.Event(), asyncio.Event()
 
-    async def late(*args: Any) -> TxnResult:  # noqa: ANN401
+    async def late(*args: Any, **options: bool) -> TxnResult:  # noqa: ANN401
         del vars(service.rdb)["txn"]
         looked.set()
         await go_on.wait()
-        return await txn(*args)
+        return await txn(*args, **options)
 
     vars(service.rdb)["txn"] = late
     connecting = asyncio.ensure_future(code_of(cluster.connect(pool)))

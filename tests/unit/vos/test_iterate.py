@@ -360,4 +360,4 @@ async def test_pages_of_an_array_with_many_holes(
         anchor, eof, pages = page.anchor, page.eof, pages + 1
     expected = [(lo, lo + 2) for lo in (0, 3200, 6400)]
     assert found == (expected[::-1] if reverse else expected)
-    assert pages > 6
+    assert pages > 2000 // 512

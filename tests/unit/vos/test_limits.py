@@ -197,10 +197,10 @@ async def test_scattered_values_hold_room_for_their_runs(
             space.cancel(block)
     real = shard.meta.hold
 
-    def refuse(*, tree_bytes: int, data_blocks: int) -> object:
+    def refuse(*, tree_bytes: int, data_blocks: int, last: bool = False) -> object:
         if not data_blocks:
             raise NoSpaceError("no room for runs")
-        return real(tree_bytes=tree_bytes, data_blocks=data_blocks)
+        return real(tree_bytes=tree_bytes, data_blocks=data_blocks, last=last)
 
     for block in blocks[4000:6000:2]:
         space.cancel(block)

@@ -36,6 +36,8 @@ from daos.testing.sim.churn import LABELS, POOL_LABEL, SPARE_BYTES, Churner, Poo
 from daos.testing.sim.faults import Mix, Nemesis
 from daos.testing.sim.filler import BALLAST, Filler
 from daos.testing.sim.openers import Opener
+from daos.testing.sim.rot import LABEL as ROTTEN
+from daos.testing.sim.rot import Rot
 from daos.testing.sim.users import (
     AKEYS,
     CHUNK,
@@ -71,6 +73,8 @@ CHURNING: Final = 0.25
 CHURNING_POOLS: Final = 0.1
 # ... in which somebody opens and closes the users' container all the time.
 OPENING: Final = 0.15
+# ... in which bytes of disks go bad at the end.
+ROTTING: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +123,7 @@ class _Run:
         self.plan = Plan.draw(self._rng)
         # A generator of its own: what else happens is the same with a borrower and without.
         self._borrows = random.Random(~seed)
+        self._rots = random.Random(f"rot of {seed}")
         neighbours = random.Random(f"neighbours of {seed}")
         self._neighbours = neighbours
         self._fills = neighbours.random() < FILLING
@@ -169,10 +174,12 @@ class _Run:
             await self._all_alive()
             await self._all_settled()
             self._judge()
-            await self._empty()
+            rotten = await self._rot() if self._rots.random() < ROTTING else False
+            if not rotten:
+                await self._empty()
             if self.bugs:
                 raise Violation(self.bugs[0])
-            if self.errors and not (mix.disk_failures or mix.flips):
+            if self.errors and not (mix.disk_failures or mix.flips or rotten):
                 raise Violation(f"the system logged: {self.errors[0]}")
         finally:
             await cluster.close()
@@ -312,10 +319,18 @@ class _Run:
         for ask in asks:
             await _until(ask)
 
+    async def _rot(self) -> bool:
+        """Damage what is durable. Whether some of it can't be opened any more."""
+        client, _ = self._cluster.client("victim")
+        rot = Rot(self._cluster, client, self.history, self._rots, self._world.value)
+        async with _within(4 * ALIVE_S, "somebody is not answered after bit rot"):
+            await rot.run()
+        return rot.refused
+
     async def _empty(self) -> None:
         """Everything comes back: pools can be made and removed, and space is free again."""
         async with _within(4 * ALIVE_S, "space of a destroyed container does not come back"):
-            for label in (CONTAINER, BALLAST, *LABELS):
+            for label in (CONTAINER, BALLAST, ROTTEN, *LABELS):
                 await _until(partial(self._gone, label))
             await _until(self._all_free)
         for shard in self._shards():
