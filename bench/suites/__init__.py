@@ -12,6 +12,7 @@ from bench.suites import (
     checkpoint,
     counting,
     cpu,
+    engines,
     kv,
     limits,
     objects,
@@ -33,5 +34,6 @@ SUITES: Final[Mapping[str, Suite]] = {
     "scale": scale.run,
     "checkpoint": checkpoint.run,
     "aggregation": aggregation.run,
+    "engines": engines.run,
     "start": start.run,
 }

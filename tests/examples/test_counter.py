@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import tomllib
 from pathlib import Path
 
 from google.protobuf.empty_pb2 import Empty
@@ -20,27 +19,12 @@ from daos.drpc.modules import ModuleId
 from daos.engine.modules import Modules
 from daos.engine.rank import Part
 from daos.testing.devices import MemoryDirectory
-from daos.testing.engines import EngineSystem
+from daos.testing.engines import EngineSystem, install
 from examples.counter import daos_counter
 from examples.counter.daos_counter import ADD, COUNTERS, TOTAL, Add, CounterModule
 
 SOURCE = Path(daos_counter.__file__).parent
 LINES_MAX = 80
-
-
-def install(directory: Path) -> None:
-    """What pip makes of it: the file, and what other distributions find it by."""
-    project = tomllib.loads((SOURCE / "pyproject.toml").read_text())["project"]
-    (directory / "daos_counter.py").write_text((SOURCE / "daos_counter.py").read_text())
-    info = directory / "daos_counter-1.0.dist-info"
-    info.mkdir()
-    head = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
-    (info / "METADATA").write_text(head)
-    lines = [
-        f"[{group}]\n" + "".join(f"{name} = {where}\n" for name, where in points.items())
-        for group, points in project["entry-points"].items()
-    ]
-    (info / "entry_points.txt").write_text("".join(lines))
 
 
 async def add(context: Context, tag: int, name: str, by: int = 0) -> int:
@@ -51,7 +35,7 @@ async def add(context: Context, tag: int, name: str, by: int = 0) -> int:
 
 def test_it_counts_in_the_processes_of_an_engine(tmp_path: Path) -> None:
     async def body() -> None:
-        install(tmp_path)
+        install(SOURCE, tmp_path)
         modules = ("-m", "mgmt,pool,cont,obj,counter")
         variables = {"PYTHONPATH": str(tmp_path)}
         async with EngineSystem(tmp_path, arguments=modules, variables=variables) as system:

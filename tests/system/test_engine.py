@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
-import socket
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,7 @@ from daos.drpc.modules import MgmtMethod
 from daos.engine.process import STATUS_TARGET_LOST
 from daos.proto import ctl_pb2 as ctl
 from daos.proto import mgmt_pb2 as pb
-from daos.testing.engines import EngineProcess, EngineSystem
+from daos.testing.engines import EngineProcess, EngineSystem, free_ports
 
 MIB = 1 << 20
 Body = Callable[[EngineSystem], Coroutine[Any, Any, None]]
@@ -166,18 +164,6 @@ def test_clients_of_other_hosts_come_by_tcp(tmp_path: Path) -> None:
 
     port = free_ports(3)
     on_engines(ports={0: port})(body)(tmp_path)
-
-
-def free_ports(count: int) -> int:
-    """The first of so many ports on end that nobody has right now."""
-    while True:
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            first = 0
-            for number in range(count):
-                sock = stack.enter_context(socket.socket())
-                sock.bind(("127.0.0.1", first + number if first else 0))
-                first = first or sock.getsockname()[1]
-            return first
 
 
 @on_engines()

@@ -2,7 +2,7 @@
 
     -t N     targets                       -g NAME  name of the system
     -x N     helpers, of all targets       -s DIR   storage
-    -f N     first core                    -d DIR   sockets, its server's among them
+    -f N     first core, if not by -I      -d DIR   sockets, its server's among them
     -p N     NUMA node                     -I N     number of the engine on its host
     -m A,B   modules                       -h       help
 
@@ -107,7 +107,7 @@ def _config(options: argparse.Namespace, environ: Mapping[str, str]) -> EngineCo
         )
     if not 1 <= len(options.group) <= _GROUP_SIZE_MAX:
         raise InvalidError(f"-g {options.group!r}: a name of 1 to {_GROUP_SIZE_MAX} characters")
-    if options.first < 0 or options.instance < 0:
+    if options.instance < 0 or (options.first or 0) < 0:
         raise InvalidError("-f and -I are numbers from 0 on")
     return EngineConfig(
         targets=options.targets,
@@ -117,7 +117,11 @@ def _config(options: argparse.Namespace, environ: Mapping[str, str]) -> EngineCo
         instance=options.instance,
         tcp=_tcp(environ, options.targets),
         cores=cores.plan(
-            usable, first=options.first, targets=options.targets, helpers=options.helpers
+            usable,
+            first=options.first,
+            instance=options.instance,
+            targets=options.targets,
+            helpers=options.helpers,
         ),
         clock=SystemClock(),
         rng=random.SystemRandom(),
@@ -195,7 +199,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("-t", dest="targets", type=int, default=1, metavar="N", help="targets")
     add("-x", dest="helpers", type=int, default=0, metavar="N", help="helpers of all targets")
-    add("-f", dest="first", type=int, default=0, metavar="N", help="first core")
+    add("-f", dest="first", type=int, metavar="N", help="first core")
     add("-p", dest="numa", type=int, metavar="N", help="NUMA node whose cores are used")
     add("-m", dest="modules", default=MODULES, metavar="A,B", help="modules, %(default)s")
     add("-g", dest="group", default="daos_server", metavar="NAME", help="name of the system")

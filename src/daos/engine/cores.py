@@ -30,19 +30,24 @@ class Plan(NamedTuple):
         return self.targets[index] if self.targets else None
 
 
-def plan(cores: Sequence[int], *, first: int, targets: int, helpers: int) -> Plan:
+def plan(
+    cores: Sequence[int], *, first: int | None, instance: int = 0, targets: int, helpers: int
+) -> Plan:
     """Divide `cores`, from number `first` of them on.
+
+    Without `first`, engines of one host that are alike take the cores behind each other.
 
     Raises: InvalidError  there is no such core
     """
+    need = 1 + targets + helpers
     if first and first >= len(cores):
         raise InvalidError(f"first core {first}: there are {len(cores)} cores, from 0 on")
-    free = list(cores[first:])
-    need = 1 + targets + helpers
+    begin = instance * need if first is None else first
+    free = list(cores[begin:])
     if len(free) < need:
         return Plan(
             why_not=f"{targets} targets with {helpers} helpers need {need} cores of their own, "
-            f"there are {len(free)}: none is bound"
+            f"from number {begin} there are {len(free)}: none is bound"
         )
     system, rest = free[0], free[1:need]
     each, more = divmod(helpers, targets)

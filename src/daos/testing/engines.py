@@ -16,8 +16,10 @@ import os
 import random
 import shutil
 import signal
+import socket
 import sys
 import tempfile
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -43,6 +45,12 @@ from daos.proto.srv_pb2 import NotifyReadyReq, NotifyReadyResp
 START_S: Final = 30.0
 STOP_S: Final = 30.0
 M = TypeVar("M", bound=Message)
+# A test that is killed takes its engines with it: PR_SET_PDEATHSIG outlives an exec.
+_TIED: Final = (
+    "import ctypes, os, sys;"
+    "ctypes.CDLL(None).prctl(1, 9, 0, 0, 0);"
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
 
 
 class EngineProcess:
@@ -72,7 +80,8 @@ class EngineProcess:
         system = self._system
         self.ready = asyncio.get_running_loop().create_future()
         variables = [f"{name}={value}" for name, value in system.environment(self.number).items()]
-        command = ["env", *variables, sys.executable, "-m", "daos.cli.engine", *system.arguments]
+        command = ["env", *variables, sys.executable, "-c", _TIED, sys.executable]
+        command += ["-m", "daos.cli.engine", *system.arguments]
         command += ["-t", str(system.targets), "-I", str(self.number)]
         command += ["-s", str(self.storage), "-d", str(system.sockets)]
         with self.log.open("ab") as log:
@@ -256,6 +265,34 @@ class EngineSystem:
             loop=loop,
         )
         return context, rng
+
+
+def free_ports(count: int) -> int:
+    """The first of so many ports of this host on end that nobody has right now."""
+    while True:
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            first = 0
+            for number in range(count):
+                sock = stack.enter_context(socket.socket())
+                sock.bind(("127.0.0.1", first + number if first else 0))
+                first = first or sock.getsockname()[1]
+            return first
+
+
+def install(project: Path, directory: Path) -> None:
+    """Put a project's modules where PYTHONPATH finds them, and its entry points, as pip would."""
+    told = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for source in project.glob("*.py"):
+        shutil.copy(source, directory)
+    info = directory / f"{told['name'].replace('-', '_')}-{told['version']}.dist-info"
+    info.mkdir()
+    head = f"Metadata-Version: 2.1\nName: {told['name']}\nVersion: {told['version']}\n"
+    (info / "METADATA").write_text(head)
+    groups = [
+        f"[{group}]\n" + "".join(f"{name} = {where}\n" for name, where in points.items())
+        for group, points in told["entry-points"].items()
+    ]
+    (info / "entry_points.txt").write_text("".join(groups))
 
 
 def alive(group: int) -> bool:

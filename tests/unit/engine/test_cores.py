@@ -24,6 +24,16 @@ def test_none_is_bound_where_there_are_too_few() -> None:
     assert found.why_not.startswith("3 targets with 0 helpers need 4 cores of their own")
 
 
+def test_engines_of_a_host_do_not_meet() -> None:
+    one, two, three = (
+        plan(range(7), first=None, instance=number, targets=2, helpers=0) for number in range(3)
+    )
+    assert (one.system, one.targets) == ({0}, ({1}, {2}))
+    assert (two.system, two.targets) == ({3}, ({4}, {5}))
+    assert three.why_not.endswith("from number 6 there are 1: none is bound")
+    assert plan(range(7), first=4, instance=2, targets=2, helpers=0).system == {4}
+
+
 def test_there_is_no_such_core() -> None:
     with pytest.raises(InvalidError, match="first core 4: there are 4 cores"):
         plan(range(4), first=4, targets=1, helpers=0)
