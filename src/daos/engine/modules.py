@@ -18,7 +18,6 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from daos.base.errors import DaosError, ExistsError, InvalidError, NotFoundError
@@ -27,6 +26,8 @@ from daos.engine.tls import TlsKey
 from daos.engine.xstream import Xstream
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from daos.engine.control import Control
     from daos.engine.rank import Engine
     from daos.engine.target import Target
@@ -67,6 +68,8 @@ class Modules:
         Raises: InvalidError  there is none of a name, or it calls itself otherwise
                 ExistsError   one is named twice
         """
+        from importlib.metadata import entry_points  # an embedded system does without
+
         found = {point.name: point for point in entry_points(group=GROUP)}
         return cls([_find(name, found) for name in names])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from importlib import metadata
 from importlib.metadata import EntryPoint
 from typing import Any, cast
 
@@ -11,7 +12,6 @@ import pytest
 
 from daos.base.errors import ExistsError, InvalidError, NotFoundError
 from daos.embedded.modules import own_modules
-from daos.engine import modules as modules_file
 from daos.engine.module import Facility, Module
 from daos.engine.modules import ALIASES, GROUP, Modules
 from daos.engine.rank import Engine
@@ -118,8 +118,8 @@ class Other(Module):
 def test_what_is_no_module(
     name: str, target: str | None, complaint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real: Callable[..., Any] = modules_file.entry_points
+    real: Callable[..., Any] = metadata.entry_points
     more = [] if target is None else [EntryPoint(name, target, GROUP)]
-    monkeypatch.setattr(modules_file, "entry_points", lambda group: [*real(group=group), *more])
+    monkeypatch.setattr(metadata, "entry_points", lambda group: [*real(group=group), *more])
     with pytest.raises(InvalidError, match=complaint):
         Modules.load(["pool", name])
