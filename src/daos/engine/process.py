@@ -31,7 +31,7 @@ from daos.base.hlc import Hlc, unix_ns_from_epoch
 from daos.base.ids import Epoch, Rank
 from daos.cart.transport.ranks import Places, RankNetwork, parse_uri
 from daos.drpc.client import call
-from daos.drpc.modules import ModuleId
+from daos.drpc.modules import ModuleId, SrvMethod
 from daos.drpc.registry import M, Methods, Peer, Registry
 from daos.drpc.server import Listener
 from daos.engine import child, inventory
@@ -59,13 +59,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NOTIFY_READY: Final = 301
+NAME: Final = "daos_engine"  # as the kernel shows the process
 STATUS_TARGET_LOST: Final = 3
 # Source: DAOS src/engine/drpc_client.c, back-off of dss_drpc_call
 _NOTIFY_PAUSE_S: Final = 0.008
 _NOTIFY_PAUSE_MAX_S: Final = 1.024
 _NOTIFY_S: Final = 10.0
-_SOCKETS: Final = "daos_engine_*.sock"
 
 
 class _Target:
@@ -101,7 +100,7 @@ def start(config: EngineConfig, modules: Modules) -> int:
         forked.append((index, pid, mine))
     for _, its in pairs:
         its.close()
-    child.settle("daos_engine")
+    child.settle(NAME)
     child.bind(config.cores.system)
     with asyncio.Runner(loop_factory=config.new_loop) as runner:
         return runner.run(EngineProcess(config, modules, bound).run(forked))
@@ -221,7 +220,7 @@ class EngineProcess:
                 await call(
                     server,
                     ModuleId.SRV,
-                    NOTIFY_READY,
+                    SrvMethod.NOTIFY_READY,
                     request,
                     NotifyReadyResp,
                     timeout_s=_NOTIFY_S,
@@ -403,12 +402,24 @@ class EngineProcess:
 
 
 def _remove_sockets_of_the_dead(directory: Path) -> None:
-    """An engine that was killed could not remove its own."""
-    for path in directory.glob(_SOCKETS):
+    """An engine that was killed could not remove its own.
+
+    A socket refuses connections, too, before its engine listens: that one is left alone.
+    """
+    for path in directory.glob("daos_engine_*.sock"):
+        pid = path.stem.rpartition("_")[2]
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
             try:
                 probe.connect(str(path))
             except ConnectionRefusedError:
-                path.unlink(missing_ok=True)
+                if not _is_engine(pid):
+                    path.unlink(missing_ok=True)
             except OSError:
                 continue
+
+
+def _is_engine(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() == NAME
+    except OSError:
+        return False

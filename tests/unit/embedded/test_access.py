@@ -9,18 +9,27 @@ cont r/w   needs a container handle, for w a writable one
 from __future__ import annotations
 
 import asyncio
+import random
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pytest
 
+from daos.base.clock import SystemClock
 from daos.base.iod import QueryFlag
+from daos.bio.checkpoint import InlineCopy
+from daos.bio.meta import MetaConfig
 from daos.cart.context import Context
 from daos.cart.protocol import Procedure, Registry
+from daos.cart.transport.inproc import InprocNetwork
 from daos.container import wire as cont
+from daos.embedded.modules import own_modules
+from daos.engine.control import Control
+from daos.engine.rank import SERVICE_RANK, Engine, Member
 from daos.mgmt import wire as mgmt
 from daos.object import wire as obj
 from daos.pool import wire as pool
+from daos.testing.devices import MemoryDirectory
 from tests.unit.embedded.cluster import Cluster, code_of, endpoint, new_id, oid_of, single
 
 ACCESS: Final = {
@@ -160,6 +169,40 @@ def test_every_procedure_is_served_where_it_belongs(tmp_path: Path) -> None:
                 procedure = REGISTRY.find(opcode)
                 assert procedure is not None
                 assert "tgt" in procedure.name or procedure.name.startswith("obj")
+
+    asyncio.run(run())
+
+
+class _Anything:
+    """A table that takes every method."""
+
+    def add(self, *method: object) -> None:
+        """As `DrpcTable.add`."""
+
+
+def test_who_has_a_server_leaves_administrators_to_it(tmp_path: Path) -> None:
+    """Whom the server knows; by RPC anybody could be one."""
+
+    async def run() -> None:
+        modules = own_modules()
+        modules.answer_drpc(_Anything(), cast("Control", None))
+        engine = Engine(
+            SERVICE_RANK,
+            modules,
+            network=InprocNetwork(asyncio.get_running_loop()),
+            directory=MemoryDirectory(),
+            live_path=tmp_path,
+            meta=MetaConfig(start_copy=InlineCopy),
+            clock=SystemClock(),
+            rng=random.Random(1),
+        )
+        engine.add_targets(1)
+        await engine.set_up([Member("here", SERVICE_RANK, 1)], evict=False)
+        served = set(engine.xstream.context._station.services)
+        served |= set(engine.targets[0].xstream.context._station.services)
+        hidden = {each.opcode for each in REGISTRY.procedures()} - served
+        assert hidden == {mgmt.POOL_CREATE.opcode, mgmt.POOL_DESTROY.opcode}
+        await engine.stop()
 
     asyncio.run(run())
 

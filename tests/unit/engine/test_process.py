@@ -95,7 +95,9 @@ def test_orders_in_the_wrong_order(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_sockets_of_the_dead_are_removed_and_no_others(tmp_path: Path) -> None:
+def test_sockets_of_the_dead_are_removed_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dead, living = (tmp_path / f"daos_engine_{number}.sock" for number in (1, 2))
     other = tmp_path / "other.sock"
     sockets = []
@@ -106,8 +108,13 @@ def test_sockets_of_the_dead_are_removed_and_no_others(tmp_path: Path) -> None:
             sock.listen()
         sockets.append(sock)
     sockets[0].close()
+    starting = tmp_path / f"daos_engine_{os.getpid()}.sock"  # bound, and not listening yet
+    sockets.append(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+    sockets[-1].bind(str(starting))
+    monkeypatch.setattr(process, "NAME", Path("/proc/self/comm").read_text().strip())
     process._remove_sockets_of_the_dead(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [living.name, other.name]
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {living.name, other.name, starting.name}
     for sock in sockets:
         sock.close()
 
