@@ -5,7 +5,7 @@ pip install ./examples/counter, then say `-m mgmt,pool,cont,obj,counter` to daos
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 from google.protobuf.empty_pb2 import Empty
@@ -16,6 +16,7 @@ from daos.cart.context import Endpoint, Rpc
 from daos.cart.protocol import Procedure, opcode
 from daos.drpc.modules import ModuleId
 from daos.drpc.registry import Peer
+from daos.engine.access import Access, Caller
 from daos.engine.control import Control
 from daos.engine.module import DrpcTable, Module
 from daos.engine.service import answering, ask_targets
@@ -24,8 +25,7 @@ from daos.engine.tls import TlsKey, XstreamKind
 
 MODULE_ID: Final = 60  # those of DAOS are below 14, the largest is 63
 VERSION: Final = 1
-TOTAL: Final = 1  # dRPC method, of the module that is kept for others
-TOTAL_S: Final = 10
+TOTAL, TOTAL_S = 1, 10  # dRPC method, of the module that is kept for others; its time
 
 
 class Add(msgspec.Struct, array_like=True, frozen=True):
@@ -49,6 +49,7 @@ class CounterModule(Module):
     name = "counter"
     id = MODULE_ID
     version = VERSION
+    access: ClassVar[Access] = {ADD: Caller.CLIENT}
     key = COUNTERS
     metrics = ("added",)
 
@@ -57,11 +58,10 @@ class CounterModule(Module):
         added = target.xstream.metrics.add("counter/added")
 
         async def add(rpc: Rpc[Add, Value]) -> Value:
-            name, by = rpc.request.name, rpc.request.by
-            if not name:
+            if not (name := rpc.request.name):
                 return Value(sum(counters.values()))
             added.value += 1
-            counters[name] = counters.get(name, 0) + by
+            counters[name] = counters.get(name, 0) + rpc.request.by
             return Value(counters[name])
 
         target.xstream.context.serve(ADD, answering(add))

@@ -150,6 +150,11 @@ class Context:
             procedure, cast("Handler", handler), land, inspect.iscoroutinefunction(handler)
         )
 
+    @property
+    def procedures(self) -> tuple[Procedure[Any, Any], ...]:
+        """What is answered here."""
+        return tuple(service.procedure for service in self._station.services.values())
+
     def listen(self) -> None:
         """Be reachable at our endpoint. Raises: ExistsError, InvalidError, ShutdownError."""
         if self.endpoint is None:

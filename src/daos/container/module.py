@@ -5,7 +5,7 @@ Source: DAOS src/container/srv.c, srv_target.c
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 
 from daos.base.checksum import ChecksumType
 from daos.base.errors import InvalidError
@@ -13,6 +13,7 @@ from daos.base.ids import U64_MAX, ContainerUuid, Epoch, HandleUuid
 from daos.cart.context import Rpc
 from daos.container import wire
 from daos.container.server import ContainerServices
+from daos.engine.access import Access, Caller
 from daos.engine.module import Module
 from daos.engine.rank import SERVICE_RANK
 from daos.engine.service import engines_only, parse_id, parse_pool_id
@@ -40,6 +41,30 @@ class ContainerModule(Module):
     name = "cont"
     id = wire.MODULE_ID
     version = wire.VERSION
+    access: ClassVar[Access] = {
+        wire.CREATE: Caller.WRITER,
+        wire.DESTROY: Caller.WRITER,
+        wire.OPEN: Caller.READER,
+        wire.CLOSE: Caller.CLIENT,
+        wire.LIST: Caller.READER,
+        wire.QUERY: Caller.READER,
+        wire.PROPS: Caller.READER,
+        wire.ATTRS: Caller.READER,
+        wire.SNAP_LIST: Caller.READER,
+        wire.SET_PROPS: Caller.WRITER,
+        wire.SET_ATTRS: Caller.WRITER,
+        wire.ALLOC_OIDS: Caller.WRITER,
+        wire.AGGREGATE: Caller.WRITER,
+        wire.SNAP_CREATE: Caller.WRITER,
+        wire.SNAP_DESTROY: Caller.WRITER,
+        wire.TGT_OPEN: Caller.ENGINE,
+        wire.TGT_CLOSE: Caller.ENGINE,
+        wire.TGT_DESTROY: Caller.ENGINE,
+        wire.TGT_SNAPSHOT: Caller.ENGINE,
+        wire.TGT_KEEP: Caller.ENGINE,
+        wire.TGT_PENDING: Caller.ENGINE,
+        wire.TGT_AGGREGATE: Caller.ENGINE,
+    }
     key = CONTAINER_KEY
 
     def serve_system(self, xstream: Xstream) -> None:

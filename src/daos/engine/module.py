@@ -15,6 +15,8 @@ from collections.abc import Awaitable, Callable
 from enum import Flag
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from daos.engine.access import Access
+
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
@@ -53,6 +55,7 @@ class Module:
     id: ClassVar[int]  # of its procedures' opcodes
     version: ClassVar[int]
     facilities: ClassVar[Facility] = Facility.NONE
+    access: ClassVar[Access] = {}  # who may call its procedures
     key: ClassVar[TlsKey[Any] | None] = None
     metrics: ClassVar[tuple[str, ...]] = ()  # each xstream has them, as <name>/<metric>
 

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from daos.base.errors import DaosError, ExistsError, InvalidError, NotFoundError
+from daos.engine import access
 from daos.engine.module import DrpcTable, Module
 from daos.engine.tls import TlsKey
 from daos.engine.xstream import Xstream
@@ -122,12 +123,14 @@ class Modules:
         self._add_metrics(xstream)
         for module in self._modules:
             module.serve_system(xstream)
+        self._check(xstream)
 
     def serve_target(self, target: Target) -> None:
         """Have all answer at a target's tag."""
         self._add_metrics(target.xstream)
         for module in self._modules:
             module.serve_target(target)
+        self._check(target.xstream)
 
     def answer_drpc(self, table: DrpcTable, control: Control) -> None:
         """Have all answer the server of this host."""
@@ -148,6 +151,10 @@ class Modules:
                 log.error("cleanup of module %s failed: %s", module.name, error)
             except Exception:  # of a module that is not ours: the others still have to end
                 log.exception("cleanup of module %s failed", module.name)
+
+    def _check(self, xstream: Xstream) -> None:
+        """Raises: InvalidError  a procedure that nobody may call"""
+        access.check(xstream.context.procedures, (module.access for module in self._modules))
 
     def _add_metrics(self, xstream: Xstream) -> None:
         for module in self._modules:

@@ -14,12 +14,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 from daos.base.errors import DER, AgainError, DaosError, InvalidError
 from daos.base.ids import SYSTEM_TAG, PoolUuid, Rank
 from daos.cart.context import Endpoint, Rpc
 from daos.container.module import CONTAINER_KEY
+from daos.engine.access import Access, Caller
 from daos.engine.control import Control
 from daos.engine.module import DrpcTable, Module
 from daos.engine.rank import SERVICE_RANK, Engine, Member
@@ -72,6 +73,16 @@ class ManagementModule(Module):
     name = "mgmt"
     id = wire.MODULE_ID
     version = wire.VERSION
+    access: ClassVar[Access] = {
+        wire.POOL_CREATE: Caller.CLIENT,
+        wire.POOL_DESTROY: Caller.CLIENT,
+        wire.POOL_LIST: Caller.CLIENT,
+        wire.POOL_FIND: Caller.CLIENT,
+        wire.TGT_CREATE: Caller.ENGINE,
+        wire.TGT_DESTROY: Caller.ENGINE,
+        wire.TGT_OPEN: Caller.ENGINE,
+        wire.RANK_JOIN: Caller.ENGINE,
+    }
 
     def __init__(self) -> None:
         self._store: Store | None = None

@@ -5,6 +5,9 @@ Source: DAOS src/object/srv_mod.c
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from daos.engine.access import Access, Caller
 from daos.engine.module import Module
 from daos.engine.target import Target
 from daos.object import wire
@@ -18,6 +21,19 @@ class ObjectModule(Module):
     name = "obj"
     id = wire.MODULE_ID
     version = wire.VERSION
+    access: ClassVar[Access] = {
+        wire.UPDATE: Caller.WRITER,
+        wire.PUNCH: Caller.WRITER,
+        wire.FETCH: Caller.READER,
+        wire.DKEY_LIST: Caller.READER,
+        wire.AKEY_LIST: Caller.READER,
+        wire.RECX_LIST: Caller.READER,
+        wire.OBJECT_LIST: Caller.READER,
+        wire.VERSION_LIST: Caller.READER,
+        wire.CHANGE_LIST: Caller.READER,
+        wire.QUERY_KEY: Caller.READER,
+        wire.NEWEST_EPOCH: Caller.READER,
+    }
 
     def serve_target(self, target: Target) -> None:
         service = ObjectService(target)

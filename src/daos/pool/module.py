@@ -5,9 +5,10 @@ Source: DAOS src/pool/srv.c
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 
 from daos.cart.context import Rpc
+from daos.engine.access import Access, Caller
 from daos.engine.module import Module
 from daos.engine.rank import SERVICE_RANK
 from daos.engine.service import engines_only, parse_pool_id
@@ -26,6 +27,21 @@ class PoolModule(Module):
     name = "pool"
     id = wire.MODULE_ID
     version = wire.VERSION
+    access: ClassVar[Access] = {
+        wire.CONNECT: Caller.CLIENT,
+        wire.DISCONNECT: Caller.CLIENT,
+        wire.EVICT: Caller.ENGINE,
+        wire.QUERY: Caller.READER,
+        wire.PROPS: Caller.READER,
+        wire.ATTRS: Caller.READER,
+        wire.SET_PROPS: Caller.WRITER,
+        wire.SET_ATTRS: Caller.WRITER,
+        wire.SVC_CREATE: Caller.ENGINE,
+        wire.SVC_DESTROY: Caller.ENGINE,
+        wire.SVC_LEAVE: Caller.ENGINE,
+        wire.TGT_QUERY: Caller.ENGINE,
+        wire.TGT_RECLAIM: Caller.ENGINE,
+    }
     key = POOL_KEY
 
     def serve_system(self, xstream: Xstream) -> None:
