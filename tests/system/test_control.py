@@ -209,10 +209,13 @@ def test_an_engine_that_hears_nothing_is_killed(base: Path) -> None:
     run(asked, scenario)
 
 
-@pytest.mark.expects_warning("was left behind by a server that died")
-def test_what_a_server_that_was_killed_left_is_ended(base: Path) -> None:
+@pytest.mark.parametrize(("fails", "status"), [("nothing", 0), ("stop", -signal.SIGKILL)])
+def test_what_a_server_that_was_killed_left_is_ended(
+    base: Path, fails: str, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
     asked = config(base)
     run(asked, nothing)
+    asked = replace(asked, stop_grace_s=0.2 if fails == "stop" else WITHIN_S)
     sockets, storage = asked.sockets, asked.engines[0].storage
 
     async def scenario() -> None:
@@ -226,20 +229,22 @@ def test_what_a_server_that_was_killed_left_is_ended(base: Path) -> None:
         registry.register(ModuleId.SRV, methods)
         listener = await Listener.start(sockets / "daos_server.sock", registry, mode=0o600)
         options = ("-t", "4", "-g", "x", "-d", str(sockets), "-s", str(storage), "-I", "0")
-        orphan = await asyncio.create_subprocess_exec(*ENGINE, *options)
+        orphan = await asyncio.create_subprocess_exec(*ENGINE, *options, "-m", f"fail:{fails}")
         await heard.wait()
         await listener.close()
         running = Running(asked)
         try:
             await running.server.start()
             await running.server.ready(within_s=WITHIN_S)
-            assert await orphan.wait() == 0
+            assert await orphan.wait() == status
             assert running.instances[0].pid != orphan.pid
         finally:
             await running.admin.close()
             await running.server.close()
 
     asyncio.run(scenario())
+    assert "was left behind by a server that died" in caplog.text
+    assert ("it is killed" in caplog.text) == (fails == "stop")
 
 
 def test_storage_that_somebody_else_uses_is_left_alone(base: Path) -> None:

@@ -15,7 +15,7 @@ from uuid import UUID
 import pytest
 
 from daos.base.clock import SystemClock
-from daos.base.errors import DER, AccessError, DaosError, InvalidError
+from daos.base.errors import DER, AccessError, DaosError, InvalidError, NotFoundError
 from daos.control import files
 from daos.control.access import Component
 from daos.control.client import ControlClient
@@ -177,6 +177,53 @@ def test_a_host_tells_of_its_storage(base: Path) -> None:
         query = ctl_pb2.SmdQueryReq(rank=0xFFFFFFFF)
         smd = await running.ask_host("SmdQuery", query, ctl_pb2.SmdQueryResp)
         assert [each.rank for each in smd.ranks] == [0]
+
+    run(config(base), scenario)
+
+
+def test_a_host_stops_and_starts_its_ranks(base: Path) -> None:
+    """What the server with the management service asks others for."""
+
+    async def scenario(running: Running) -> None:
+        async with running.client(Component.SERVER) as server:
+
+            async def ask(method: str) -> list[tuple[int, str, str, bool]]:
+                request, reply = ctl_pb2.RanksReq(ranks="1"), ctl_pb2.RanksResp
+                (answer,) = (await server.ask_hosts(method, request, reply)).values()
+                assert not isinstance(answer, DaosError), answer
+                return [
+                    (each.rank, each.action, each.state, each.errored) for each in answer.results
+                ]
+
+            assert await ask("PrepShutdownRanks") == [(1, "prep shutdown", "stopping", False)]
+            assert await ask("StopRanks") == [(1, "stop", "stopped", False)]
+            assert await running.states() == ["joined", "stopped"]
+            assert await ask("StartRanks") == [(1, "start", "joined", False)]
+
+    run(config(base, engines=2), scenario)
+
+
+def test_settings_of_the_system(base: Path) -> None:
+    async def scenario(running: Running) -> None:
+        pb = mgmt_pb2
+        policy = "exclude;pool_exclude;pool_rebuild"
+        for given in ({"self_heal": policy}, {}):
+            await running.ask("SystemSetProp", pb.SystemSetPropReq(properties=given), pb.DaosResp)
+        with pytest.raises(DaosError, match="acts on"):
+            await running.ask(
+                "SystemSetProp", pb.SystemSetPropReq(properties={"self_heal": "none"}), pb.DaosResp
+            )
+        found = await running.ask(
+            "SystemGetProp", pb.SystemGetPropReq(keys=["self_heal"]), pb.SystemGetPropResp
+        )
+        assert dict(found.properties) == {"self_heal": policy}
+        for request, reply in (
+            (pb.SystemGetAttrReq(keys=["x"]), pb.SystemGetAttrResp),
+            (pb.SystemGetPropReq(keys=["x"]), pb.SystemGetPropResp),
+        ):
+            method = type(request).__name__.removesuffix("Req")
+            with pytest.raises(NotFoundError, match="no system"):
+                await running.ask(method, request, reply)
 
     run(config(base), scenario)
 
