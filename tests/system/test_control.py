@@ -72,7 +72,9 @@ def test_what_it_knows_outlives_it(base: Path) -> None:
         for running in (one, two)
     ]
     assert identities[0] == identities[1]
-    assert two.server.harness.record.map_version > one.server.harness.record.map_version
+    three = run(config(base, engines=2), nothing)
+    versions = [each.server.harness.record.map_version for each in (one, two, three)]
+    assert versions == sorted(set(versions))
 
 
 def test_storage_of_another_system_is_refused(base: Path) -> None:
@@ -152,7 +154,37 @@ def test_an_engine_that_does_not_come_up(
     assert told in caplog.text
 
 
+def test_without_rank_0_no_other_is_set_up(base: Path, caplog: pytest.LogCaptureFixture) -> None:
+    asked = config(base, engines=2, restarts=False)
+    broken = replace(asked.engines[0], modules="fail:set_up")
+
+    async def scenario(running: Running) -> None:
+        await running.until(lambda: running.instances[0].state is MemberState.ERRORED)
+        assert running.instances[1].state is MemberState.READY
+        assert [each["method"] for each in running.told(1)] == ["SET_RANK", "GROUP_UPDATE"]
+
+    run(replace(asked, engines=(broken, asked.engines[1])), scenario, ready=False)
+    assert "SetUp was refused" in caplog.text
+
+
 # --- dying ---
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_what_an_engine_leaves_ends_with_it(
+    base: Path, how: signal.Signals, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its targets end by themselves; one that hangs is ended. The fixture looks for it."""
+    asked = config(base, restarts=False)
+
+    async def scenario(running: Running) -> None:
+        instance = running.instances[0]
+        assert instance.pid is not None
+        os.kill(instance.pid, how)
+        await running.until(lambda: instance.state is not MemberState.JOINED)
+
+    run(replace(asked, engines=(replace(asked.engines[0], modules="fail:child"),)), scenario)
+    assert "instance 0 ended" in caplog.text
 
 
 @pytest.mark.expects_warning("ended: killed by signal 9 (SIGKILL)")

@@ -10,6 +10,7 @@ ends by SIGTERM. What it is told it writes to `live/told.jsonl` in its storage, 
     -m fail:set_up     refuses SetUp
     -m fail:prepare    refuses PrepShutdown
     -m fail:stop       hears no SIGTERM
+    -m fail:child      leaves a process behind that hears no SIGTERM either
 
 Source: ours; a fake of daos.cli.engine
 """
@@ -21,6 +22,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -170,6 +172,9 @@ def main() -> int:
     if fail == "start":
         return 3
     storage = Path(options.s)
+    if fail == "child":
+        deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.pause()"
+        subprocess.Popen([sys.executable, "-c", deaf, options.s])
     lock = Lock(storage / LOCK)
     (storage / TOLD).parent.mkdir(exist_ok=True)
     try:
