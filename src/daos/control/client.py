@@ -55,15 +55,16 @@ class HasStatus(Protocol):
     """A reply with the verdict of an engine."""
 
     status: int
+    problem: str  # why it is not 0
 
 
 S = TypeVar("S", bound=HasStatus)
 
 
 def checked(reply: S, what: str) -> S:
-    """`reply`, if its status is 0. Raises: the error of its number, about `what`"""
+    """`reply`, if its status is 0. Raises: the error of its number, or about `what`"""
     if reply.status:
-        raise error_for(reply.status, what)
+        raise error_for(reply.status, reply.problem or what)
     return reply
 
 

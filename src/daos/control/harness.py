@@ -171,7 +171,7 @@ class Harness:
                 answer = await instance.ask(
                     MgmtMethod.PREP_SHUTDOWN, request, DaosResp, timeout_s=_PREPARE_S
                 )
-                _check(answer.status, "PrepShutdown")
+                _check(answer, "PrepShutdown")
             except DaosError as error:
                 log.warning("instance %d does not prepare to stop: %s", instance.index, error)
                 return instance.index, error
@@ -261,7 +261,7 @@ class Harness:
         answer = await instance.ask(
             MgmtMethod.SET_UP, self.members(), DaosResp, timeout_s=_SET_UP_S
         )
-        _check(answer.status, "SetUp")
+        _check(answer, "SetUp")
         instance.state = MemberState.JOINED
         self._say(self._milestone(instance))
         await self.changed()
@@ -318,7 +318,7 @@ class Harness:
         request = SetRankReq(rank=instance.rank, map_version=self.record.map_version)
         try:
             answer = await instance.ask(MgmtMethod.SET_RANK, request, DaosResp)
-            _check(answer.status, "SetRank")
+            _check(answer, "SetRank")
         except DaosError as error:
             return error
         return None
@@ -328,7 +328,7 @@ class Harness:
             return
         try:
             answer = await instance.ask(MgmtMethod.GROUP_UPDATE, self.group(), GroupUpdateResp)
-            _check(answer.status, "GroupUpdate")
+            _check(answer, "GroupUpdate")
         except DaosError as error:
             log.warning("instance %d does not take the map: %s", instance.index, error)
 
@@ -479,6 +479,6 @@ class _Keeper:
         await self._harness.changed()
 
 
-def _check(status: int, what: str) -> None:
-    if status:
-        raise error_for(status, f"{what} was refused")
+def _check(answer: DaosResp | GroupUpdateResp, what: str) -> None:
+    if answer.status:
+        raise error_for(answer.status, answer.problem or f"{what} was refused")

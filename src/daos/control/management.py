@@ -271,7 +271,7 @@ class Management:
                 MgmtMethod.LIST_CONTAINERS, pb.ListContReq(id=request.id), pb.ListContResp
             )
             if inside.status:
-                return pb.PoolDestroyResp(status=inside.status)
+                return pb.PoolDestroyResp(status=inside.status, problem=inside.problem)
             if inside.containers:
                 raise faults.pool_has_containers()
         answer: pb.PoolDestroyResp = await self._ask(

@@ -3,7 +3,7 @@
     SetRank, GroupUpdate, SetUp     the start of a rank, in this order
     PingRank, PrepShutdown          later
 
-A reply's `status` is a DER number, negated; 0 is success. Why it is none stands in the log.
+A reply's `status` is a DER number, negated, and its `problem` says why; 0 is success.
 
 Source: DAOS src/mgmt/srv_drpc.c
 """
@@ -11,7 +11,7 @@ Source: DAOS src/mgmt/srv_drpc.c
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final
 
 from daos.base.errors import DaosError, InvalidError
@@ -38,15 +38,6 @@ def add(table: DrpcTable, control: Control) -> None:
     table.add(MGMT, MgmtMethod.PREP_SHUTDOWN, pb.PrepShutdownReq, ranks.prepare_shutdown)
 
 
-async def status_of(what: str, work: Awaitable[object]) -> int:
-    """Do it; the status of its reply."""
-    try:
-        await work
-    except DaosError as error:
-        return failed(what, error)
-    return 0
-
-
 def failed(what: str, error: DaosError) -> int:
     """The status that an error becomes; its text is logged."""
     log.warning("%s: %s", what, error)
@@ -65,11 +56,15 @@ class _Ranks:
         done = self._done(
             "GroupUpdate", lambda: self._control.update_group(request.map_version, places)
         )
-        return pb.GroupUpdateResp(status=done.status)
+        return pb.GroupUpdateResp(status=done.status, problem=done.problem)
 
     async def set_up(self, request: pb.SetUpReq, peer: Peer) -> pb.DaosResp:
         members = [Member(each.host, Rank(each.rank), each.targets) for each in request.members]
-        return pb.DaosResp(status=await status_of("SetUp", self._control.set_up(members)))
+        try:
+            await self._control.set_up(members)
+        except DaosError as error:
+            return pb.DaosResp(status=failed("SetUp", error), problem=error.message)
+        return pb.DaosResp()
 
     async def ping(self, request: pb.PingRankReq, peer: Peer) -> pb.DaosResp:
         return self._done("PingRank", lambda: self._check(request.rank))
@@ -90,5 +85,5 @@ class _Ranks:
         try:
             work()
         except DaosError as error:
-            return pb.DaosResp(status=failed(what, error))
+            return pb.DaosResp(status=failed(what, error), problem=error.message)
         return pb.DaosResp()

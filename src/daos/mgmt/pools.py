@@ -2,8 +2,8 @@
 
     message --read--> Administration --write--> message
 
-Ids are labels or UUIDs. A reply's `status` is a DER number, negated; 0 is success. Pools span all
-ranks of the system, and have one service, on rank 0.
+Ids are labels or UUIDs. A reply's `status` is a DER number, negated, its `problem` says why. Pools
+span all ranks of the system, and have one service, on rank 0.
 
 Source: DAOS src/mgmt/srv_drpc.c
 """
@@ -84,7 +84,7 @@ def add(table: DrpcTable, backend: Callable[[], Backend]) -> None:
             try:
                 return await work(backend(), message)
             except DaosError as error:
-                return reply(status=failed(method.name, error))
+                return reply(status=failed(method.name, error), problem=error.message)
 
         table.add(MGMT, method, request, handle)
 

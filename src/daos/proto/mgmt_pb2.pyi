@@ -28,10 +28,12 @@ TargetsExcluded: PoolServiceState
 Unknown: PoolServiceState
 
 class DaosResp(_message.Message):
-    __slots__ = ("status",)
+    __slots__ = ("status", "problem")
     STATUS_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
     status: int
-    def __init__(self, status: _Optional[int] = ...) -> None: ...
+    problem: str
+    def __init__(self, status: _Optional[int] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class GroupUpdateReq(_message.Message):
     __slots__ = ("map_version", "engines")
@@ -51,10 +53,12 @@ class GroupUpdateReq(_message.Message):
     def __init__(self, map_version: _Optional[int] = ..., engines: _Optional[_Iterable[_Union[GroupUpdateReq.Engine, _Mapping]]] = ...) -> None: ...
 
 class GroupUpdateResp(_message.Message):
-    __slots__ = ("status",)
+    __slots__ = ("status", "problem")
     STATUS_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
     status: int
-    def __init__(self, status: _Optional[int] = ...) -> None: ...
+    problem: str
+    def __init__(self, status: _Optional[int] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class SetRankReq(_message.Message):
     __slots__ = ("rank", "map_version", "daos_version")
@@ -444,7 +448,7 @@ class PoolCreateReq(_message.Message):
     def __init__(self, uuid: _Optional[str] = ..., sys: _Optional[str] = ..., user: _Optional[str] = ..., user_group: _Optional[str] = ..., acl: _Optional[_Iterable[str]] = ..., properties: _Optional[_Iterable[_Union[PoolProperty, _Mapping]]] = ..., fault_domains: _Optional[_Iterable[int]] = ..., num_svc_reps: _Optional[int] = ..., total_bytes: _Optional[int] = ..., tier_ratio: _Optional[_Iterable[float]] = ..., num_ranks: _Optional[int] = ..., ranks: _Optional[_Iterable[int]] = ..., tier_bytes: _Optional[_Iterable[int]] = ..., mem_ratio: _Optional[float] = ...) -> None: ...
 
 class PoolCreateResp(_message.Message):
-    __slots__ = ("status", "svc_ldr", "svc_reps", "tgt_ranks", "tier_bytes", "mem_file_bytes", "md_on_ssd_active")
+    __slots__ = ("status", "svc_ldr", "svc_reps", "tgt_ranks", "tier_bytes", "mem_file_bytes", "md_on_ssd_active", "problem")
     STATUS_FIELD_NUMBER: _ClassVar[int]
     SVC_LDR_FIELD_NUMBER: _ClassVar[int]
     SVC_REPS_FIELD_NUMBER: _ClassVar[int]
@@ -452,6 +456,7 @@ class PoolCreateResp(_message.Message):
     TIER_BYTES_FIELD_NUMBER: _ClassVar[int]
     MEM_FILE_BYTES_FIELD_NUMBER: _ClassVar[int]
     MD_ON_SSD_ACTIVE_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
     status: int
     svc_ldr: int
     svc_reps: _containers.RepeatedScalarFieldContainer[int]
@@ -459,7 +464,8 @@ class PoolCreateResp(_message.Message):
     tier_bytes: _containers.RepeatedScalarFieldContainer[int]
     mem_file_bytes: int
     md_on_ssd_active: bool
-    def __init__(self, status: _Optional[int] = ..., svc_ldr: _Optional[int] = ..., svc_reps: _Optional[_Iterable[int]] = ..., tgt_ranks: _Optional[_Iterable[int]] = ..., tier_bytes: _Optional[_Iterable[int]] = ..., mem_file_bytes: _Optional[int] = ..., md_on_ssd_active: bool = ...) -> None: ...
+    problem: str
+    def __init__(self, status: _Optional[int] = ..., svc_ldr: _Optional[int] = ..., svc_reps: _Optional[_Iterable[int]] = ..., tgt_ranks: _Optional[_Iterable[int]] = ..., tier_bytes: _Optional[_Iterable[int]] = ..., mem_file_bytes: _Optional[int] = ..., md_on_ssd_active: bool = ..., problem: _Optional[str] = ...) -> None: ...
 
 class PoolDestroyReq(_message.Message):
     __slots__ = ("sys", "id", "force", "svc_ranks", "recursive")
@@ -476,10 +482,12 @@ class PoolDestroyReq(_message.Message):
     def __init__(self, sys: _Optional[str] = ..., id: _Optional[str] = ..., force: bool = ..., svc_ranks: _Optional[_Iterable[int]] = ..., recursive: bool = ...) -> None: ...
 
 class PoolDestroyResp(_message.Message):
-    __slots__ = ("status",)
+    __slots__ = ("status", "problem")
     STATUS_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
     status: int
-    def __init__(self, status: _Optional[int] = ...) -> None: ...
+    problem: str
+    def __init__(self, status: _Optional[int] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class PoolEvictReq(_message.Message):
     __slots__ = ("sys", "id", "svc_ranks", "handles", "destroy", "force_destroy", "machine")
@@ -500,12 +508,14 @@ class PoolEvictReq(_message.Message):
     def __init__(self, sys: _Optional[str] = ..., id: _Optional[str] = ..., svc_ranks: _Optional[_Iterable[int]] = ..., handles: _Optional[_Iterable[str]] = ..., destroy: bool = ..., force_destroy: bool = ..., machine: _Optional[str] = ...) -> None: ...
 
 class PoolEvictResp(_message.Message):
-    __slots__ = ("status", "count")
+    __slots__ = ("status", "count", "problem")
     STATUS_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
     status: int
     count: int
-    def __init__(self, status: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
+    problem: str
+    def __init__(self, status: _Optional[int] = ..., count: _Optional[int] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class ListPoolsReq(_message.Message):
     __slots__ = ("sys",)
@@ -514,7 +524,7 @@ class ListPoolsReq(_message.Message):
     def __init__(self, sys: _Optional[str] = ...) -> None: ...
 
 class ListPoolsResp(_message.Message):
-    __slots__ = ("status", "pools", "data_version")
+    __slots__ = ("status", "pools", "data_version", "problem")
     class Pool(_message.Message):
         __slots__ = ("uuid", "label", "svc_reps", "state", "rebuild_state")
         UUID_FIELD_NUMBER: _ClassVar[int]
@@ -531,10 +541,12 @@ class ListPoolsResp(_message.Message):
     STATUS_FIELD_NUMBER: _ClassVar[int]
     POOLS_FIELD_NUMBER: _ClassVar[int]
     DATA_VERSION_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
     status: int
     pools: _containers.RepeatedCompositeFieldContainer[ListPoolsResp.Pool]
     data_version: int
-    def __init__(self, status: _Optional[int] = ..., pools: _Optional[_Iterable[_Union[ListPoolsResp.Pool, _Mapping]]] = ..., data_version: _Optional[int] = ...) -> None: ...
+    problem: str
+    def __init__(self, status: _Optional[int] = ..., pools: _Optional[_Iterable[_Union[ListPoolsResp.Pool, _Mapping]]] = ..., data_version: _Optional[int] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class ListContReq(_message.Message):
     __slots__ = ("sys", "id", "svc_ranks")
@@ -547,7 +559,7 @@ class ListContReq(_message.Message):
     def __init__(self, sys: _Optional[str] = ..., id: _Optional[str] = ..., svc_ranks: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ListContResp(_message.Message):
-    __slots__ = ("status", "containers")
+    __slots__ = ("status", "containers", "problem")
     class Cont(_message.Message):
         __slots__ = ("uuid",)
         UUID_FIELD_NUMBER: _ClassVar[int]
@@ -555,9 +567,11 @@ class ListContResp(_message.Message):
         def __init__(self, uuid: _Optional[str] = ...) -> None: ...
     STATUS_FIELD_NUMBER: _ClassVar[int]
     CONTAINERS_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
     status: int
     containers: _containers.RepeatedCompositeFieldContainer[ListContResp.Cont]
-    def __init__(self, status: _Optional[int] = ..., containers: _Optional[_Iterable[_Union[ListContResp.Cont, _Mapping]]] = ...) -> None: ...
+    problem: str
+    def __init__(self, status: _Optional[int] = ..., containers: _Optional[_Iterable[_Union[ListContResp.Cont, _Mapping]]] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class StorageUsageStats(_message.Message):
     __slots__ = ("total", "free", "min", "max", "mean", "media_type")
@@ -620,7 +634,7 @@ class PoolQueryReq(_message.Message):
     def __init__(self, sys: _Optional[str] = ..., id: _Optional[str] = ..., svc_ranks: _Optional[_Iterable[int]] = ..., query_mask: _Optional[int] = ...) -> None: ...
 
 class PoolQueryResp(_message.Message):
-    __slots__ = ("status", "uuid", "label", "total_targets", "active_targets", "disabled_targets", "rebuild", "tier_stats", "version", "leader", "enabled_ranks", "disabled_ranks", "total_engines", "pool_layout_ver", "upgrade_layout_ver", "state", "svc_ldr", "svc_reps", "query_mask", "mem_file_bytes", "dead_ranks", "md_on_ssd_active", "self_heal_policy", "sys_self_heal_policy")
+    __slots__ = ("status", "uuid", "label", "total_targets", "active_targets", "disabled_targets", "rebuild", "tier_stats", "version", "leader", "enabled_ranks", "disabled_ranks", "total_engines", "pool_layout_ver", "upgrade_layout_ver", "state", "svc_ldr", "svc_reps", "query_mask", "mem_file_bytes", "dead_ranks", "md_on_ssd_active", "self_heal_policy", "sys_self_heal_policy", "problem")
     STATUS_FIELD_NUMBER: _ClassVar[int]
     UUID_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
@@ -645,6 +659,7 @@ class PoolQueryResp(_message.Message):
     MD_ON_SSD_ACTIVE_FIELD_NUMBER: _ClassVar[int]
     SELF_HEAL_POLICY_FIELD_NUMBER: _ClassVar[int]
     SYS_SELF_HEAL_POLICY_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
     status: int
     uuid: str
     label: str
@@ -669,7 +684,8 @@ class PoolQueryResp(_message.Message):
     md_on_ssd_active: bool
     self_heal_policy: str
     sys_self_heal_policy: str
-    def __init__(self, status: _Optional[int] = ..., uuid: _Optional[str] = ..., label: _Optional[str] = ..., total_targets: _Optional[int] = ..., active_targets: _Optional[int] = ..., disabled_targets: _Optional[int] = ..., rebuild: _Optional[_Union[PoolRebuildStatus, _Mapping]] = ..., tier_stats: _Optional[_Iterable[_Union[StorageUsageStats, _Mapping]]] = ..., version: _Optional[int] = ..., leader: _Optional[int] = ..., enabled_ranks: _Optional[str] = ..., disabled_ranks: _Optional[str] = ..., total_engines: _Optional[int] = ..., pool_layout_ver: _Optional[int] = ..., upgrade_layout_ver: _Optional[int] = ..., state: _Optional[_Union[PoolServiceState, str]] = ..., svc_ldr: _Optional[int] = ..., svc_reps: _Optional[_Iterable[int]] = ..., query_mask: _Optional[int] = ..., mem_file_bytes: _Optional[int] = ..., dead_ranks: _Optional[str] = ..., md_on_ssd_active: bool = ..., self_heal_policy: _Optional[str] = ..., sys_self_heal_policy: _Optional[str] = ...) -> None: ...
+    problem: str
+    def __init__(self, status: _Optional[int] = ..., uuid: _Optional[str] = ..., label: _Optional[str] = ..., total_targets: _Optional[int] = ..., active_targets: _Optional[int] = ..., disabled_targets: _Optional[int] = ..., rebuild: _Optional[_Union[PoolRebuildStatus, _Mapping]] = ..., tier_stats: _Optional[_Iterable[_Union[StorageUsageStats, _Mapping]]] = ..., version: _Optional[int] = ..., leader: _Optional[int] = ..., enabled_ranks: _Optional[str] = ..., disabled_ranks: _Optional[str] = ..., total_engines: _Optional[int] = ..., pool_layout_ver: _Optional[int] = ..., upgrade_layout_ver: _Optional[int] = ..., state: _Optional[_Union[PoolServiceState, str]] = ..., svc_ldr: _Optional[int] = ..., svc_reps: _Optional[_Iterable[int]] = ..., query_mask: _Optional[int] = ..., mem_file_bytes: _Optional[int] = ..., dead_ranks: _Optional[str] = ..., md_on_ssd_active: bool = ..., self_heal_policy: _Optional[str] = ..., sys_self_heal_policy: _Optional[str] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class StorageTargetUsage(_message.Message):
     __slots__ = ("total", "free", "media_type")
@@ -724,12 +740,14 @@ class PoolQueryTargetInfo(_message.Message):
     def __init__(self, state: _Optional[_Union[PoolQueryTargetInfo.TargetState, str]] = ..., space: _Optional[_Iterable[_Union[StorageTargetUsage, _Mapping]]] = ..., mem_file_bytes: _Optional[int] = ..., md_on_ssd_active: bool = ...) -> None: ...
 
 class PoolQueryTargetResp(_message.Message):
-    __slots__ = ("status", "infos")
+    __slots__ = ("status", "infos", "problem")
     STATUS_FIELD_NUMBER: _ClassVar[int]
     INFOS_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
     status: int
     infos: _containers.RepeatedCompositeFieldContainer[PoolQueryTargetInfo]
-    def __init__(self, status: _Optional[int] = ..., infos: _Optional[_Iterable[_Union[PoolQueryTargetInfo, _Mapping]]] = ...) -> None: ...
+    problem: str
+    def __init__(self, status: _Optional[int] = ..., infos: _Optional[_Iterable[_Union[PoolQueryTargetInfo, _Mapping]]] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class PoolSetPropReq(_message.Message):
     __slots__ = ("sys", "id", "properties", "svc_ranks")
@@ -744,10 +762,12 @@ class PoolSetPropReq(_message.Message):
     def __init__(self, sys: _Optional[str] = ..., id: _Optional[str] = ..., properties: _Optional[_Iterable[_Union[PoolProperty, _Mapping]]] = ..., svc_ranks: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class PoolSetPropResp(_message.Message):
-    __slots__ = ("status",)
+    __slots__ = ("status", "problem")
     STATUS_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
     status: int
-    def __init__(self, status: _Optional[int] = ...) -> None: ...
+    problem: str
+    def __init__(self, status: _Optional[int] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class PoolGetPropReq(_message.Message):
     __slots__ = ("sys", "id", "properties", "svc_ranks")
@@ -762,9 +782,11 @@ class PoolGetPropReq(_message.Message):
     def __init__(self, sys: _Optional[str] = ..., id: _Optional[str] = ..., properties: _Optional[_Iterable[_Union[PoolProperty, _Mapping]]] = ..., svc_ranks: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class PoolGetPropResp(_message.Message):
-    __slots__ = ("status", "properties")
+    __slots__ = ("status", "properties", "problem")
     STATUS_FIELD_NUMBER: _ClassVar[int]
     PROPERTIES_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
     status: int
     properties: _containers.RepeatedCompositeFieldContainer[PoolProperty]
-    def __init__(self, status: _Optional[int] = ..., properties: _Optional[_Iterable[_Union[PoolProperty, _Mapping]]] = ...) -> None: ...
+    problem: str
+    def __init__(self, status: _Optional[int] = ..., properties: _Optional[_Iterable[_Union[PoolProperty, _Mapping]]] = ..., problem: _Optional[str] = ...) -> None: ...

@@ -310,4 +310,4 @@ def _check(
     reply: pb.DaosResp | pb.GroupUpdateResp | pb.PoolCreateResp, engine: EngineProcess
 ) -> None:
     if reply.status:
-        raise error_for(reply.status, f"engine {engine.number}:\n{engine.log.read_text()}")
+        raise error_for(reply.status, f"engine {engine.number}: {reply.problem}")

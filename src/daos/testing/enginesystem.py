@@ -50,7 +50,7 @@ class _ByDrpc(ManagementClient):
         engine = self.system.engines[0]
         reply = await engine.ask(MgmtMethod.POOL_CREATE, create, pb.PoolCreateResp)
         if reply.status:
-            raise error_for(reply.status, f"pool {request.label!r}")
+            raise error_for(reply.status, reply.problem)
         return await self.pool_find(request.label, call)
 
     async def pool_destroy(self, name: str, call: Call, *, force: bool) -> None:
@@ -58,7 +58,7 @@ class _ByDrpc(ManagementClient):
         engine = self.system.engines[0]
         reply = await engine.ask(MgmtMethod.POOL_DESTROY, destroy, pb.PoolDestroyResp)
         if reply.status:
-            raise error_for(reply.status, f"pool {name!r}")
+            raise error_for(reply.status, reply.problem)
 
 
 class _Admin(AsyncAdmin):

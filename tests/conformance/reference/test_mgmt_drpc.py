@@ -233,7 +233,8 @@ def test_m2_a_bad_uuid_does_not_reach_the_backend(
 @pytest.mark.parametrize("method", sorted(POOL_REQUESTS))
 def test_m2_an_error_of_the_backend_is_the_status(table: Table, method: MgmtMethod) -> None:
     table.backend.error = DaosError("no luck", code=DER.MISC)
-    assert table.ask(method, POOL_REQUESTS[method]).status == -DER.MISC
+    reply = table.ask(method, POOL_REQUESTS[method])
+    assert (reply.status, reply.problem) == (-DER.MISC, "no luck")
     assert len(table.backend.calls) == 1
 
 
