@@ -186,8 +186,14 @@ class ControlClient:
         await self.close()
 
 
-# Without these, a proxy of the environment gets the calls, and a server that starts is missed.
-_OPTIONS: Final = (*OPTIONS, ("grpc.enable_http_proxy", 0))
+_OPTIONS: Final = (
+    *OPTIONS,
+    ("grpc.enable_http_proxy", 0),  # of the environment: not for us
+    # A server that was away for long is looked for each second, not each two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+)
 
 
 def _serialize(message: Message) -> bytes:

@@ -176,6 +176,30 @@ def test_the_next_host_where_nobody_listens(directory: Path) -> None:
     assert len(run(directory, scenario, f"unix:{directory}/none").asked) == 1
 
 
+def test_a_server_that_was_away_is_found_again(directory: Path) -> None:
+    async def main() -> None:
+        peer = Peer(directory / "s.sock")
+        async with ControlClient(
+            [peer.host], component=Component.AGENT, clock=SystemClock(), rng=Soon()
+        ) as client:
+            request, reply = mgmt_pb2.GetAttachInfoReq(), mgmt_pb2.GetAttachInfoResp
+            for _ in range(8):  # by then the pauses of gRPC would be minutes
+                with pytest.raises(FaultError, match="code = 506"):
+                    await client.ask("GetAttachInfo", request, reply)
+            peer.answer = tell
+            server = await peer.serve(MGMT)
+            async with asyncio.timeout(20):
+                (channel,) = client._channels.values()
+                await channel.channel_ready()
+            assert (await client.ask("GetAttachInfo", request, reply)).sys == "x"
+            await server.stop(None)
+
+    async def tell(request: Message) -> Message:
+        return mgmt_pb2.GetAttachInfoResp(sys="x")
+
+    asyncio.run(main())
+
+
 def test_each_host_answers_for_itself(directory: Path) -> None:
     async def scenario(client: ControlClient, peer: Peer) -> None:
         scan, reply = ctl_pb2.StorageScanReq(), ctl_pb2.StorageScanResp
