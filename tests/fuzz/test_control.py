@@ -12,7 +12,7 @@ from daos.base.errors import CorruptError, DaosError, InvalidError
 from daos.control import faults
 from daos.control.config.others import parse_agent, parse_control
 from daos.control.config.server import KEYS, parse
-from daos.control.layout import Superblock, SystemRecord
+from daos.control.layout import HandleRecord, Superblock, SystemRecord
 from daos.control.sets import parse_hosts, parse_ranks, print_ranks
 
 VALUES = (
@@ -25,8 +25,12 @@ VALUES = (
 )
 LINES = st.lists(
     st.tuples(
-        st.sampled_from(["version", "uuid", "rank", "name", "attributes", "x", "uri", "? [a]"]),
-        st.sampled_from(["1", "null", "''", "{}", "{a: b}", "[1]", "&a [*a]", "2020-01-01", "'"]),
+        st.sampled_from(
+            ["version", "uuid", "rank", "name", "attributes", "boot", "handles", "uri", "? [a]"]
+        ),
+        st.sampled_from(
+            ["1", "null", "''", "{}", "{a: b}", "{a: 1 2 c}", "[1]", "&a [*a]", "2020-01-01", "'"]
+        ),
     ),
     max_size=9,
 )
@@ -34,7 +38,7 @@ LINES = st.lists(
 
 @given(st.binary(max_size=200))
 def test_bytes(raw: bytes) -> None:
-    for kind in (Superblock, SystemRecord):
+    for kind in (Superblock, SystemRecord, HandleRecord):
         with contextlib.suppress(CorruptError):
             kind.parse(raw)
 
@@ -43,7 +47,7 @@ def test_bytes(raw: bytes) -> None:
 def test_whatever_has_a_right_checksum(lines: list[tuple[str, str]]) -> None:
     body = "".join(f"{key}: {value}\n" for key, value in lines).encode()
     raw = body + f"checksum: {xxhash.xxh3_64_intdigest(body):016x}\n".encode()
-    for kind in (Superblock, SystemRecord):
+    for kind in (Superblock, SystemRecord, HandleRecord):
         with contextlib.suppress(CorruptError):
             value = kind.parse(raw)
             assert kind.parse(value.emit()) == value

@@ -259,9 +259,10 @@ def test_data_needs_neither_server_nor_agent(
         with pytest.raises(DaosError) as caught:
             daos.connect()
         assert caught.value.code is DER.UNREACH
-    system.start()
+        system.start()
+        kv["later"] = b"3"  # the same handle, though the rank is another process
     with daos.connect() as client:
         again = client.pool("tank").container("c1").kv(kv.oid)
-        assert (again["before"], again["after"]) == (b"1", b"2")
+        assert [again[key] for key in ("before", "after", "later")] == [b"1", b"2", b"3"]
     system.stop()
     assert system.left() == []

@@ -27,6 +27,7 @@ from daos.base.clock import SystemClock
 from daos.base.directory import Lock
 from daos.base.errors import BusyError, DaosError, InvalidError
 from daos.base.version import VERSION
+from daos.cart.transport.ranks import this_host
 from daos.cli import background, logs, told
 from daos.control import files
 from daos.control.access import Component
@@ -171,7 +172,12 @@ async def _run(config: AgentConfig) -> None:
     loop = asyncio.get_running_loop()
     async with _control(config) as control:
         agent = Agent(
-            config, control, hostname=socket.gethostname(), clock=SystemClock(), born=born
+            config,
+            control,
+            hostname=socket.gethostname(),
+            boot=this_host(),
+            clock=SystemClock(),
+            born=born,
         )
         flushes = set[asyncio.Task[None]]()
 

@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from daos.base.clock import Clock
-from daos.base.errors import DER, DaosError
+from daos.base.errors import DER, CorruptError, DaosError
 from daos.control import faults, files
 from daos.control.access import system_name
 from daos.control.client import ControlClient, checked
 from daos.control.config.model import AgentConfig
-from daos.control.monitor import Born, Monitor
+from daos.control.layout import HandleRecord, OpenHandle
+from daos.control.monitor import GONE, Born, Monitor
 from daos.control.places import AGENT_SOCKET
 from daos.drpc.modules import MgmtMethod, ModuleId
 from daos.drpc.registry import Methods, Peer, Registry
@@ -39,6 +40,7 @@ from daos.proto.mgmt_pb2 import (
 
 log = logging.getLogger(__name__)
 
+HANDLES: Final = "daos_agent.handles"
 LOOK_S: Final = 3.0
 _ASK_S: Final = 20.0
 _FLUSH_S: Final = 10.0
@@ -57,6 +59,7 @@ class Agent:
         control: ControlClient,
         *,
         hostname: str,
+        boot: str,
         clock: Clock,
         born: Born,
         sleep: Sleep = asyncio.sleep,
@@ -67,7 +70,9 @@ class Agent:
         self._hostname = hostname
         self._clock = clock
         self._sleep = sleep
-        self.monitor: Final = Monitor(born=born, evict=self._evict)
+        self._boot = boot
+        self._born = born
+        self.monitor = self._monitor({})
         self._known: GetAttachInfoResp | None = None
         self._known_ns = 0
         self._asking = asyncio.Lock()
@@ -75,12 +80,16 @@ class Agent:
         self._looking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Listen. Raises: as `Listener.start`; DaosError  handles of before can't be evicted"""
+        """Listen, and go on where the agent before ended.
+
+        Raises: as `Listener.start`; DaosError  handles of before can't be evicted
+        """
         directory, mode = self.config.directory, self.config.mode
         files.make_private(directory, 0o755 if mode & 0o077 else 0o700)
         if self.config.evict_on_start:
             request = SystemCleanupReq(machine=self._hostname)
             await self._control.ask("SystemCleanup", request, SystemCleanupResp)
+        self.monitor = self._monitor(self._known_handles())
         registry = Registry()
         registry.register(ModuleId.MGMT, self.methods())
         self._listener = await Listener.start(directory / AGENT_SOCKET, registry, mode=mode)
@@ -119,6 +128,29 @@ class Agent:
                     await self.flush()
             except TimeoutError:
                 log.warning("handles of %d processes stay open", self.monitor.processes)
+
+    # --- handles ---
+
+    def _monitor(self, handles: Mapping[str, OpenHandle]) -> Monitor:
+        return Monitor(born=self._born, evict=self._evict, keep=self._keep, handles=handles)
+
+    def _known_handles(self) -> dict[str, OpenHandle]:
+        """What the agent before knew; after a boot all of its processes have gone."""
+        raw = files.read(self.config.directory / HANDLES)
+        if raw is None:
+            return {}
+        try:
+            record = HandleRecord.parse(raw)
+        except CorruptError as error:
+            log.warning("handles of the agent before are not known: %s", error)
+            return {}
+        if record.boot == self._boot:
+            return dict(record.handles)
+        return {handle: each._replace(born=GONE) for handle, each in record.handles.items()}
+
+    def _keep(self, handles: Mapping[str, OpenHandle]) -> None:
+        record = HandleRecord(self._boot, handles)
+        files.replace(self.config.directory / HANDLES, record.emit(), durable=False)
 
     # --- what clients ask ---
 

@@ -11,8 +11,10 @@ from pathlib import Path
 from daos.base.directory import told_by
 
 
-def replace(path: Path, content: bytes) -> None:
+def replace(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Put a file with `content` at `path`; who reads sees the old one or the new one.
+
+    `durable` False: for what means nothing after the next boot.
 
     Raises: NoSpaceError, AccessError, InvalidError
     """
@@ -22,11 +24,13 @@ def replace(path: Path, content: bytes) -> None:
         try:
             with os.fdopen(fd, "wb", closefd=False) as file:
                 file.write(content)
-            os.fsync(fd)
+            if durable:
+                os.fsync(fd)
         finally:
             os.close(fd)
         fresh.replace(path)
-        flush_directory(path.parent)
+        if durable:
+            flush_directory(path.parent)
 
 
 def flush_directory(directory: Path) -> None:

@@ -1,10 +1,11 @@
-"""Files of a server: the superblock of an engine, and what the server knows of the system.
+"""Files of a server: the superblock of an engine, what the server knows of the system, and what the
+agent knows of its host.
 
 Text, a YAML mapping, with `version` first and `checksum` last: xxh3 over all bytes before it, in
 hexadecimal. Each is written whole and put in place of the old one. Pages: docs/format/server.md.
 
 Source: DAOS src/control/server/instance_superblock.go (superblock; the checksum is ours); system:
-        ours, there a replicated database keeps it
+        ours, there a replicated database keeps it; handles: ours, there the agent forgets them
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import yaml
@@ -22,6 +23,7 @@ from daos.base.errors import CorruptError
 
 VERSION: Final = 1
 SIZE_MAX: Final = 1 << 20
+_HANDLE: Final = re.compile(r"(\d{1,10}) (-?\d{1,20}) (.*)")
 _TAIL: Final = re.compile(rb"checksum: ([0-9a-f]{16})\n\Z")
 
 
@@ -103,6 +105,51 @@ class SystemRecord:
         )
         fields.end()
         return record
+
+
+class OpenHandle(NamedTuple):
+    """A pool handle of a process, which is known by its pid and when it was started."""
+
+    pid: int
+    born: int
+    pool: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandleRecord:
+    """What an agent would forget by dying: open pool handles of its host's processes.
+
+    `boot`: the boot id of the host; after the next boot all of those processes have gone.
+    """
+
+    boot: str
+    handles: Mapping[str, OpenHandle] = field(default_factory=dict)
+
+    def emit(self) -> bytes:
+        """The file."""
+        return _emit(
+            {
+                "boot": self.boot,
+                "handles": {
+                    handle: f"{each.pid} {each.born} {each.pool}"
+                    for handle, each in sorted(self.handles.items())
+                },
+            }
+        )
+
+    @classmethod
+    def parse(cls, raw: bytes) -> HandleRecord:
+        """Raises: CorruptError"""
+        fields = _Fields("handle record", raw)
+        boot, handles = fields.text("boot"), dict[str, OpenHandle]()
+        for handle, text in fields.texts("handles").items():
+            match = _HANDLE.fullmatch(text)
+            if match is None:
+                want, got = "pid, start time, pool", text[:64]
+                raise CorruptError("handle record", offset=0, want=want, got=got)
+            handles[handle] = OpenHandle(int(match[1]), int(match[2]), match[3])
+        fields.end()
+        return cls(boot, handles)
 
 
 def _emit(fields: Mapping[str, object]) -> bytes:

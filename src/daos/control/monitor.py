@@ -1,22 +1,23 @@
 """Pool handles of the processes of this host, so that none outlives its process.
 
-    NotifyPoolConnect --> (pid, start time): {handle: pool} --NotifyPoolDisconnect--> forgotten
+    NotifyPoolConnect --> handle: pid, start time, pool --NotifyPoolDisconnect--> forgotten
                               └ process gone, or NotifyExit --> evicted
 
 A process is known by its pid and the time it was started at: a pid that is used again is another
-one. What could not be evicted is tried again at the next look.
+one. What could not be evicted is tried again at the next look. Each change is kept in a file, from
+which the next agent goes on, whatever this one dies of.
 
-Source: DAOS src/control/cmd/daos_agent/procmon.go
+Source: DAOS src/control/cmd/daos_agent/procmon.go; the file is ours
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from daos.base.errors import DaosError
+from daos.control.layout import OpenHandle
 
 log = logging.getLogger(__name__)
 
@@ -24,66 +25,70 @@ log = logging.getLogger(__name__)
 Born = Callable[[int], int | None]
 # Evict handles of a pool.
 Evict = Callable[[str, list[str]], Awaitable[None]]
-
-
-class _Process(NamedTuple):
-    pid: int
-    born: int
+# Keep what is open.
+Keep = Callable[[Mapping[str, OpenHandle]], None]
+# Of a process that had gone before it was looked for.
+GONE = -1
 
 
 class Monitor:
-    """Of one agent."""
+    """Of one agent; `handles`: what an agent before it knew."""
 
-    def __init__(self, *, born: Born, evict: Evict) -> None:
+    def __init__(
+        self, *, born: Born, evict: Evict, keep: Keep, handles: Mapping[str, OpenHandle]
+    ) -> None:
         self._born = born
         self._evict = evict
-        self._open: dict[_Process, dict[str, str]] = {}
+        self._keep = keep
+        self._open = dict(handles)
 
     @property
     def processes(self) -> int:
         """How many are watched."""
-        return len(self._open)
+        return len({(each.pid, each.born) for each in self._open.values()})
 
     def connected(self, pid: int, pool: str, handle: str) -> None:
         """A process has opened a handle; one that has gone already is seen at the next look."""
-        self._open.setdefault(_Process(pid, self._born(pid) or 0), {})[handle] = pool
+        born = self._born(pid)
+        self._open[handle] = OpenHandle(pid, GONE if born is None else born, pool)
+        self._keep(self._open)
 
     def disconnected(self, pid: int, handle: str) -> None:
         """It has closed the handle itself."""
-        for process in [each for each in self._open if each.pid == pid]:
-            handles = self._open[process]
-            handles.pop(handle, None)
-            if not handles:
-                del self._open[process]
+        found = self._open.get(handle)
+        if found is not None and found.pid == pid:
+            del self._open[handle]
+            self._keep(self._open)
 
     async def look(self) -> None:
         """Evict what belongs to processes that have gone."""
-        gone = [each for each in self._open if self._born(each.pid) != each.born]
-        await self._end(gone)
+        await self._end(
+            handle for handle, each in self._open.items() if self._born(each.pid) != each.born
+        )
 
     async def left(self, pid: int) -> None:
         """A process says that it ends."""
-        await self._end([each for each in self._open if each.pid == pid])
+        await self._end(handle for handle, each in self._open.items() if each.pid == pid)
 
     async def flush(self) -> None:
         """Evict everything."""
-        await self._end(list(self._open))
+        await self._end(self._open)
 
-    async def _end(self, processes: Iterable[_Process]) -> None:
-        for process in processes:
-            handles = self._open.get(process, {})
-            for pool in sorted(set(handles.values())):
-                chosen = sorted(handle for handle, where in handles.items() if where == pool)
-                try:
-                    await self._evict(pool, chosen)
-                except DaosError as error:
-                    log.warning("handles of process %d stay open: %s", process.pid, error)
-                    continue
-                log.info("evicted pid=%d pool=%s handles=%d", process.pid, pool, len(chosen))
-                for handle in chosen:
-                    handles.pop(handle, None)
-            if not handles:
-                self._open.pop(process, None)
+    async def _end(self, handles: Iterable[str]) -> None:
+        by_pool = dict[str, list[str]]()
+        for handle in sorted(handles):
+            by_pool.setdefault(self._open[handle].pool, []).append(handle)
+        for pool, chosen in sorted(by_pool.items()):
+            pids = sorted({self._open[handle].pid for handle in chosen})
+            try:
+                await self._evict(pool, chosen)
+            except DaosError as error:
+                log.warning("handles of processes %s stay open: %s", pids, error)
+                continue
+            log.info("evicted pids=%s pool=%s handles=%d", pids, pool, len(chosen))
+            for handle in chosen:
+                self._open.pop(handle, None)
+            self._keep(self._open)
 
 
 def born(pid: int) -> int | None:

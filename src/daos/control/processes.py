@@ -57,8 +57,10 @@ async def gone(pidfd: int, within_s: float | None) -> bool:
     return True
 
 
-async def ended(lock: Path, arguments: Sequence[str], *, grace_s: float) -> int | None:
+async def ended(lock: Path, arguments: Sequence[str], *, grace_s: float | None) -> int | None:
     """End the process that holds `lock`, if one does and was started with `arguments`; its pid.
+
+    `grace_s` None: at once.
 
     Raises: BusyError  another one holds it; AccessError
     """
@@ -72,10 +74,14 @@ async def ended(lock: Path, arguments: Sequence[str], *, grace_s: float) -> int 
     try:
         if not _has(arguments_of(pid), arguments):
             raise BusyError(f"{lock.parent} is in use by process {pid}, which is none of ours")
-        log.warning("process %d was left behind by a server that died; it is stopped", pid)
-        signal.pidfd_send_signal(pidfd, signal.SIGTERM)
-        if not await gone(pidfd, grace_s):
-            log.warning("process %d does not stop; it is killed", pid)
+        log.warning("process %d was left behind by a server that died; it is ended", pid)
+        stopped = False
+        if grace_s is not None:
+            signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+            stopped = await gone(pidfd, grace_s)
+            if not stopped:
+                log.warning("process %d does not stop; it is killed", pid)
+        if not stopped:
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             await gone(pidfd, None)
     except ProcessLookupError:

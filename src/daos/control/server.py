@@ -219,7 +219,9 @@ class AgentProcess:
         """Raises: BusyError  another agent has the directory"""
         files.make_private(self._directory)
         wanted = ("--runtime_dir", str(self._directory))
-        await ended(self._directory / AGENT_LOCK, wanted, grace_s=_AGENT_GRACE_S)
+        # Killed: an agent that ends in order takes the handles of its clients with it. This one's
+        # place is taken, by one that knows what it knew.
+        await ended(self._directory / AGENT_LOCK, wanted, grace_s=None)
         self._keeper = asyncio.get_running_loop().create_task(self._keep())
 
     async def ready(self, *, within_s: float, starts: int = 0) -> None:

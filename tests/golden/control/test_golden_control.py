@@ -8,13 +8,24 @@ from uuid import UUID
 import pytest
 
 from daos.base.errors import CorruptError
-from daos.control.layout import Superblock, SystemRecord
+from daos.control.layout import HandleRecord, OpenHandle, Superblock, SystemRecord
 
 HERE = Path(__file__).parent
 ENGINE = UUID("11111111-2222-4333-8444-555555555555")
-GOLDEN: dict[str, Superblock | SystemRecord] = {
+GOLDEN: dict[str, Superblock | SystemRecord | HandleRecord] = {
     "superblock.yml": Superblock(ENGINE, "daos_server", 4, 0, "sm:///run/daos", "/host1", 7),
     "superblock_new.yml": Superblock(ENGINE, "daos_server", 4, fault_domain="/rack1/host1"),
+    "handles.yml": HandleRecord(
+        "2be30d17-0f01-48ae-943d-e4755c729f1c",
+        {
+            "a1111111-2222-4333-8444-555555555555": OpenHandle(
+                4711, 12345678, "b1111111-2222-4333-8444-555555555555"
+            ),
+            "c1111111-2222-4333-8444-555555555555": OpenHandle(
+                4712, -1, "b1111111-2222-4333-8444-555555555555"
+            ),
+        },
+    ),
     "system.yml": SystemRecord("daos_server", 12, {"owner": "lab 3", "1": "yes"}),
 }
 

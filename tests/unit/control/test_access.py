@@ -40,7 +40,12 @@ def test_every_drpc_method_is_in_the_table(tmp_path: Path) -> None:
         ["h"], component=Component.AGENT, clock=SystemClock(), rng=random.Random(1)
     )
     agent = Agent(
-        AgentConfig(tmp_path), control, hostname="h", clock=SystemClock(), born=lambda pid: 1
+        AgentConfig(tmp_path),
+        control,
+        hostname="h",
+        boot="b",
+        clock=SystemClock(),
+        born=lambda pid: 1,
     )
     found = {
         *(Method(Component.SERVER, ModuleId.SRV, n) for n in server(tmp_path).methods().numbers),

@@ -118,7 +118,7 @@ class World:
         self.born: dict[int, int] = {os.getpid(): 1}
 
 
-def run(directory: Path, scenario: Scenario, **settings: object) -> Control:
+def run(directory: Path, scenario: Scenario, *, boot: str = "b1", **settings: object) -> Control:
     control = Control()
 
     async def main() -> None:
@@ -127,6 +127,7 @@ def run(directory: Path, scenario: Scenario, **settings: object) -> Control:
             AgentConfig(directory, **settings),  # type: ignore[arg-type]
             control,  # type: ignore[arg-type]
             hostname="h1",
+            boot=boot,
             clock=world.clock,
             born=world.born.get,
             sleep=world.looks.sleep,
@@ -314,7 +315,53 @@ def test_a_handle_of_a_process_that_ended_before_it_was_noted() -> None:
     async def evict(pool: str, handles: list[str]) -> None:
         evicted.append((pool, handles))
 
-    monitor = Monitor(born=lambda pid: None, evict=evict)
+    monitor = Monitor(born=lambda pid: None, evict=evict, keep=lambda handles: None, handles={})
     monitor.connected(5, POOL, "a")
     asyncio.run(monitor.look())
     assert evicted == [(POOL, ["a"])]
+
+
+async def connect(agent: Agent, control: Control, link: Connection, world: World) -> None:
+    await tell(link, MgmtMethod.NOTIFY_POOL_CONNECT, "a")
+    await tell(link, MgmtMethod.NOTIFY_POOL_CONNECT, "b", OTHER)
+    await tell(link, MgmtMethod.NOTIFY_POOL_DISCONNECT, "b", OTHER)
+
+
+def test_the_next_agent_knows_what_one_knew_that_left_handles_open(directory: Path) -> None:
+    assert run(directory, connect, auto_evict=False).evicted == []
+
+    async def scenario(agent: Agent, control: Control, link: Connection, world: World) -> None:
+        await world.looks.once()
+        assert control.evicted == []  # the process is still there
+        world.born[os.getpid()] = 2
+        await world.looks.once()
+        assert control.evicted == [(POOL, ["a"])]
+
+    run(directory, scenario, auto_evict=False)
+
+    async def after(agent: Agent, control: Control, link: Connection, world: World) -> None:
+        assert agent.monitor.processes == 0
+
+    run(directory, after)
+
+
+def test_after_a_boot_all_processes_have_gone(directory: Path) -> None:
+    run(directory, connect, auto_evict=False)
+
+    async def scenario(agent: Agent, control: Control, link: Connection, world: World) -> None:
+        await world.looks.once()
+        assert control.evicted == [(POOL, ["a"])]
+
+    run(directory, scenario, boot="b2")
+
+
+@pytest.mark.expects_warning("handles of the agent before are not known")
+def test_what_an_agent_knew_is_damaged(directory: Path) -> None:
+    run(directory, connect, auto_evict=False)
+    path = directory / "daos_agent.handles"
+    path.write_bytes(path.read_bytes().replace(b"b1", b"b2"))
+
+    async def scenario(agent: Agent, control: Control, link: Connection, world: World) -> None:
+        assert agent.monitor.processes == 0
+
+    run(directory, scenario)
