@@ -4,7 +4,7 @@ A device is made under another name (suffix `.creating`) and renamed when it is 
 whatever has a device's name is whole. What a crash left half made is removed by the next `create`.
 
 Crash points: 1 the file flushed under its temporary name; 2 the directory flushed after the rename;
-3 the directory flushed after an unlink.
+3 the directory flushed after an unlink. What leads to the directory is flushed where it is made.
 
 Files are made and removed in a thread of the loop's executor. A cancelled `create` or `destroy`
 goes on to its end there, and the name stays busy until then.
@@ -15,10 +15,11 @@ Source: ours; DAOS keeps blobs in an SPDK blobstore and their list in SMD (src/b
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeVarTuple
+from typing import Final, Self, TypeVarTuple
 
 from daos.base.errors import BusyError, DaosError, ExistsError
 from daos.bio.device import check_name, check_sizes
@@ -41,6 +42,23 @@ class FileDirectory:
         self._readers_max = readers_max
         self._open: dict[str, FileDevice] = {}
         self._busy: set[str] = set()  # names with a create or destroy under way
+
+    @classmethod
+    def make(cls, path: Path) -> Self:
+        """The directory at `path`; it and what leads there is made if it is missing, durably.
+
+        What is there already may have been made a moment ago, by somebody who did not flush it.
+
+        Raises: OSError
+        """
+        missing = [each for each in (path, *path.parents) if not each.exists()]
+        for each in reversed(missing):
+            each.mkdir(exist_ok=True)
+            _flush_directory(each.parent)
+        if missing:
+            with contextlib.suppress(PermissionError):  # not ours: it was there long before
+                _flush_directory(missing[-1].parent.parent)
+        return cls(path)
 
     async def create(self, name: str, size_bytes: int, *, zero: int = 0) -> FileDevice:
         """A cancelled call may still create the device; it is then left closed."""

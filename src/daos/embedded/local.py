@@ -185,12 +185,12 @@ async def start_in(
     """
     devices, live = root / _DEVICES, root / _LIVE
     with told_by(root):
-        devices.mkdir(exist_ok=True)
+        directory = FileDirectory.make(devices)
         shutil.rmtree(live, ignore_errors=True)
         live.mkdir()
     return await System.start(
         config,
-        directory=FileDirectory(devices),
+        directory=directory,
         live_path=live,
         clock=SystemClock(),
         rng=random.SystemRandom(),
@@ -242,7 +242,7 @@ def prepare(path: str | os.PathLike[str] | None) -> Path:
     with told_by(root):
         if root.exists() and not root.is_dir():
             raise InvalidError(f"{root} is not a directory; a local system keeps its files in one")
-        root.mkdir(parents=True, exist_ok=True)
+        FileDirectory.make(root)
     return root
 
 

@@ -56,8 +56,7 @@ class EngineConfig:
         """The devices of one target, or of the system xstream; nobody else's."""
         path = self.devices(target)
         with told_by(path):
-            path.mkdir(parents=True, exist_ok=True)
-        return FileDirectory(path)
+            return FileDirectory.make(path)
 
     def new_live_path(self, target: int | None) -> Path:
         """An empty directory for what need not outlive the process."""

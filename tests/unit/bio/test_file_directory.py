@@ -112,6 +112,26 @@ def test_the_order_of_flushes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     ]
 
 
+def test_what_leads_to_a_directory_is_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device's name is of no use where its directory's is lost."""
+    flushed: list[str] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        flushed.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    path = tmp_path / "storage" / "devices"
+    assert FileDirectory.make(path).path == path
+    assert flushed == [str(each) for each in (tmp_path, path.parent, tmp_path.parent)]
+    flushed.clear()
+    FileDirectory.make(path)
+    assert flushed == []
+
+
 @pytest.mark.parametrize("function", ["posix_fallocate", "pwrite", "fsync", "rename"])
 @pytest.mark.parametrize(
     ("number", "kind"), [(errno.ENOSPC, NoSpaceError), (errno.EIO, NvmeIoError)]
