@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daos.base.errors import CorruptError, DaosError, InvalidError
+from daos.base.sets import parse_hosts, parse_ranks, print_ranks
 from daos.control import faults
 from daos.control.config.others import parse_agent, parse_control
 from daos.control.config.server import KEYS, parse
 from daos.control.layout import HandleRecord, Superblock, SystemRecord
-from daos.control.sets import parse_hosts, parse_ranks, print_ranks
 
 VALUES = (
     *("1", "-1", "x", "[]", "[a,b]", "{}", "true", "null", "[{}]", "[[1]]", "1e3", "0x_", "09"),

@@ -31,12 +31,12 @@ from google.protobuf.message import Message
 
 from daos.base.clock import Clock, Rng
 from daos.base.errors import DER, AccessError, DaosError, InvalidError, error_for
+from daos.base.sets import parse_hosts
 from daos.base.version import VERSION
 from daos.control import access, faults
 from daos.control.access import Component
 from daos.control.places import PORT, SYSTEM
 from daos.control.service import OPTIONS
-from daos.control.sets import parse_hosts
 from daos.proto import ctl_pb2, mgmt_pb2
 
 M = TypeVar("M", bound=Message)

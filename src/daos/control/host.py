@@ -15,12 +15,12 @@ from typing import Any, Final
 
 from daos.base.directory import told_by
 from daos.base.errors import DaosError
+from daos.base.sets import parse_ranks
 from daos.control import faults
 from daos.control.access import Answer
 from daos.control.harness import Harness
 from daos.control.instance import Instance
 from daos.control.members import MemberState
-from daos.control.sets import parse_ranks
 from daos.drpc.modules import MgmtMethod
 from daos.proto import ctl_pb2 as pb
 from daos.proto.shared_pb2 import RankResult

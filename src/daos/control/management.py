@@ -19,13 +19,13 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from daos.base.errors import DaosError, InvalidError
+from daos.base.sets import parse_ranks, print_ranks
 from daos.base.version import VERSION
 from daos.control import core, faults
 from daos.control.access import Answer, system_name
 from daos.control.harness import Harness
 from daos.control.instance import Instance
 from daos.control.members import ALL, AVAILABLE
-from daos.control.sets import parse_ranks, print_ranks
 from daos.drpc.modules import MgmtMethod
 from daos.proto import mgmt_pb2 as pb
 from daos.proto.shared_pb2 import RankResult

@@ -17,6 +17,7 @@ from uuid import UUID
 from daos.base.errors import DaosError, InvalidError, NotSupportedError
 from daos.base.ids import Rank
 from daos.base.names import maybe_uuid
+from daos.base.sets import print_ranks
 from daos.container.wire import ContainerRecord
 from daos.drpc.modules import MgmtMethod
 from daos.drpc.registry import M, Peer
@@ -156,7 +157,7 @@ async def _query(backend: Backend, request: pb.PoolQueryReq) -> pb.PoolQueryResp
         tier_stats=_tiers(numbers.tiers, active),
         version=numbers.map_version,
         leader=SERVICE_RANK,
-        enabled_ranks=_rank_set(backend.ranks),
+        enabled_ranks=print_ranks(backend.ranks),
         total_engines=numbers.ranks,
         pool_layout_ver=_LAYOUT,
         upgrade_layout_ver=_LAYOUT,
@@ -242,14 +243,3 @@ def _uuid(text: str, what: str) -> UUID:
     if uuid is None:
         raise InvalidError(f"{text!r} is no UUID of a {what}")
     return uuid
-
-
-def _rank_set(ranks: Iterable[int]) -> str:
-    """Numbers as rank sets are written: `0-3,8`."""
-    parts: list[list[int]] = []
-    for rank in sorted(ranks):
-        if parts and parts[-1][-1] == rank - 1:
-            parts[-1][1:] = [rank]
-        else:
-            parts.append([rank])
-    return ",".join("-".join(map(str, part)) for part in parts)

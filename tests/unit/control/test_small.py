@@ -16,13 +16,13 @@ from daos.base.errors import (
     NotFoundError,
     NotSupportedError,
 )
+from daos.base.sets import parse_hosts, parse_ranks, print_ranks
 from daos.control import core, faults
 from daos.control.client import checked, pause_s
 from daos.control.faults import FaultError
 from daos.control.members import MemberState
 from daos.control.places import User, agent_socket, control_hosts
 from daos.control.restarts import RestartLimit
-from daos.control.sets import parse_hosts, parse_ranks, print_ranks
 from daos.proto.mgmt_pb2 import PoolQueryResp
 
 S = 1_000_000_000
