@@ -15,6 +15,7 @@ from daos.control.config.others import parse_agent, parse_control
 from daos.control.config.server import KEYS, parse
 from daos.control.layout import HandleRecord, Superblock, SystemRecord
 
+U = "a1111111-2222-4333-8444-555555555555"
 VALUES = (
     *("1", "-1", "x", "[]", "[a,b]", "{}", "true", "null", "[{}]", "[[1]]", "1e3", "0x_", "09"),
     *("1:30", "2020-01-01"),
@@ -29,7 +30,19 @@ LINES = st.lists(
             ["version", "uuid", "rank", "name", "attributes", "boot", "handles", "uri", "? [a]"]
         ),
         st.sampled_from(
-            ["1", "null", "''", "{}", "{a: b}", "{a: 1 2 c}", "[1]", "&a [*a]", "2020-01-01", "'"]
+            [
+                "1",
+                "null",
+                "''",
+                "{}",
+                "{a: b}",
+                f"{{{U}: 1 2 {U}}}",
+                U,
+                "[1]",
+                "&a [*a]",
+                "2020-01-01",
+                "'",
+            ]
         ),
     ),
     max_size=9,

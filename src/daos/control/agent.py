@@ -14,9 +14,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
+from uuid import UUID
 
 from daos.base.clock import Clock
-from daos.base.errors import DER, CorruptError, DaosError
+from daos.base.errors import DER, CorruptError, DaosError, InvalidError
+from daos.base.names import maybe_uuid
 from daos.control import faults, files
 from daos.control.access import system_name
 from daos.control.client import ControlClient, checked
@@ -193,11 +195,19 @@ class Agent:
             return told
 
     async def _connected(self, request: PoolMonitorReq, peer: Peer) -> DaosResp:
-        self.monitor.connected(peer.pid, request.poolUUID, request.poolHandleUUID)
+        try:
+            pool, handle = _uuid(request.poolUUID), _uuid(request.poolHandleUUID)
+            self.monitor.connected(peer.pid, pool, handle)
+        except DaosError as error:
+            log.warning("handle of process %d is not watched: %s", peer.pid, error)
+            return DaosResp(status=-error.code)
         return DaosResp()
 
     async def _disconnected(self, request: PoolMonitorReq, peer: Peer) -> DaosResp:
-        self.monitor.disconnected(peer.pid, request.poolHandleUUID)
+        try:
+            self.monitor.disconnected(peer.pid, _uuid(request.poolHandleUUID))
+        except InvalidError as error:
+            return DaosResp(status=-error.code)
         return DaosResp()
 
     async def _left(self, request: PoolMonitorReq, peer: Peer) -> DaosResp:
@@ -214,3 +224,11 @@ class Agent:
         reply = await self._control.ask("PoolEvict", request, PoolEvictResp, timeout_s=_ASK_S)
         if reply.status != -DER.NONEXIST:  # the pool has gone, and its handles with it
             checked(reply, f"evicting handles of pool {pool}")
+
+
+def _uuid(text: str) -> UUID:
+    """Raises: InvalidError"""
+    uuid = maybe_uuid(text)
+    if uuid is None:
+        raise InvalidError(f"{text[:40]!r} is no UUID")
+    return uuid

@@ -15,8 +15,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Final
+from uuid import UUID
 
-from daos.base.errors import DaosError
+from daos.base.errors import DER, DaosError
 from daos.control.layout import OpenHandle
 
 log = logging.getLogger(__name__)
@@ -28,7 +30,10 @@ Evict = Callable[[str, list[str]], Awaitable[None]]
 # Keep what is open.
 Keep = Callable[[Mapping[str, OpenHandle]], None]
 # Of a process that had gone before it was looked for.
-GONE = -1
+GONE: Final = -1
+# A process has a handle or two; who opens that many for nothing is not given our memory.
+OF_PROCESS_MAX: Final = 1024
+HANDLES_MAX: Final = 16384
 
 
 class Monitor:
@@ -47,17 +52,24 @@ class Monitor:
         """How many are watched."""
         return len({(each.pid, each.born) for each in self._open.values()})
 
-    def connected(self, pid: int, pool: str, handle: str) -> None:
-        """A process has opened a handle; one that has gone already is seen at the next look."""
+    def connected(self, pid: int, pool: UUID, handle: UUID) -> None:
+        """A process has opened a handle; one that has gone already is seen at the next look.
+
+        Raises: DaosError  NOMEM: it, or all of them, have too many
+        """
+        own = sum(each.pid == pid for each in self._open.values())
+        if own >= OF_PROCESS_MAX or len(self._open) >= HANDLES_MAX:
+            text = f"process {pid} has {own} handles, all have {len(self._open)}: no more are kept"
+            raise DaosError(text, code=DER.NOMEM)
         born = self._born(pid)
-        self._open[handle] = OpenHandle(pid, GONE if born is None else born, pool)
+        self._open[str(handle)] = OpenHandle(pid, GONE if born is None else born, str(pool))
         self._keep(self._open)
 
-    def disconnected(self, pid: int, handle: str) -> None:
+    def disconnected(self, pid: int, handle: UUID) -> None:
         """It has closed the handle itself."""
-        found = self._open.get(handle)
+        found = self._open.get(str(handle))
         if found is not None and found.pid == pid:
-            del self._open[handle]
+            del self._open[str(handle)]
             self._keep(self._open)
 
     async def look(self) -> None:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from google.protobuf.message import Message
@@ -18,7 +19,7 @@ from daos.base.errors import DER, DaosError
 from daos.control import faults
 from daos.control.agent import LOOK_S, Agent
 from daos.control.config.model import AgentConfig
-from daos.control.monitor import Monitor, born
+from daos.control.monitor import OF_PROCESS_MAX, Monitor, born
 from daos.drpc.client import Connection
 from daos.drpc.modules import MgmtMethod, ModuleId
 from daos.proto.mgmt_pb2 import (
@@ -32,6 +33,7 @@ from daos.proto.mgmt_pb2 import (
     SystemCleanupResp,
 )
 
+A, B, C = (f"a{n}111111-2222-4333-8444-555555555555" for n in "abc")
 POOL, OTHER = "11111111-2222-4333-8444-555555555555", "21111111-2222-4333-8444-555555555555"
 RankUri = GetAttachInfoResp.RankUri
 
@@ -108,6 +110,7 @@ class Looks:
         await self._due.wait()
 
 
+BOOT, NEXT_BOOT = (f"b{n}111111-2222-4333-8444-555555555555" for n in "12")
 Scenario = Callable[[Agent, Control, Connection, "World"], Awaitable[None]]
 
 
@@ -118,7 +121,7 @@ class World:
         self.born: dict[int, int] = {os.getpid(): 1}
 
 
-def run(directory: Path, scenario: Scenario, *, boot: str = "b1", **settings: object) -> Control:
+def run(directory: Path, scenario: Scenario, *, boot: str = BOOT, **settings: object) -> Control:
     control = Control()
 
     async def main() -> None:
@@ -226,15 +229,15 @@ def test_what_clients_hear_of_errors(directory: Path, error: DaosError, code: DE
 
 def test_handles_of_a_process_that_has_gone(directory: Path) -> None:
     async def scenario(agent: Agent, control: Control, link: Connection, world: World) -> None:
-        await tell(link, MgmtMethod.NOTIFY_POOL_CONNECT, "a")
-        await tell(link, MgmtMethod.NOTIFY_POOL_CONNECT, "b")
-        await tell(link, MgmtMethod.NOTIFY_POOL_CONNECT, "c", OTHER)
-        await tell(link, MgmtMethod.NOTIFY_POOL_DISCONNECT, "a")
+        await tell(link, MgmtMethod.NOTIFY_POOL_CONNECT, A)
+        await tell(link, MgmtMethod.NOTIFY_POOL_CONNECT, B)
+        await tell(link, MgmtMethod.NOTIFY_POOL_CONNECT, C, OTHER)
+        await tell(link, MgmtMethod.NOTIFY_POOL_DISCONNECT, A)
         await world.looks.once()
         assert control.evicted == []
         world.born[os.getpid()] = 2  # the pid, but another process
         await world.looks.once()
-        assert control.evicted == [(POOL, ["b"]), (OTHER, ["c"])]
+        assert control.evicted == [(POOL, [B]), (OTHER, [C])]
         assert agent.monitor.processes == 0
 
     run(directory, scenario)
@@ -242,9 +245,9 @@ def test_handles_of_a_process_that_has_gone(directory: Path) -> None:
 
 def test_a_process_that_says_it_ends(directory: Path) -> None:
     async def scenario(agent: Agent, control: Control, link: Connection, _: World) -> None:
-        await tell(link, MgmtMethod.NOTIFY_POOL_CONNECT, "a")
+        await tell(link, MgmtMethod.NOTIFY_POOL_CONNECT, A)
         await tell(link, MgmtMethod.NOTIFY_EXIT)
-        assert control.evicted == [(POOL, ["a"])]
+        assert control.evicted == [(POOL, [A])]
 
     run(directory, scenario)
 
@@ -252,13 +255,13 @@ def test_a_process_that_says_it_ends(directory: Path) -> None:
 @pytest.mark.expects_warning("handles of process")
 def test_what_could_not_be_evicted_is_tried_again(directory: Path) -> None:
     async def scenario(agent: Agent, control: Control, link: Connection, world: World) -> None:
-        await tell(link, MgmtMethod.NOTIFY_POOL_CONNECT, "a")
+        await tell(link, MgmtMethod.NOTIFY_POOL_CONNECT, A)
         del world.born[os.getpid()]
         control.error = faults.connection_refused("h")
         await world.looks.once()
         control.error = None
         await world.looks.once()
-        assert control.evicted == [(POOL, ["a"])] * 2
+        assert control.evicted == [(POOL, [A])] * 2
         await world.looks.once()
         assert len(control.evicted) == 2
 
@@ -268,7 +271,7 @@ def test_what_could_not_be_evicted_is_tried_again(directory: Path) -> None:
 def test_a_pool_that_has_gone_has_no_handles(directory: Path) -> None:
     async def scenario(agent: Agent, control: Control, link: Connection, _: World) -> None:
         control.evict_status = -DER.NONEXIST
-        await tell(link, MgmtMethod.NOTIFY_POOL_CONNECT, "a")
+        await tell(link, MgmtMethod.NOTIFY_POOL_CONNECT, A)
         await tell(link, MgmtMethod.NOTIFY_EXIT)
         assert agent.monitor.processes == 0
 
@@ -280,10 +283,10 @@ def test_at_the_end_handles_are_closed_unless_told_otherwise(
     directory: Path, auto_evict: bool
 ) -> None:
     async def scenario(agent: Agent, control: Control, link: Connection, _: World) -> None:
-        await tell(link, MgmtMethod.NOTIFY_POOL_CONNECT, "a")
+        await tell(link, MgmtMethod.NOTIFY_POOL_CONNECT, A)
 
     control = run(directory, scenario, auto_evict=auto_evict)
-    assert control.evicted == ([(POOL, ["a"])] if auto_evict else [])
+    assert control.evicted == ([(POOL, [A])] if auto_evict else [])
 
 
 def test_at_the_start_what_this_host_left_is_closed(directory: Path) -> None:
@@ -316,15 +319,15 @@ def test_a_handle_of_a_process_that_ended_before_it_was_noted() -> None:
         evicted.append((pool, handles))
 
     monitor = Monitor(born=lambda pid: None, evict=evict, keep=lambda handles: None, handles={})
-    monitor.connected(5, POOL, "a")
+    monitor.connected(5, UUID(POOL), UUID(A))
     asyncio.run(monitor.look())
-    assert evicted == [(POOL, ["a"])]
+    assert evicted == [(POOL, [A])]
 
 
 async def connect(agent: Agent, control: Control, link: Connection, world: World) -> None:
-    await tell(link, MgmtMethod.NOTIFY_POOL_CONNECT, "a")
-    await tell(link, MgmtMethod.NOTIFY_POOL_CONNECT, "b", OTHER)
-    await tell(link, MgmtMethod.NOTIFY_POOL_DISCONNECT, "b", OTHER)
+    await tell(link, MgmtMethod.NOTIFY_POOL_CONNECT, A)
+    await tell(link, MgmtMethod.NOTIFY_POOL_CONNECT, B, OTHER)
+    await tell(link, MgmtMethod.NOTIFY_POOL_DISCONNECT, B, OTHER)
 
 
 def test_the_next_agent_knows_what_one_knew_that_left_handles_open(directory: Path) -> None:
@@ -335,7 +338,7 @@ def test_the_next_agent_knows_what_one_knew_that_left_handles_open(directory: Pa
         assert control.evicted == []  # the process is still there
         world.born[os.getpid()] = 2
         await world.looks.once()
-        assert control.evicted == [(POOL, ["a"])]
+        assert control.evicted == [(POOL, [A])]
 
     run(directory, scenario, auto_evict=False)
 
@@ -350,16 +353,36 @@ def test_after_a_boot_all_processes_have_gone(directory: Path) -> None:
 
     async def scenario(agent: Agent, control: Control, link: Connection, world: World) -> None:
         await world.looks.once()
-        assert control.evicted == [(POOL, ["a"])]
+        assert control.evicted == [(POOL, [A])]
 
-    run(directory, scenario, boot="b2")
+    run(directory, scenario, boot=NEXT_BOOT)
+
+
+@pytest.mark.expects_warning("is not watched")
+def test_what_clients_say_is_bounded(directory: Path) -> None:
+    async def scenario(agent: Agent, control: Control, link: Connection, world: World) -> None:
+        async def status(method: MgmtMethod, handle: str) -> int:
+            request = PoolMonitorReq(poolUUID=POOL, poolHandleUUID=handle)
+            reply = await link.call(ModuleId.MGMT, method, request, DaosResp, timeout_s=10)
+            return reply.status
+
+        for handle in ("", "x", "x" * 100_000, A + "0"):
+            assert await status(MgmtMethod.NOTIFY_POOL_CONNECT, handle) == -DER.INVAL
+            assert await status(MgmtMethod.NOTIFY_POOL_DISCONNECT, handle) == -DER.INVAL
+        for number in range(OF_PROCESS_MAX):
+            agent.monitor.connected(os.getpid(), UUID(POOL), UUID(int=number))
+        assert await status(MgmtMethod.NOTIFY_POOL_CONNECT, A) == -DER.NOMEM
+        await agent.flush()
+        assert await status(MgmtMethod.NOTIFY_POOL_CONNECT, A) == 0
+
+    run(directory, scenario)
 
 
 @pytest.mark.expects_warning("handles of the agent before are not known")
 def test_what_an_agent_knew_is_damaged(directory: Path) -> None:
     run(directory, connect, auto_evict=False)
     path = directory / "daos_agent.handles"
-    path.write_bytes(path.read_bytes().replace(b"b1", b"b2"))
+    path.write_bytes(path.read_bytes().replace(b"boot: b", b"boot: c"))
 
     async def scenario(agent: Agent, control: Control, link: Connection, world: World) -> None:
         assert agent.monitor.processes == 0
