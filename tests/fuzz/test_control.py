@@ -56,6 +56,15 @@ def test_bytes(raw: bytes) -> None:
             kind.parse(raw)
 
 
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+
+
+@given(TEXTS, st.dictionaries(TEXTS, TEXTS, max_size=4))
+def test_settings_are_read_as_they_were_written(name: str, settings: dict[str, str]) -> None:
+    record = SystemRecord(name, 3, settings, settings)
+    assert SystemRecord.parse(record.emit()) == record
+
+
 @given(LINES)
 def test_whatever_has_a_right_checksum(lines: list[tuple[str, str]]) -> None:
     body = "".join(f"{key}: {value}\n" for key, value in lines).encode()

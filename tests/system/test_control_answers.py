@@ -217,6 +217,9 @@ def test_settings_of_the_system(base: Path) -> None:
             "SystemGetProp", pb.SystemGetPropReq(keys=["self_heal"]), pb.SystemGetPropResp
         )
         assert dict(found.properties) == {"self_heal": policy}
+        much = {f"a{number}": "x" * 4000 for number in range(300)}
+        with pytest.raises(InvalidError, match="at most 1048576 bytes together"):
+            await running.ask("SystemSetAttr", pb.SystemSetAttrReq(attributes=much), pb.DaosResp)
         for request, reply in (
             (pb.SystemGetAttrReq(keys=["x"]), pb.SystemGetAttrResp),
             (pb.SystemGetPropReq(keys=["x"]), pb.SystemGetPropResp),

@@ -38,7 +38,7 @@ from daos.base.version import VERSION
 from daos.control import faults, files
 from daos.control.config.model import ServerConfig, command, environment
 from daos.control.instance import Instance, is_socket
-from daos.control.layout import SystemRecord
+from daos.control.layout import SIZE_MAX, SystemRecord
 from daos.control.members import MemberState
 from daos.control.restarts import RestartLimit
 from daos.drpc.modules import MgmtMethod
@@ -109,8 +109,14 @@ class Harness:
         return record
 
     def keep(self, record: SystemRecord) -> None:
-        """Make `record` the one that holds. Raises: NoSpaceError, AccessError"""
-        files.replace(self.config.control / SYSTEM_FILE, record.emit())
+        """Make `record` the one that holds.
+
+        Raises: InvalidError (too large to be read again), NoSpaceError, AccessError
+        """
+        raw = record.emit()
+        if len(raw) > SIZE_MAX:
+            raise InvalidError(f"the settings of a system have at most {SIZE_MAX} bytes together")
+        files.replace(self.config.control / SYSTEM_FILE, raw)
         self.record = record
 
     # --- life ---

@@ -156,9 +156,7 @@ class HandleRecord:
 
 
 def _emit(fields: Mapping[str, object]) -> bytes:
-    body = yaml.safe_dump(
-        {"version": VERSION, **fields}, sort_keys=False, allow_unicode=True, width=1 << 20
-    ).encode()
+    body = yaml.safe_dump({"version": VERSION, **fields}, sort_keys=False, width=1 << 20).encode()
     return _sealed(body)
 
 
