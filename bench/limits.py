@@ -17,14 +17,17 @@ import random
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, cast
 
 import msgspec
+
+from bench.machine import loop_factory
 
 KiB: Final = 1 << 10
 MiB: Final = 1 << 20
@@ -236,19 +239,58 @@ def _tcp_pair() -> tuple[socket.socket, socket.socket]:
     return here, there
 
 
-async def echoes(depth: int, count: int, *, tcp: bool = False) -> float:
-    """Round trips a second of a bare asyncio + msgspec echo in this loop, over two sockets."""
+async def echoes(depth: int, count: int, *, tcp: bool = False, apart: str = "") -> float:
+    """Round trips a second of a bare asyncio + msgspec echo, over two sockets.
+
+    Both ends are in this loop; with `apart` the server is a process with a loop of that kind.
+    """
     loop = asyncio.get_running_loop()
     here, there = _tcp_pair() if tcp else socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     here.setblocking(False)
     there.setblocking(False)
-    server, _ = await loop.create_connection(_Echo, sock=there)
-    client, caller = await loop.create_connection(lambda: _Caller(count, depth), sock=here)
-    began = time.perf_counter()
-    caller.begin()
-    await caller.over
-    seconds = time.perf_counter() - began
-    client.close()
-    server.close()
+    with ExitStack() as stack:
+        if apart:
+            stack.enter_context(_echo_process(there, apart))
+        else:
+            server, _ = await loop.create_connection(_Echo, sock=there)
+            stack.callback(server.close)
+        client, caller = await loop.create_connection(lambda: _Caller(count, depth), sock=here)
+        began = time.perf_counter()
+        caller.begin()
+        await caller.over
+        seconds = time.perf_counter() - began
+        client.close()
     await asyncio.sleep(0)
     return count / seconds
+
+
+@contextmanager
+def _echo_process(end: socket.socket, loop: str) -> Iterator[None]:
+    """The other end of a bare echo, in a process of its own."""
+    descriptor = end.fileno()
+    command = [sys.executable, "-m", "bench.limits", str(descriptor), loop]
+    with end:
+        process = subprocess.Popen(command, pass_fds=(descriptor,), stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    with process:
+        try:
+            process.stdout.readline()
+            yield
+        finally:
+            process.kill()
+
+
+def _serve_echoes(descriptor: int, loop_name: str) -> None:
+    async def serve() -> None:
+        loop = asyncio.get_running_loop()
+        await loop.create_connection(_Echo, sock=socket.socket(fileno=descriptor))
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        await loop.create_future()
+
+    with asyncio.Runner(loop_factory=loop_factory(loop_name)) as runner:
+        runner.run(serve())
+
+
+if __name__ == "__main__":
+    _serve_echoes(int(sys.argv[1]), sys.argv[2])

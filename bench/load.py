@@ -58,6 +58,28 @@ async def run_awaited(count: int, depth: int, operate: Callable[[int], Awaitable
     return time.perf_counter() - began
 
 
+async def run_for(
+    seconds: float, depth: int, operate: Callable[[int], Awaitable[object]], *, most: int
+) -> tuple[int, float]:
+    """`await operate(0, 1, ...)` by `depth` tasks until the time is over; how many, and seconds.
+
+    At most `most` of them, which is for what takes space.
+    """
+    began = time.perf_counter()
+    count = 0
+
+    async def work() -> None:
+        nonlocal count
+        while count < most and time.perf_counter() - began < seconds:
+            index, count = count, count + 1
+            await operate(index)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(depth):
+            group.create_task(work())
+    return count, time.perf_counter() - began
+
+
 class LagMeter:
     """Longest turn of the running loop while it is entered: a call-back that asks for the next.
 

@@ -13,9 +13,11 @@ from daos.testing.served import Served
 
 
 @asynccontextmanager
-async def open_container(path: Path, *, size: str = "4GiB") -> AsyncIterator[Container]:
+async def open_container(
+    path: Path, *, size: str = "4GiB", targets: int | None = None
+) -> AsyncIterator[Container]:
     """A new system with one pool and one container below `path`, in the running loop."""
-    async with daos.aio.local(path) as system:
+    async with daos.aio.local(path, targets=targets) as system:
         await system.admin.pool_create("bench", size=size)
         async with (
             await system.connect() as client,

@@ -67,7 +67,7 @@ def no_more_than(value: float) -> Budget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One measurement. `limit` is of the same unit, of the same run."""
+    """One measurement. `limit`, and what stands `beside`, are of the same unit and run."""
 
     suite: str
     what: str
@@ -75,6 +75,7 @@ class Row:
     unit: str
     limit: float | None = None
     limit_what: str = ""
+    beside: tuple[tuple[float, str], ...] = ()
     budget: Budget | None = None
 
     @property
@@ -134,11 +135,11 @@ HEADINGS: Final = ("what", "value", "limit in this run", "ratio", "budget", "")
 
 def cells(row: Row) -> tuple[str, ...]:
     """The row as text, under HEADINGS."""
-    limit = ""
-    if row.limit is not None:
-        limit = f"{number(row.limit, row.unit)} {row.limit_what}"
+    limits = [] if row.limit is None else [(row.limit, row.limit_what)]
+    limits += row.beside
+    limit = "; ".join(f"{number(amount, row.unit)} {name}" for amount, name in limits)
+    ratio = "; ".join(f"{row.value / amount:.2f}" for amount, _ in limits)
     verdict = {None: "", True: "ok", False: "MISS"}[row.ok]
-    ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
     budget = "" if row.budget is None else str(row.budget)
     return (row.what, number(row.value, row.unit), limit, ratio, budget, verdict)
 

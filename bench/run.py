@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import shutil
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -82,6 +82,7 @@ class Run:
         unit: str,
         *,
         limit: tuple[float, str] | None = None,
+        beside: Sequence[tuple[float, str]] = (),
         budget: Budget | None = None,
     ) -> None:
         """Report a measurement of the current suite."""
@@ -94,6 +95,7 @@ class Run:
                 unit=unit,
                 limit=amount,
                 limit_what=name,
+                beside=tuple(beside),
                 budget=budget,
             )
         )

@@ -19,6 +19,7 @@ from bench.suites import (
     rivals,
     rpc,
     scale,
+    servers,
     start,
 )
 
@@ -36,4 +37,5 @@ SUITES: Final[Mapping[str, Suite]] = {
     "aggregation": aggregation.run,
     "engines": engines.run,
     "start": start.run,
+    "servers": servers.run,
 }

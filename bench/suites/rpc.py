@@ -13,17 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-import msgspec
-
+from bench.echo import ECHO, answer, run_echoes
 from bench.limits import echoes
-from bench.load import Ended, run_started
 from bench.report import at_least
 from bench.run import Run
 from daos.base.clock import SystemClock
 from daos.base.hlc import Hlc
 from daos.base.ids import Rank, Tag
-from daos.cart.context import Context, Endpoint, Rpc
-from daos.cart.protocol import Procedure, opcode
+from daos.cart.context import Context, Endpoint
 from daos.cart.transport import Transport
 from daos.cart.transport.inproc import InprocNetwork
 from daos.cart.transport.sm import SmTransport
@@ -32,14 +29,6 @@ from daos.testing.kits.transport_peers import loopback_hosts
 
 _SERVER: Final = Endpoint(Rank(0), Tag(1))
 _DEADLINE_NS: Final = 600 * 10**9
-
-
-class _Message(msgspec.Struct, array_like=True, frozen=True):
-    number: int
-    text: bytes
-
-
-_ECHO: Final = Procedure("ECHO", opcode(0x70, 1, 0), _Message, _Message)
 
 
 _hosts: Final = loopback_hosts()
@@ -75,23 +64,10 @@ async def _echo_rate(transport: Transport, depth: int, count: int) -> float:
 
     server, client = context(_SERVER), context(None)
 
-    def echo(rpc: Rpc[_Message, _Message]) -> None:
-        rpc.reply(rpc.request)
-
-    server.serve(_ECHO, echo)
+    server.serve(ECHO, answer)
     server.listen()
     deadline_ns = clock.now_ns() + _DEADLINE_NS
-
-    def start(index: int, ended: Ended) -> None:
-        client.send(
-            _SERVER,
-            _ECHO,
-            _Message(index, b"x"),
-            deadline_ns=deadline_ns,
-            done=lambda _reply, _nbytes, error: ended(error),
-        )
-
-    seconds = await run_started(count, depth, start)
+    seconds = await run_echoes(client, (_SERVER,), count, depth, deadline_ns=deadline_ns)
     await client.close()
     await server.close()
     return count / seconds
