@@ -40,9 +40,9 @@ class ServedSystem:
 
 @contextmanager
 def open_served(
-    directory: Path, *, targets: int, clients: int, loop: str
+    directory: Path, *, targets: int, clients: int, blocks: int, loop: str
 ) -> Iterator[ServedSystem]:
-    """A new system, whose data is below `directory`, with so many clients by each transport."""
+    """A new system, whose data is below `directory`; `blocks`: of 1 MiB, of each client."""
     told = {
         "PYTHONPATH": install(directory),
         "D_INTERFACE": "lo",
