@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.machine import describe, scratch
+from bench.machine import describe, keep_bytecode, scratch
 from bench.profiling import profiled
 from bench.report import Report, Row, cells, print_report
 from bench.run import Run
@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         with scratch(options.dir) as directory:
+            keep_bytecode(directory / "bytecode")
             report = Report(describe(options.loop, directory), heard=_progress)
             whole = bool(options.names) and not options.quick
             run = Run(directory, report, loop=options.loop, quick=options.quick, whole=whole)

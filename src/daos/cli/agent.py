@@ -10,12 +10,7 @@ Source: DAOS src/control/cmd/daos_agent
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
-import random
-import signal
-import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -23,25 +18,16 @@ from typing import Any, Final, NamedTuple
 
 import click
 
-from daos.base.clock import SystemClock
 from daos.base.directory import Lock
 from daos.base.errors import BusyError, DaosError, InvalidError
 from daos.base.version import VERSION
-from daos.cart.transport.ranks import this_host
 from daos.cli import background, logs, told
 from daos.control import files
-from daos.control.access import Component
-from daos.control.agent import Agent
-from daos.control.client import ControlClient
 from daos.control.config.model import AgentConfig
-from daos.control.monitor import born
-from daos.control.notify import tell
-from daos.control.places import AGENT_CONFIG, AGENT_DIR, AGENT_LOCK, AGENT_SOCKET, User
+from daos.control.places import AGENT_CONFIG, AGENT_DIR, AGENT_LOCK, User
 from daos.control.places import control_hosts as hosts_of
-from daos.proto.mgmt_pb2 import GetAttachInfoReq, GetAttachInfoResp
 
 PROGRAM: Final = "daos_agent"
-_DUMP_S: Final = 20.0
 
 
 class _Global(NamedTuple):
@@ -97,7 +83,9 @@ def start(options: _Global) -> None:
         except BusyError as error:
             raise BusyError(f"an agent runs already: {error.message}") from None
         try:
-            asyncio.run(_run(config))
+            from daos.cli import agent_service  # gRPC: a command that only looks does without
+
+            agent_service.serve(config, PROGRAM)
         finally:
             lock.release()
     except DaosError as error:
@@ -109,8 +97,10 @@ def start(options: _Global) -> None:
 @click.pass_obj
 def dump_attachinfo(options: _Global, output: Path | None) -> None:
     """Write where the ranks are."""
+    from daos.cli import agent_service
+
     try:
-        found = asyncio.run(_ask(options.config))
+        found = agent_service.ask(options.config)
     except DaosError as error:
         told.fail(PROGRAM, told.describe(error), as_json=options.as_json)
     uris = sorted((each.rank, each.uri) for each in found.rank_uris)
@@ -149,56 +139,6 @@ def _configure(given: dict[str, Any]) -> AgentConfig:
         "log_mask": "DEBUG" if given["debug"] else None,
     }
     return replace(config, **{name: value for name, value in changes.items() if value})
-
-
-def _control(config: AgentConfig) -> ControlClient:
-    return ControlClient(
-        config.hosts,
-        component=Component.AGENT,
-        system=config.name,
-        clock=SystemClock(),
-        rng=random.SystemRandom(),
-    )
-
-
-async def _ask(config: AgentConfig) -> GetAttachInfoResp:
-    async with _control(config) as control:
-        request = GetAttachInfoReq(all_ranks=True)
-        return await control.ask("GetAttachInfo", request, GetAttachInfoResp, timeout_s=_DUMP_S)
-
-
-async def _run(config: AgentConfig) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    async with _control(config) as control:
-        agent = Agent(
-            config,
-            control,
-            hostname=socket.gethostname(),
-            boot=this_host(),
-            clock=SystemClock(),
-            born=born,
-        )
-        flushes = set[asyncio.Task[None]]()
-
-        def flush() -> None:
-            task = loop.create_task(agent.flush())
-            flushes.add(task)
-            task.add_done_callback(flushes.discard)
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        loop.add_signal_handler(signal.SIGUSR1, flush)
-        loop.add_signal_handler(signal.SIGUSR2, agent.refresh)
-        try:
-            await agent.start()
-            tell(os.environ)
-            where = config.directory / AGENT_SOCKET
-            with contextlib.suppress(OSError):  # nobody reads it
-                click.echo(f"{PROGRAM} {VERSION} (pid {os.getpid()}) listening on {where}")
-            await stop.wait()
-        finally:
-            await agent.close()
 
 
 if __name__ == "__main__":

@@ -93,8 +93,7 @@ class _Child:
         self._tether = Tether(
             end, asyncio.get_running_loop(), received=self._received, cut=_end_at_once
         )
-        gc.collect()
-        gc.freeze()  # modules and classes stay
+        gc.freeze()  # without a look at it: what is shared with the parent stays shared
         self._tether.send(Ready())
         await self._stop.wait()
         problem = ""

@@ -93,6 +93,9 @@ def start(config: EngineConfig, modules: Modules) -> int:
     parent = os.getpid()
     pairs = [pair() for _ in range(config.targets)]
     forked: list[tuple[int, int, socket.socket]] = []
+    # What was imported stays, and stays shared: a collector that looks at it writes to its pages.
+    gc.collect()
+    gc.freeze()
     for index, (mine, _) in enumerate(pairs):
         pid = os.fork()
         if not pid:
