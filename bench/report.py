@@ -41,7 +41,12 @@ class Budget:
                 return measured == self.bound
 
     def __str__(self) -> str:
-        bound = f"{self.bound:.0%}" if self.of_ratio else f"{self.bound:g}"
+        if not self.of_ratio:
+            bound = f"{self.bound:g}"
+        elif self.bound > 1:
+            bound = f"{self.bound:g} ×"
+        else:
+            bound = f"{self.bound:.0%}"
         return f"{self.sign} {bound}"
 
 

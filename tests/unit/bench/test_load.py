@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from bench.load import Ended, LagMeter, run_awaited, run_started
+from bench.load import Ended, LagMeter, run_awaited, run_for, run_started
 from daos.base.errors import BusyError
 
 
@@ -74,3 +74,16 @@ def test_the_lag_meter_sees_a_long_turn() -> None:
     lag = asyncio.run(run())
     assert lag.longest_s > 0.001
     assert lag.processor_s > 0.001
+
+
+def test_a_run_for_a_time_counts_what_was_done() -> None:
+    done: list[int] = []
+
+    async def operate(index: int) -> None:
+        await asyncio.sleep(0)
+        done.append(index)
+
+    count, seconds = asyncio.run(run_for(60, 3, operate, most=10))
+    assert (count, sorted(done)) == (10, list(range(10)))
+    assert seconds < 60
+    assert asyncio.run(run_for(0, 3, operate, most=10))[0] == 0

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
 
-from bench.machine import describe, file_system, loop_factory, one_cpu, scratch
+from bench.machine import (
+    bind,
+    describe,
+    file_system,
+    free_ports,
+    keep_bytecode,
+    loop_factory,
+    one_cpu,
+    pss_bytes,
+    scratch,
+)
 from daos.base.errors import InvalidError
 
 
@@ -41,3 +52,36 @@ def test_unknown_loops_are_refused() -> None:
 
 def test_the_machine_is_described(tmp_path: Path) -> None:
     assert describe("asyncio", tmp_path)["loop"] == "asyncio"
+
+
+def test_running_processes_are_bound() -> None:
+    before = os.sched_getaffinity(0)
+    with one_cpu() as cpu:
+        bind([os.getpid()], before)
+        assert os.sched_getaffinity(0) == before
+        bind([os.getpid()], {cpu})
+        assert os.sched_getaffinity(0) == {cpu}
+
+
+def test_memory_is_that_of_the_process() -> None:
+    mine = bytearray(16 << 20)
+    with_it = pss_bytes(os.getpid())
+    del mine
+    assert with_it - pss_bytes(os.getpid()) > 15 << 20
+
+
+def test_free_ports_can_be_taken() -> None:
+    first = free_ports(3)
+    for port in range(first, first + 3):
+        with socket.socket() as taken:
+            taken.bind(("", port))
+
+
+def test_bytecode_is_kept_for_processes_to_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", "")
+    keep_bytecode(tmp_path)
+    assert "PYTHONDONTWRITEBYTECODE" not in os.environ
+    assert os.environ["PYTHONPYCACHEPREFIX"] == str(tmp_path)

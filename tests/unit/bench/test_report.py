@@ -83,6 +83,21 @@ def test_cells() -> None:
     assert cells(one) == ("w", "50 1/s", "100 1/s disk", "0.50", "≥ 70%", "MISS")
 
 
+def test_cells_of_a_row_beside_several() -> None:
+    beside = Row(
+        suite="s",
+        what="w",
+        value=50,
+        unit="ms",
+        limit=100,
+        limit_what="bare",
+        beside=((25, "embedded"), (50, "1 target")),
+        budget=Budget(sign="≤", bound=8),
+    )
+    limits = "100 ms bare; 25 ms embedded; 50 ms 1 target"
+    assert cells(beside) == ("w", "50 ms", limits, "0.50; 2.00; 1.00", "≤ 8 ×", "ok")
+
+
 def test_counts_of_one_operation_share_a_line() -> None:
     def count(what: str, value: float) -> Row:
         return Row(suite="s", what=what, value=value, unit="", budget=exactly(1))
