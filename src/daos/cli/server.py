@@ -13,7 +13,6 @@ Source: DAOS src/control/cmd/daos_server
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import random
@@ -321,6 +320,8 @@ def _serve(
         # Another server may have other sockets, and must not take the engines for left behind.
         keeping = Lock(config.control / LOCK)
         try:
+            import asyncio  # as long as all the rest: commands that only look do without
+
             asyncio.run(_run(config, say=say, ready=ready, whole=whole))
         finally:
             keeping.release()
@@ -336,6 +337,8 @@ async def _run(
     whole: bool,
 ) -> None:
     # Heavy: gRPC. A command that only looks, or forks, does without.
+    import asyncio
+
     from daos.control.notify import tell
     from daos.control.server import Programs, Server
 

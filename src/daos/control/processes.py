@@ -9,7 +9,6 @@ Source: ours; DAOS refuses to start where another one runs
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import logging
 import os
@@ -17,9 +16,13 @@ import signal
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from daos.base.directory import read_holder, told_by
 from daos.base.errors import BusyError
+
+if TYPE_CHECKING:
+    import asyncio
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +47,8 @@ def holder(lock: Path) -> int | None:
 
 async def gone(pidfd: int, within_s: float | None) -> bool:
     """Wait until the process has ended, at most `within_s` seconds."""
+    import asyncio  # who calls has it; a command that asks for a holder does without
+
     loop = asyncio.get_running_loop()
     end = loop.create_future()
     loop.add_reader(pidfd, _tell, end)

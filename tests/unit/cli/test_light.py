@@ -10,7 +10,7 @@ import pytest
 HEAVY = ("asyncio", "grpc", "lmdb")
 
 
-@pytest.mark.parametrize("module", ["daos", "dmg", "agent"])
+@pytest.mark.parametrize("module", ["daos", "dmg", "server", "agent"])
 def test_a_version_is_told_without_what_is_heavy(module: str) -> None:
     program = (
         "import runpy, sys\n"
