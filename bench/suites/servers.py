@@ -39,9 +39,9 @@ from daos.testing.own_system import OwnSystem
 
 _CLIENTS: Final = (1, 4)
 _TARGETS: Final = (1, 2)
-_SECONDS: Final = 0.2
+_SECONDS: Final = 0.15
 _BLOCKS: Final = 48
-_ECHOES: Final = 6000
+_ECHOES: Final = 4000
 _IDLE_TARGETS: Final = 4
 _STARTS: Final = 2
 _PSS_MIB: Final = 35
