@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 
 from bench.load import Ended, run_started
 from daos.cart.context import Context, Endpoint, Rpc
 from daos.cart.protocol import Procedure, opcode
+from daos.engine.access import Access, Caller
 from daos.engine.module import Module
 from daos.engine.target import Target
 
@@ -47,6 +48,7 @@ class EchoModule(Module):
     name = "echo"
     id = MODULE_ID
     version = VERSION
+    access: ClassVar[Access] = {ECHO: Caller.CLIENT}
 
     def serve_target(self, target: Target) -> None:
         target.xstream.context.serve(ECHO, answer)

@@ -9,11 +9,10 @@ import asyncio
 import gc
 import os
 import platform
-import socket
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -22,8 +21,6 @@ from daos.embedded.serve import GC_THRESHOLDS
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
-_PORT_MAX: Final = 65535
-_PORT_TRIES: Final = 100
 _IN_MEMORY: Final = frozenset({"tmpfs", "ramfs", "devtmpfs"})
 
 
@@ -89,31 +86,6 @@ def pss_bytes(pid: int) -> int:
     """Proportional set size: pages that n processes share count 1/n each."""
     with Path(f"/proc/{pid}/smaps_rollup").open(encoding="ascii") as rollup:
         return 1024 * next(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
-
-
-def free_ports(count: int) -> int:
-    """The first of so many TCP ports in a row, which nobody has at the moment.
-
-    Raises:     InvalidError   none found
-    """
-    for _ in range(_PORT_TRIES):
-        with ExitStack() as stack:
-            first = _bound(stack, 0)
-            if first is None or first + count > _PORT_MAX:
-                continue
-            if all(_bound(stack, first + more) for more in range(1, count)):
-                return first
-    raise InvalidError(f"no {count} TCP ports in a row are free")
-
-
-def _bound(stack: ExitStack, port: int) -> int | None:
-    probe = stack.enter_context(socket.socket())
-    try:
-        probe.bind(("", port))
-    except OSError:
-        return None
-    number: int = probe.getsockname()[1]
-    return number
 
 
 @contextmanager

@@ -13,8 +13,9 @@ from typing import Final
 
 from bench.client import POOL, ClientProcess
 from bench.echo import MODULES, install
-from bench.machine import bind, free_ports
+from bench.machine import bind
 from daos.control.places import AGENT_SOCKET
+from daos.testing.engines import free_ports
 from daos.testing.own_system import OwnSystem
 
 _POOL_SIZE: Final = "4GiB"

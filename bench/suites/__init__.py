@@ -12,7 +12,6 @@ from bench.suites import (
     checkpoint,
     counting,
     cpu,
-    engines,
     kv,
     limits,
     objects,
@@ -35,7 +34,6 @@ SUITES: Final[Mapping[str, Suite]] = {
     "scale": scale.run,
     "checkpoint": checkpoint.run,
     "aggregation": aggregation.run,
-    "engines": engines.run,
     "start": start.run,
     "servers": servers.run,
 }

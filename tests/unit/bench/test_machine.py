@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from bench.machine import (
     bind,
     describe,
     file_system,
-    free_ports,
     keep_bytecode,
     loop_factory,
     one_cpu,
@@ -68,13 +66,6 @@ def test_memory_is_that_of_the_process() -> None:
     with_it = pss_bytes(os.getpid())
     del mine
     assert with_it - pss_bytes(os.getpid()) > 15 << 20
-
-
-def test_free_ports_can_be_taken() -> None:
-    first = free_ports(3)
-    for port in range(first, first + 3):
-        with socket.socket() as taken:
-            taken.bind(("", port))
 
 
 def test_bytecode_is_kept_for_processes_to_come(
