@@ -49,9 +49,8 @@ class ValueLanding:
         self.nbytes = 0
 
     def into(self, reply: FetchReply) -> Sequence[memoryview]:
-        """Memory for the value; none where there is no value. Raises: RecordTooBigError."""
-        memory = self._memory(reply.sizes[0])
-        return [memory] if reply.pieces else []
+        """Memory for the value. Raises: RecordTooBigError."""
+        return [self._memory(reply.sizes[0])]
 
     def room(self, sizes: Sequence[int] | None) -> Sequence[memoryview] | None:
         """See Landing. Raises: RecordTooBigError."""

@@ -41,8 +41,6 @@ ResultT = TypeVar("ResultT")
 # How long an interrupted caller waits for its call to let go of its memory, and `close` for tasks
 # that were cancelled.
 END_S: Final = 1.0
-# A signal that comes just before the thread begins to wait does not end the wait: it is heard then.
-HEAR_S: Final = 1.0
 
 Done = Callable[[object, BaseException | None], None]
 
@@ -174,8 +172,7 @@ class Portal:
         job = Job(self, function, slot.fill, asks=asks)
         try:
             self._enqueue(job)
-            while not slot.lock.acquire(True, HEAR_S):
-                continue
+            slot.lock.acquire()
         except BaseException:
             while True:  # not a function of its own: an interrupt comes where one begins
                 try:

@@ -1,11 +1,8 @@
 """A client's fetch, from its first request to its end: one answer, or sizes first and then room.
 
     request -> reply with the payload                    checked, landed, verified
-            -> large: sizes only -> request with room    as of then: what is there may have changed
+            -> large: sizes only -> request with room    as of the first answer's epoch
     room is lent; a target that writes to it by itself returns it before the fetch ends
-
-Not as of the first answer's epoch: no snapshot keeps what was seen there, and it may be forgotten.
-Where other sizes are there by now, all begins anew.
 
 Source: DAOS src/object/cli_shard.c dc_rw_cb
 """
@@ -19,7 +16,6 @@ import msgspec
 
 from daos.base.checksum import ChecksumType, compute
 from daos.base.errors import (
-    DER,
     ChecksumError,
     DaosError,
     ProtocolError,
@@ -49,7 +45,6 @@ class Fetching:
         "_attempts",
         "_call",
         "_done",
-        "_first",
         "_into",
         "_landed",
         "_lent",
@@ -72,7 +67,7 @@ class Fetching:
     ) -> None:
         self._link = link
         self._shard = shard
-        self._first = self._request = request
+        self._request = request
         self._into, self._room = memory
         self._call = call
         self._done = done
@@ -126,9 +121,6 @@ class Fetching:
                 self._wait_for(lent, reply, payload_nbytes, error)
                 return
         self._lent = None
-        if self._sizes and error is not None and error.code is DER.REC2BIG:
-            self._start_over()  # it has grown
-            return
         if reply is None or error is not None:
             self._done(None, error)
             return
@@ -137,15 +129,9 @@ class Fetching:
                 self._ask_again(reply)
                 return
             if lent is not None and not payload_nbytes and reply.pieces:
-                nbytes = _nbytes_of(reply)
-                if not nbytes or nbytes > lent.nbytes_put:
-                    raise ProtocolError("fetch reply tells of bytes that did not come")
-                if self._sizes and self._sizes != reply.sizes:
-                    self._start_over()  # it does not lie where `into` would say
-                    return
-                self._land(reply, nbytes)
-            elif not payload_nbytes and (reply.pieces or self._landed or self._sizes):
-                self._land(reply, 0)  # tells of nothing: memory was made for something, before
+                self._put_by(reply, lent)
+            elif not payload_nbytes and (reply.pieces or self._landed):
+                self._land(reply, 0)  # tells of nothing: what landed is of a broken-off attempt
             if self._link.checksum_type is not ChecksumType.OFF:
                 _verify(self._link.checksum_type, self._landed, reply.checksums)
         except DaosError as failure:
@@ -165,29 +151,28 @@ class Fetching:
 
         lent.when_free(free)
 
+    def _put_by(self, reply: wire.FetchReply, lent: Bulk) -> None:
+        """The target has written the result to our memory. Raises: ProtocolError; as `into`."""
+        count = len(reply.sizes)
+        nbytes = sum(
+            [piece.count * reply.sizes[piece.iod] for piece in reply.pieces if piece.iod < count]
+        )
+        if nbytes > lent.nbytes_put or (self._sizes and self._sizes != reply.sizes):
+            raise ProtocolError("fetch reply tells of bytes that did not come")
+        self._land(reply, nbytes)
+
     def _ask_again(self, reply: wire.FetchReply) -> None:
-        """With room for what was there. Raises: ProtocolError; as `room`."""
+        """With room for what is there, as of the same moment. Raises: ProtocolError; as `room`."""
         views = None
         if self._room is not None and self._request.inline_max:
             views = self._room(reply.sizes)
         if views is None:
             raise ProtocolError("fetch reply leaves out what it was asked for")
         self._sizes = reply.sizes
-        request = msgspec.structs.replace(self._request, inline_max=0)
+        address = msgspec.structs.replace(self._request.address, epoch=reply.epoch)
+        request = msgspec.structs.replace(self._request, address=address, inline_max=0)
         self._request, self._lent = lend_room(self._link.context.bulk, request, views)
         self._attempts = self._begin()
-
-    def _start_over(self) -> None:
-        self._request, self._sizes = self._first, ()
-        self._attempts = self._begin()
-
-
-def _nbytes_of(reply: wire.FetchReply) -> int:
-    """What a reply tells of."""
-    count = len(reply.sizes)
-    return sum(
-        [piece.count * reply.sizes[piece.iod] for piece in reply.pieces if piece.iod < count]
-    )
 
 
 def _check_landing(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import asyncio
 import signal
 import threading
@@ -252,29 +251,6 @@ def test_an_interrupt_gives_the_request_up(portal: Portal) -> None:
     finally:
         signal.signal(signal.SIGINT, before)
     assert slow.ended, "before the interrupt came out"
-
-
-def test_an_interrupt_that_does_not_end_the_wait_is_heard_soon(
-    portal: Portal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As one does not that comes between the last look for signals and the wait."""
-    slow = Slow(portal)
-    monkeypatch.setattr("daos.client.portal.HEAR_S", 0.02)
-
-    def interrupt() -> None:
-        slow.started.wait()
-        _thread.interrupt_main()
-
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        helper = threading.Thread(target=interrupt)
-        helper.start()
-        with pytest.raises(KeyboardInterrupt):
-            portal.ask(slow.ask)
-        helper.join()
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert slow.ended
 
 
 def test_close_gives_up_what_is_asked(portal: Portal) -> None:

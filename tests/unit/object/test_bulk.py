@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from uuid import UUID
 
 import pytest
 
 from daos.base.errors import DaosError
-from daos.base.ids import ContainerUuid, DtxId, Epoch, MapVersion, Rank, dtx_id
+from daos.base.ids import DtxId, Epoch, MapVersion, Rank, dtx_id
 from daos.base.iod import Iod
 from daos.cart.bulk import Mode
 from daos.cart.context import Context, Rpc
 from daos.client.landing import ManyLanding, RecordsLanding, Slot, ValueLanding
 from daos.object import wire
-from daos.object.address import storable
 from daos.object.attempts import Pacing
 from daos.object.client import ObjectClient
 from daos.object.fetching import Into
@@ -25,7 +23,6 @@ from daos.object.push import STEP_BYTES
 from daos.placement.jump import JumpMap
 from daos.placement.layout import Layout
 from daos.placement.pool_map import PoolMap
-from daos.vos.work import Want
 from tests.unit.embedded.cluster import (
     Cluster,
     ContainerHandle,
@@ -186,66 +183,6 @@ async def test_a_value_whose_size_only_the_target_knows(cluster: Cluster) -> Non
         assert room == bytes(small)
     assert held(container) == before
     await quiet(client)
-
-
-@pytest.mark.parametrize("cksum", ["off", "crc32"])
-@pytest.mark.parametrize("nbytes", [0, 1000, len(BIG), 2 * MiB, 3 * MiB])
-@on_cluster
-async def test_a_value_that_changes_between_the_two_answers(
-    cluster: Cluster, cksum: str, nbytes: int
-) -> None:
-    """It is written anew, and its past forgotten: the reader gets what is there, and no memory that
-    nobody has written to."""
-    container = await (await cluster.pool()).container(props={"cksum": cksum})
-    client = Client(container)
-    await client.update([single(b"a", 2 * MiB)], [pattern(2 * MiB)])
-    new = pattern(3 * MiB, seed=5)[:nbytes]
-    for many in (False, True):
-        value, values = ValueLanding(), ManyLanding([Slot(0, 0, 0)])
-        landing = _Meanwhile(cluster, container, values if many else value, new)
-        await client.fetch([single(b"a")], landing.into, landing.room)
-        assert landing.asked
-        if many:
-            assert values.finish() == [new or None]
-        else:
-            assert (value.value, value.nbytes) == (new, nbytes)
-        await client.update([single(b"a", 2 * MiB)], [pattern(2 * MiB)])
-    await quiet(client)
-
-
-class _Meanwhile:
-    """A landing; before it gives room, once, its value is written anew and aggregated."""
-
-    def __init__(
-        self,
-        cluster: Cluster,
-        container: ContainerHandle,
-        inner: ValueLanding | ManyLanding,
-        value: bytes,
-    ) -> None:
-        self.asked = False
-        self._inner = inner
-        self._shard = cluster.shard(container.pool.pool, container.target)
-        self._hlc = cluster.targets[container.target].xstream.hlc
-        self._uuid = ContainerUuid(UUID(bytes=container.uuid))
-        self._value = value
-
-    def into(self, reply: wire.FetchReply) -> Sequence[memoryview]:
-        return self._inner.into(reply)
-
-    def room(self, sizes: Sequence[int] | None) -> Sequence[memoryview] | None:
-        if sizes is not None and not self.asked:
-            self.asked = True
-            c = self._shard.vos.open_container(self._uuid)
-            iods = [single(b"a", len(self._value))]
-            update = c.update_begin(storable(OID.hi, OID.lo, 0), b"d", iods)
-            for memory in update.destinations:
-                memory[:] = self._value
-            c.update_end(update, self._hlc.now())
-            work = c.aggregate(0, int(self._hlc.now()))
-            while work.step() is not Want.NOTHING:
-                pass
-        return self._inner.room(sizes)
 
 
 @pytest.mark.parametrize("cksum", ["off", "crc32"])
