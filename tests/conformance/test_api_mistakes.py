@@ -90,19 +90,3 @@ def test_a_buffer_that_was_closed(cont: daos.Container, client: daos.Client) -> 
     for size in (0, 1.5, "1MiB", None):
         with pytest.raises(daos.InvalidError, match="whole number of bytes"):
             client.buffer(cast("int", size))
-
-
-def test_the_other_kind_of_value(cont: daos.Container) -> None:
-    obj = cont.object(cont.new_oid())
-    obj.update(b"d", b"single", b"value")
-    obj.write(b"d", b"array", 0, b"records")
-    for call, words in (
-        (lambda: obj.fetch(b"d", b"array"), "b'array' holds an array, not a single value"),
-        (lambda: obj.read(b"d", b"single", 0, 5), "b'single' holds a single value, not an array"),
-        (lambda: obj.update(b"d", b"array", b"x"), "b'array' holds an array, not a single value"),
-        (lambda: obj.write(b"d", b"single", 0, b"x"), "holds a single value, not an array"),
-    ):
-        with pytest.raises(daos.AccessError, match=words):
-            call()
-    assert (obj.size(b"d", b"single"), obj.size(b"d", b"array")) == (5, 1)
-    assert obj.fetch(b"d", b"none") is None

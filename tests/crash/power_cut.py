@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from daos.base.errors import AccessError, DaosError, NoSpaceError, NotFoundError, StaleHandleError
+from daos.base.errors import DaosError, NoSpaceError, NotFoundError, StaleHandleError
 from daos.base.hlc import Hlc
 from daos.base.ids import ContainerUuid, Epoch, KeyKind, UnitOid
 from daos.base.iod import Iod, QueryFlag
@@ -133,11 +133,7 @@ async def answer(meta: MetaContext, container: VosContainer, asked: Question) ->
 
 async def _values(meta: MetaContext, container: VosContainer, asked: Question) -> list[object]:
     assert asked.obj is not None
-    try:
-        fetch = container.fetch_begin(asked.obj, asked.dkey, asked.iods, Epoch(asked.epoch))
-    except AccessError as refused:  # values of the other kind: that is an answer, too
-        await meta.durable(refused.lsn)
-        return [refused.code]
+    fetch = container.fetch_begin(asked.obj, asked.dkey, asked.iods, Epoch(asked.epoch))
     try:
         # Before the bytes are read: those of a group in flight are not on the device yet.
         await meta.durable(fetch.lsn)

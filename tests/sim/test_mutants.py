@@ -168,7 +168,7 @@ MUTANTS: Final = {
         acknowledge_what_had_no_space, 4, ("no order", "is read as", "more than its size")
     ),
     "tell when it was durable": Mutant(tell_when_it_was_durable, 3, ("by their epochs",)),
-    "give out what is damaged": Mutant(give_out_what_is_damaged, 8, ("is read",)),
+    "give out what is damaged": Mutant(give_out_what_is_damaged, 8, ("is read", "showed")),
     "find nothing where it is damaged": Mutant(find_nothing_where_it_is_damaged, 8, ("is read",)),
     "forget what is owed": Mutant(
         forget_what_is_owed, 76, ("does not come back", "waits for", "not answered")

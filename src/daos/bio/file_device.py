@@ -401,6 +401,8 @@ class FileDevice:
                         raise
                 whole, rest = divmod(nbytes, len(_ZEROS))
                 written = os.pwritev(main, [_ZEROS] * whole or [_ZEROS[:rest]], at)
+                if not written:
+                    break  # nothing more can be had here; nobody relies on it
                 self._bytes_prepared += written
                 at += written
         except OSError as err:

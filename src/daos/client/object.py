@@ -20,11 +20,10 @@ Source: DAOS src/include/daos_obj.h, src/object/cli_obj.c; features §5.2
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Final, overload
 
-from daos.base.errors import AccessError, InvalidError, NotFoundError, RecordTooBigError
+from daos.base.errors import InvalidError, NotFoundError, RecordTooBigError
 from daos.base.ids import Epoch
 from daos.base.iod import Cond, Iod, IodType, Recx
 from daos.client.execute import execute
@@ -130,13 +129,13 @@ class Object(ObjectKeys):
     async def size(self, dkey: Key, akey: Key, *, timeout: float | None = None) -> int:
         """Bytes of the single value, or of each record of an array; 0 where nothing is.
 
-        Cost: one request, two where it is an array
+        Cost: one request, two where there is no single value
         """
         key, name = self._dkey(dkey), self._akey(akey)
         iod = Iod(name, IodType.SINGLE, 0)
         with self._operation(timeout) as call:
-            with contextlib.suppress(AccessError):  # it is an array
-                reply = await settle_fetch(self._io.fetch(key, (iod,), None, call=call))
+            reply = await settle_fetch(self._io.fetch(key, (iod,), None, call=call))
+            if reply.sizes[0]:
                 return reply.sizes[0]
             page = await self._io.client.list_recxs(key, name, anchor=b"", limit=1, call=call)
             return page.record_size

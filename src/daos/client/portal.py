@@ -234,6 +234,8 @@ class Portal:
 
     def _drain(self) -> None:
         self._awake = False
+        if self._ended:
+            self._fail_queue()
         while self._queue:
             job = self._queue.popleft()
             if job.canceled:
@@ -284,7 +286,8 @@ class Portal:
         asyncio.set_event_loop(self.loop)
         try:
             self.loop.run_forever()
-            self._drain()
+            self._ended = True  # what is in the queue by now, or comes later, does not begin
+            self._fail_queue()
             ends: set[asyncio.Future[Any]] = {*self._tasks}  # of tasks: whatever they give
             if self._asked:
                 self._last = self.loop.create_future()

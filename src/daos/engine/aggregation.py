@@ -356,9 +356,12 @@ class ShardAggregation:
     def _let_rest(self, member: Member) -> None:
         """Close a container again that was opened for this, if nobody else has opened it.
 
-        It has its turn again where there was no pass: what was written last is too young.
+        It has its turn again where there was no pass: what was written last is too young. What a
+        pass that came to no end has begun with nobody but the open container knows: it stays.
         """
-        uuid = member.container.uuid
+        uuid, container = member.container.uuid, member.container
+        if container.aggregated > container.aggregation.epoch:
+            return
         if not member.waiters and self._vos.close_after_work(uuid):
             del self._members[uuid]
             if not member.looked:

@@ -183,12 +183,3 @@ def _too_big(what: str, nbytes: int) -> RecordTooBigError:
 
 def _index_of(recx: Recx) -> int:
     return recx.index
-
-
-def check_value_type(there: int, iod: Iod) -> None:
-    """Refuse an akey of the other kind; one of none yet will do. Raises: AccessError (NO_PERM)."""
-    if there and there != iod.type:
-        kinds = {IodType.SINGLE: "a single value", IodType.ARRAY: "an array"}
-        raise AccessError(
-            f"akey {iod.akey[:64]!r} holds {kinds[IodType(there)]}, not {kinds[iod.type]}"
-        )

@@ -429,7 +429,8 @@ class VosContainer(ContainerState):
 
         Units:      changed_since: a log position; what nothing was written to since is passed over
                     (-1: nothing is, as after each opening of the shard)
-        Raises:     InvalidError; BusyError  another one runs, or a discard that it could meet
+        Raises:     InvalidError; BusyError  another one runs, a discard that it could meet, or a
+                    search in steps that would see it
         """
         chosen = config or AggregateConfig()
         return Aggregation(self, EpochRange(lo, hi), chosen, changed_since=changed_since)

@@ -9,8 +9,8 @@
               (blocks; read and verified by bio.descriptor), Hole
     piece     a segment that exists, in payload order: (iod, range, record in the range, count)
 
-Missing objects, dkeys and akeys are no error unless a condition says so: their size is 0. Asking
-for a value of the other kind is one: nobody means that (the reference says: nothing there).
+Missing objects, dkeys and akeys are no error unless a condition says so: their size is 0. So is an
+akey with values of the other type.
 
 Invariants:
     F1  a fetch in blocks holds a pin from `begin` to `end`: nothing of what it saw is overwritten
@@ -37,7 +37,7 @@ from daos.bio.memory import Buffer
 from daos.bio.one_value import OneRead, read_now
 from daos.bio.space import Pin
 from daos.vos import extents, keys
-from daos.vos.arguments import AKEY_FETCH, PER_AKEY, SINGLE, check_fetch, check_value_type
+from daos.vos.arguments import AKEY_FETCH, PER_AKEY, SINGLE, check_fetch
 from daos.vos.conflicts import asked_of, reading
 from daos.vos.extent_scan import ManyStacksError
 from daos.vos.ilog_view import ROOT, IlogView
@@ -215,7 +215,6 @@ def begin(
                     raise NotFoundError(f"akey not found at epoch {epoch}")
                 fetch.add_nothing()
             elif node.record.value_type != iod.type:
-                check_value_type(node.record.value_type, iod)
                 fetch.add_nothing()
             elif iod.type == SINGLE:
                 _fetch_single(state, fetch, node.id, epoch, child)

@@ -46,6 +46,8 @@ def find(state: ContainerState, fetch: Fetch) -> Iterator[None]:
     asked = fetch.asked
     assert asked is not None
     order, object_hash = keys.object_order(asked.oid), keys.object_facts(asked.oid).hash
+    epoch = int(asked.epoch)
+    state.searches.append(epoch)
     try:
         while len(fetch.sizes) < len(asked.iods):
             yield
@@ -61,6 +63,8 @@ def find(state: ContainerState, fetch: Fetch) -> Iterator[None]:
     except DaosError as error:
         error.lsn = max(error.lsn, fetch.lsn)
         raise
+    finally:
+        state.searches.remove(epoch)
     fetch.lsn = max(fetch.lsn, state.lsns.of_dkey(object_hash, xxh3(asked.dkey)))
     fetch.asked = None
 

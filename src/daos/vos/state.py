@@ -10,6 +10,8 @@ Invariants:
     C3  an aggregation and a discard that could meet do not run together; nor two of a kind, but
         for discards of different objects
     C4  nothing is written beside a discard: who writes relies on creations that it may remove
+    C5  no aggregation begins that a search in steps could tell apart: it would find some before,
+        the rest after
 Source: DAOS src/vos/vos_internal.h struct vos_container of the reference.
 """
 
@@ -79,6 +81,7 @@ class ContainerState:
         self.known_akeys: dict[int, bytes] = {}
         self.destroyed = False
         self.exclusions: list[Exclusion] = []
+        self.searches: list[int] = []  # epochs at which something is looked for in steps
         # Nothing at or below this is as it was written: no snapshot may be made there any more.
         self.aggregated = 0
         # The log of some key has become long: it was made and punched over and over.
@@ -105,7 +108,7 @@ class ContainerState:
         self.modification_bound = Epoch(max(self.modification_bound, epoch))
 
     def exclude(self, work: Exclusion) -> None:
-        """Begin long work. Raises: BusyError (C3)."""
+        """Begin long work. Raises: BusyError (C3, C5)."""
         for other in self.exclusions:
             if work.discard and other.discard:
                 clash = not work.order or not other.order or work.order == other.order
@@ -117,6 +120,8 @@ class ContainerState:
             if clash:
                 what = "discarded" if other.discard else "aggregated"
                 raise BusyError(f"container {self.uuid} is being {what}: [{other.lo}, {other.hi}]")
+        if not work.discard and any(work.lo <= epoch < work.hi for epoch in self.searches):
+            raise BusyError(f"container {self.uuid} is being read within [{work.lo}, {work.hi}]")
         self.exclusions.append(work)
         if work.discard:
             self.modification_bound = EPOCH_MAX  # C4

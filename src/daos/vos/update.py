@@ -33,6 +33,7 @@ from xxhash import xxh3_64_intdigest
 from daos.base.checksum import ChecksumType, compute, compute_chunks, xxh3
 from daos.base.errors import (
     DER,
+    AccessError,
     DaosError,
     ExistsError,
     InvalidError,
@@ -41,7 +42,7 @@ from daos.base.errors import (
     TxRestartError,
 )
 from daos.base.ids import EPOCH_MAX, Epoch, KeyKind, Lsn, UnitOid
-from daos.base.iod import Cond, Iod
+from daos.base.iod import Cond, Iod, IodType
 from daos.bio.descriptor import UpdateDescriptor
 from daos.bio.device import BLOCK
 from daos.bio.meta import Hold
@@ -56,7 +57,6 @@ from daos.vos.arguments import (
     SINGLE,
     VALUE_BYTES,
     check_update,
-    check_value_type,
     plan_plain,
     plan_values,
 )
@@ -448,7 +448,10 @@ class _End:
 
     def _fix_type(self, record: NodeRecord, iod: Iod) -> NodeRecord:
         """The first update decides for good."""
-        check_value_type(record.value_type, iod)
+        if record.value_type:
+            raise AccessError(
+                f"the akey holds {IodType(record.value_type).name} values, not {iod.type.name}"
+            )
         kind, chunk = self.update.csum_type, self.update.csum_chunk
         return changed(record, value_type=int(iod.type), csum_type=int(kind), csum_chunk=chunk)
 

@@ -94,7 +94,7 @@ class Work:
         order: bytes = b"",
         discard: bool,
     ) -> None:
-        """Raises: InvalidError, StaleHandleError; BusyError (state.py, C3)."""
+        """Raises: InvalidError, StaleHandleError; BusyError (state.py, C3, C5)."""
         state.check_alive()
         epochs.check()
         self._exclusion = Exclusion(*epochs, order, discard)

@@ -77,6 +77,23 @@ def test_zeros_that_cannot_be_written_poison_nothing(path: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("call", ["pwritev", "lseek"])
+def test_zeros_that_go_nowhere_hold_up_nobody(path: Path, call: str) -> None:
+    """The system writes none of them, or says that data begins where it has just told of a hole."""
+
+    async def main() -> None:
+        device, outcomes = open_unwritten(path), Outcomes()
+        nowhere = {"pwritev": lambda *_: 0, "lseek": lambda _descriptor, at, _whence: at}[call]
+        with patched(call, nowhere):
+            device.submit_prepare(0, MIB, outcomes.done("prepared"))
+            await asyncio.wait_for(outcomes.wait(1), 5)
+        assert not outcomes.errors
+        await write(device, [Write(0, blocks(pattern(2)))], flush=True)
+        await device.close()
+
+    asyncio.run(main())
+
+
 def test_a_device_whose_blocks_are_written_prepares_nothing(path: Path) -> None:
     device = FileDevice.open(path)
     assert not device.prepares

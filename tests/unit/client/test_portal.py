@@ -19,7 +19,8 @@ from daos.base.errors import (
     NotSupportedError,
     ShutdownError,
 )
-from daos.client.portal import Portal
+from daos.client.objectio import settle
+from daos.client.portal import Job, Portal
 
 
 @pytest.fixture
@@ -199,7 +200,7 @@ def test_close_releases_those_who_wait(portal: Portal) -> None:
     def wait() -> None:
         try:
             portal.call(forever, started)
-        except CanceledError as error:
+        except (CanceledError, ShutdownError) as error:
             errors.append(error)
 
     threads = [threading.Thread(target=wait) for _ in range(4)]
@@ -236,6 +237,64 @@ def test_calls_that_race_with_close_end(portal: Portal) -> None:
         thread.join(timeout=5)
         assert not thread.is_alive()
     assert len(ends) == 8
+
+
+@pytest.mark.parametrize("when", ["stopping", "ending"])
+def test_a_call_that_was_let_in_before_the_end_and_comes_behind_it(
+    monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """It does not begin: nobody would wait for its end any more."""
+    portal, begun, errors = Portal(name="late"), list[str](), list[BaseException]()
+    let_in, stopped, asked = threading.Event(), threading.Event(), threading.Event()
+    threads = list[threading.Thread]()
+
+    async def late() -> object:
+        begun.append("late")
+        return await settle(lambda report: report(7, None))
+
+    def work() -> None:
+        check = portal._check
+
+        def slow_check() -> None:
+            check()
+            let_in.set()
+            stopped.wait()
+
+        monkeypatch.setattr(portal, "_check", slow_check)
+        monkeypatch.setattr(portal, "_enqueue", enqueue)
+        try:
+            portal.ask(late)
+        except ShutdownError as error:
+            errors.append(error)
+
+    def enqueue(job: Job) -> None:
+        Portal._enqueue(portal, job)
+        asked.set()
+
+    def hold() -> None:  # as the last thing that the loop does, or nearly
+        stopped.set()
+        asked.wait()
+
+    end = portal.loop.shutdown_asyncgens
+
+    async def ending() -> None:
+        hold()
+        await asyncio.sleep(0)
+        await end()
+
+    threads.append(threading.Thread(target=work))
+    threads[0].start()
+    let_in.wait()
+    if when == "ending":
+        monkeypatch.setattr(portal.loop, "shutdown_asyncgens", ending)
+    else:
+        stop = portal.loop.stop
+        monkeypatch.setattr(portal.loop, "stop", lambda: (stop(), hold()))
+    portal.close()
+    threads[0].join(timeout=2)
+    assert not threads[0].is_alive()
+    assert [type(error) for error in errors] == [ShutdownError]
+    assert not begun
 
 
 def test_a_task_that_will_not_end_does_not_hold_its_caller() -> None:

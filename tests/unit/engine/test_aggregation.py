@@ -8,7 +8,14 @@ from uuid import UUID
 
 import pytest
 
-from daos.base.errors import DER, CanceledError, DaosError, InvalidError, StaleHandleError
+from daos.base.errors import (
+    DER,
+    AgainError,
+    CanceledError,
+    DaosError,
+    InvalidError,
+    StaleHandleError,
+)
 from daos.base.hlc import START_UNIX_NS, Hlc
 from daos.base.ids import ContainerUuid, Epoch
 from daos.engine.aggregation import ShardAggregation
@@ -411,6 +418,25 @@ async def test_a_container_that_is_opened_meanwhile_stays_open(
     assert shard.pool.opened(c.uuid) is opened
     assert versions(shard) == 1
     assert await shard.get(opened, OID, DKEY, AKEY, epoch=1 << 60) == b"8"
+    aggregation.close()
+
+
+@on_shard
+async def test_a_container_at_rest_whose_pass_is_broken_off_keeps_in_mind_how_far_it_came(
+    shard: MemoryShard, c: VosContainer
+) -> None:
+    epochs = await write(shard, c, 9)
+    await shard.reopen()
+    shard.hlc.raise_to(Epoch(shard.meta.epoch_highest + 1))
+    aggregation = driver(shard)
+    aggregation.protect_closed(c.uuid, (), revision=1)
+    await until(lambda: aggregation._work is not None)
+    aggregation._fail(AgainError("the log is full"))
+    aggregation.set_reclaim("disabled")
+    await until(lambda: aggregation.asleep)
+    opened = shard.container()
+    with pytest.raises(DaosError, match="are being aggregated"):
+        aggregation.begin_snapshot(opened, Epoch(epochs[4]))
     aggregation.close()
 
 

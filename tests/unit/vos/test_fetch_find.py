@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from daos.base.errors import InvalidError, NotFoundError, StaleHandleError
+from daos.base.errors import BusyError, InvalidError, NotFoundError, StaleHandleError
 from daos.base.ids import Epoch
 from daos.base.iod import Cond, Iod, IodType, Recx
 from daos.bio.pieces import Inline, Stored
@@ -203,3 +203,44 @@ async def test_a_short_one_is_through_at_once(shard: MemoryShard, c: VosContaine
     await shard.write(c, OID, NAMES, {0: b"x" * 4000}, epoch=10)
     fetch = c.fetch_begin(OID, b"d", [WHOLE], Epoch(100), patience=vos_fetch.PATIENCE)
     assert (fetch.asked, fetch.sizes) == (None, [1])
+
+
+@pytest.mark.usefixtures("impatient")
+@on_shard
+async def test_what_is_looked_for_in_steps_is_not_forgotten_between_them(
+    shard: MemoryShard, c: VosContainer
+) -> None:
+    """An aggregation up to now, which a reader of before is in the way of."""
+    for lo in range(0, 4000, 100):
+        await shard.write(c, OID, NAMES, {lo: b"old" * 33 + b"."}, epoch=10)
+    whole = c.fetch_begin(OID, b"d", [WHOLE], Epoch(20))
+    want = content(shard, whole, 4000)
+    c.fetch_end(whole)
+    fetch = c.fetch_begin(OID, b"d", [WHOLE], Epoch(20), patience=5)
+    for step, _ in enumerate(c.fetch_find(fetch)):
+        if step == 3:
+            await shard.write(c, OID, NAMES, {0: b"n" * 4000}, epoch=30)
+            await shard.finish(c.aggregate(0, 19))
+            await shard.finish(c.aggregate(21, 40))
+            with pytest.raises(BusyError, match="read"):
+                c.aggregate(0, 40)
+    assert content(shard, fetch, 4000) == want
+    c.fetch_end(fetch)
+    await shard.finish(c.aggregate(0, 40))
+
+
+@pytest.mark.usefixtures("impatient")
+@on_shard
+async def test_a_search_that_is_given_up_is_in_nobodys_way(
+    shard: MemoryShard, c: VosContainer
+) -> None:
+    for lo in range(0, 4000, 100):
+        await shard.write(c, OID, NAMES, {lo: b"old" * 33 + b"."}, epoch=10)
+    fetch = c.fetch_begin(OID, b"d", [WHOLE], Epoch(20), patience=5)
+    steps = c.fetch_find(fetch)
+    next(steps)
+    with pytest.raises(BusyError):
+        c.aggregate(0, 40)
+    del steps
+    c.fetch_end(fetch)
+    await shard.finish(c.aggregate(0, 40))
