@@ -60,7 +60,7 @@ def test_names_and_homes_agree() -> None:
 def test_other_names() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = daos.nonsense
-    assert not hasattr(daos, "connect")
+    assert not hasattr(daos, "attach")
 
 
 def test_a_name_may_be_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
