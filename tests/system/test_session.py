@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -128,6 +129,7 @@ def the_session(here: Machine, *, again: bool) -> None:
     assert usage[0].split() == (
         ["Hosts", "SCM-Total", "SCM-Free", "SCM-Used", "NVMe-Total", "NVMe-Free", "NVMe-Used"]
     )
+    assert usage[2].split()[0] == socket.gethostname()
     the_end(here)
 
 
@@ -145,7 +147,15 @@ def the_container(here: Machine, pool: str) -> None:
     assert f"  Pool UUID                  : {pool}\n" in query
     props = here.ok("daos cont get-prop sxb sxb")
     assert props.startswith("Properties for container sxb\nName ")
-    assert re.search(r"^Layout Type \(layout_type\) +POSIX", props, re.M)
+    told = dict(
+        re.split(r"  +", line, maxsplit=1) for line in props.splitlines()[3:] if "  " in line
+    )
+    assert told["Layout Type (layout_type)"] == "POSIX"
+    assert told["Redundancy Factor (0-4) (rd_fac)"] == "0"
+    assert told["Redundancy Level (rank=1, node=2) (rd_lvl)"] == "2"
+    assert told["Checksum Chunk Size (cksum_size)"] == "32 KiB"
+    assert told["Dedupe Threshold (dedup_threshold)"] == "4.0 KiB"
+    assert told["EC Cell Size (ec_cell_sz)"] == "128 KiB"
 
 
 def the_end(here: Machine) -> None:

@@ -57,8 +57,9 @@ class Table:
         entry = self._by_name.get(name)
         if entry is None:
             near = difflib.get_close_matches(name, self._by_name, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise InvalidError(f"{self._what} has no property {name!r}{hint}")
+            known = ", ".join(each.name for each in self.properties)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {known}"
+            raise InvalidError(f"{self._what} has no property {name!r}; {hint}")
         return entry
 
     def at_creation(self, given: Mapping[str, str]) -> dict[str, str]:

@@ -23,7 +23,7 @@ TIMEOUT_S = 60.0
 
 def agent_socket() -> Path:
     """Where this user's commands look for the agent."""
-    return places.agent_socket(places.User(os.getuid(), Path.home(), os.environ), Path.exists)
+    return places.agent_socket(places.User(os.getuid(), Path.home(), os.environ), os.path.exists)
 
 
 def system_of(options: Options) -> str:

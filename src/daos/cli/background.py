@@ -34,10 +34,10 @@ def keep_standard_descriptors() -> None:
 
 
 class Outcome(NamedTuple):
-    """What became of the child's start: `ready`, or `error` with what it said."""
+    """What became of the child's start: `ready`, or what it said last, if anything."""
 
     ready: dict[str, Any] | None
-    error: dict[str, Any] | None
+    error: bytes
 
 
 class Pipe:
@@ -55,7 +55,7 @@ class Pipe:
         self._write({"ready": told})
         self.close()
 
-    def failed(self, told: dict[str, Any]) -> None:
+    def failed(self, told: str) -> None:
         """The last word: it will not be ready. Says nothing if it was."""
         self._write({"error": told})
         self.close()
@@ -122,7 +122,7 @@ def _follow(inlet: int, say: Callable[[str], None]) -> Outcome:
             if "say" in told:
                 say(told["say"])
             elif "ready" in told:
-                return Outcome(told["ready"], None)
+                return Outcome(told["ready"], b"")
             else:
-                return Outcome(None, told["error"])
-    return Outcome(None, {"message": "it ended while it was starting"})
+                return Outcome(None, told["error"].encode())
+    return Outcome(None, b"")

@@ -15,11 +15,12 @@ from typing import Any
 from daos.base.clock import SystemClock
 from daos.base.errors import InvalidError
 from daos.cli.frame import Answer, Options
-from daos.control import places
+from daos.control import faults, places
 from daos.control.access import Component
 from daos.control.client import ControlClient
 from daos.control.config.model import ControlConfig
 from daos.control.config.others import parse_control
+from daos.control.faults import FaultError
 
 
 def with_control(
@@ -28,12 +29,15 @@ def with_control(
     *,
     hosts: str | None = None,
 ) -> Answer:
-    """Run `work` with a client of the hosts that option, environment or configuration name."""
+    """Run `work` with a client of the hosts that option, environment or configuration name.
+
+    Raises: InvalidError; whatever `work` does
+    """
     user = places.User(os.getuid(), Path.home(), os.environ)
     config = _configuration(user, options.get("config_path"))
     named = hosts or options.get("host_list")
     configured = config.hosts if config is not None else ()
-    chosen = (named,) if named else places.control_hosts(user, configured, Path.exists)
+    chosen = (named,) if named else places.control_hosts(user, configured, os.path.exists)
 
     async def whole() -> Answer:
         async with ControlClient(
@@ -45,7 +49,16 @@ def with_control(
         ) as control:
             return await work(control)
 
-    return asyncio.run(whole())
+    try:
+        return asyncio.run(whole())
+    except FaultError as fault:
+        if fault.number != faults.REFUSED or named or configured:
+            raise
+        # Nobody has said where the system is: perhaps there is none.
+        todo = f"{fault.resolution}; `daos_server start` starts a system"
+        raise FaultError(
+            fault.domain, fault.number, fault.description, todo, code=fault.code
+        ) from None
 
 
 def _configuration(user: places.User, named: str | None) -> ControlConfig | None:

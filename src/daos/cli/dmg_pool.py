@@ -8,12 +8,12 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
 
 from daos.base.clock import uuid_from
-from daos.base.errors import DaosError, InvalidError
+from daos.base.errors import DER, DaosError, InvalidError, NoSpaceError
 from daos.base.names import check_label
 from daos.base.ranges import parse_ranges
 from daos.base.sizes import format_size, parse_percent, parse_size
@@ -38,10 +38,12 @@ from daos.cli.pool_text import (
 )
 from daos.cli.properties import properties_answer
 from daos.client.owner import group_principal, user_principal
-from daos.control.client import ControlClient, checked
+from daos.control.client import ControlClient, HasStatus, checked
 from daos.mgmt.properties import NUMBERS, read, write
 from daos.pool.core import PROPERTIES
 from daos.proto import mgmt_pb2 as pb
+
+ReplyT = TypeVar("ReplyT", bound=HasStatus)
 
 group = Group("pool", help="Make, query and destroy pools.")
 
@@ -90,7 +92,11 @@ def create(options: Options, /, label: str, properties: str | None, **given: Any
 
     async def work(control: ControlClient) -> Answer:
         first = await _set_size(request, control, wanted)
-        reply = checked(await control.ask("PoolCreate", request, pb.PoolCreateResp), label)
+        reply = await control.ask("PoolCreate", request, pb.PoolCreateResp)
+        if reply.status == -DER.NOSPACE:
+            why = f"no room for pool {label!r}" + (f": {reply.problem}" if reply.problem else "")
+            raise NoSpaceError(f"{why}; `dmg storage query usage` tells what is free")
+        _checked(reply, label)
         made = Created(
             uuid=request.uuid,
             svc_ldr=reply.svc_ldr,
@@ -191,7 +197,7 @@ def destroy(options: Options, pool: str, recursive: bool, force: bool) -> Answer
 
     async def work(control: ControlClient) -> Answer:
         request = pb.PoolDestroyReq(id=pool, force=force, recursive=recursive)
-        checked(await control.ask("PoolDestroy", request, pb.PoolDestroyResp), pool)
+        _checked(await control.ask("PoolDestroy", request, pb.PoolDestroyResp), pool)
         return Answer("Pool-destroy command succeeded\n")
 
     return with_control(options, work)
@@ -205,7 +211,7 @@ def evict(options: Options, pool: str) -> Answer:
 
     async def work(control: ControlClient) -> Answer:
         reply = await control.ask("PoolEvict", pb.PoolEvictReq(id=pool), pb.PoolEvictResp)
-        checked(reply, pool)
+        _checked(reply, pool)
         return Answer("Pool-evict command succeeded\n")
 
     return with_control(options, work)
@@ -273,7 +279,7 @@ def query_targets(options: Options, pool: str, rank: int, target_idx: str | None
 
     async def work(control: ControlClient) -> Answer:
         reply = await control.ask("PoolQueryTarget", request, pb.PoolQueryTargetResp)
-        checked(reply, pool)
+        _checked(reply, pool)
         infos = [_target(each) for each in reply.infos]
         return Answer(targets_text(infos), {"status": 0, "infos": targets_json(infos)})
 
@@ -293,7 +299,7 @@ def get_prop(options: Options, pool: str, keys: str | None) -> Answer:
 
     async def work(control: ControlClient) -> Answer:
         reply = await control.ask("PoolGetProp", request, pb.PoolGetPropResp)
-        checked(reply, pool)
+        _checked(reply, pool)
         values = read(reply.properties)
         rows = [(each, values.get(each.name, "")) for each in wanted]
         return properties_answer(f"Pool {pool} properties:", rows, of_pool=True)
@@ -311,17 +317,21 @@ def set_prop(options: Options, pool: str, properties: str) -> Answer:
     request = pb.PoolSetPropReq(id=pool, properties=write(values))
 
     async def work(control: ControlClient) -> Answer:
-        checked(await control.ask("PoolSetProp", request, pb.PoolSetPropResp), pool)
+        _checked(await control.ask("PoolSetProp", request, pb.PoolSetPropResp), pool)
         return Answer("pool set-prop succeeded\n")
 
     return with_control(options, work)
+
+
+def _checked(reply: ReplyT, pool: str) -> ReplyT:
+    return checked(reply, f"pool {pool!r}")
 
 
 async def query_of(control: ControlClient, pool: str, mask: tuple[str, ...]) -> PoolInfo:
     """Ask for a pool. Raises: as its service does"""
     bits = sum(_BITS[name] for name in mask)
     request = pb.PoolQueryReq(id=pool, query_mask=bits)
-    reply = checked(await control.ask("PoolQuery", request, pb.PoolQueryResp), pool)
+    reply = _checked(await control.ask("PoolQuery", request, pb.PoolQueryResp), pool)
     told = {name for name, bit in _BITS.items() if bit & (reply.query_mask or bits)}
 
     def ranks(name: str, text: str) -> tuple[int, ...] | None:

@@ -5,6 +5,7 @@ Source: DAOS src/control/cmd/dmg/storage.go, storage_query.go; features §2.1.3
 
 from __future__ import annotations
 
+import socket
 from typing import TypeVar
 
 import click
@@ -41,6 +42,7 @@ def format_(options: Options, verbose: bool, force: bool) -> Answer:
         for host, reply in good.items():
             failed = [
                 f"{result.mntpoint}: {result.state.error}"
+                + (f" ({result.state.info})" if result.state.info else "")
                 for result in reply.mrets
                 if result.state.status
             ]
@@ -141,10 +143,11 @@ async def _scan(control: ControlClient) -> dict[str, pb.StorageScanResp | DaosEr
 
 
 def _apart(answers: dict[str, M | DaosError]) -> tuple[dict[str, M], list[str]]:
-    """Answers by host, and what went wrong at the others."""
+    """Answers by host, and what went wrong at the others. Who is reached by a socket is here."""
     good: dict[str, M] = {}
     wrong = []
-    for host, answer in answers.items():
+    for address, answer in answers.items():
+        host = socket.gethostname() if address.startswith("unix:") else address
         if isinstance(answer, DaosError):
             wrong.append(f"{host}: {answer}")
         else:

@@ -11,8 +11,11 @@ Source: DAOS src/control/cmd/dmg/main.go, src/control/lib/ui; features "Conventi
 
 from __future__ import annotations
 
+import difflib
 import importlib
+import os
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -77,7 +80,10 @@ class Entry(NamedTuple):
 
 
 class Group(_Inner, click.Group):
-    """Commands by name, loaded one by one; aliases are accepted and not listed."""
+    """Commands by name, loaded one by one; aliases are accepted and not listed.
+
+    `alone` is what a line without a command does; without it, it is a mistake.
+    """
 
     def __init__(
         self,
@@ -86,8 +92,16 @@ class Group(_Inner, click.Group):
         help: str,
         entries: Mapping[str, Entry] | None = None,
         params: list[click.Parameter] | None = None,
+        alone: click.Command | None = None,
     ) -> None:
-        super().__init__(name=name, help=help, params=params, context_settings=_CONTEXT)
+        super().__init__(
+            name=name,
+            help=help,
+            params=params,
+            context_settings=_CONTEXT,
+            invoke_without_command=alone is not None,
+            callback=_unless_named(alone) if alone is not None else None,
+        )
         self.entries = dict(entries or {})
         self._aliases = {
             alias: name for name, entry in self.entries.items() for alias in entry.aliases
@@ -110,6 +124,17 @@ class Group(_Inner, click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does; what it suggests would be of the commands that are loaded."""
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"No such command {name!r}{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """As click does, without loading what is only listed."""
         rows = []
@@ -124,6 +149,15 @@ class Group(_Inner, click.Group):
                 formatter.write_dl(rows)
 
 
+def _unless_named(alone: click.Command) -> Callable[[], Answer | None]:
+    def call() -> Answer | None:
+        ctx = click.get_current_context()
+        answer: Answer | None = ctx.invoke(alone) if ctx.invoked_subcommand is None else None
+        return answer
+
+    return call
+
+
 class Tool(Group):
     """The outermost group of a command line, with the options that stand anywhere."""
 
@@ -133,14 +167,16 @@ class Tool(Group):
         *,
         options: Iterable[click.Option] = (),
         entries: Mapping[str, Entry] | None = None,
+        debug: tuple[str, str] = ("-d", "--debug"),
+        alone: click.Command | None = None,
         help: str,
     ) -> None:
         self.shared = [
             _shared(click.Option(["-j", "--json"], is_flag=True, help="Answer in JSON.")),
-            _shared(click.Option(["-d", "--debug"], is_flag=True, help="Show where errors arise.")),
+            _shared(click.Option(list(debug), is_flag=True, help="Tell more of what is done.")),
             *(_shared(option) for option in options),
         ]
-        super().__init__(name, entries=entries, help=help, params=list(self.shared))
+        super().__init__(name, entries=entries, help=help, params=list(self.shared), alone=alone)
 
 
 def _shared(option: click.Option) -> click.Option:
@@ -168,36 +204,59 @@ def main(tool: Tool, arguments: Sequence[str] | None = None) -> int:
     name = tool.name or ""
     try:
         answer = tool.main(given, prog_name=name, standalone_mode=False, obj=options)
+        return _say(answer, options) if isinstance(answer, Answer) else 0
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.Abort:
         return _fail(name, options, DaosError("interrupted", code=DER.CANCELED))
+    except click.exceptions.NoArgsIsHelpError as error:
+        return _help(error, options)
     except click.ClickException as error:
         return _fail(name, options, _usage(error))
     except DaosError as error:
         if options.debug:
-            raise
+            traceback.print_exc()
         return _fail(name, options, error)
-    return _say(answer, options) if isinstance(answer, Answer) else 0
 
 
 def _say(answer: Answer, options: Options) -> int:
-    if options.json:
-        told.envelope(answer.response)
-    elif answer.text:
-        print(answer.text, end="" if answer.text.endswith("\n") else "\n")
-    return 1 if answer.failed else 0
+    """Print it. Raises: DaosError  standard output takes no more"""
+    try:
+        if options.json:
+            told.envelope(answer.response)
+        elif answer.text:
+            print(answer.text, end="" if answer.text.endswith("\n") else "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        # What stands in the buffer would be tried again, and complained of, at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return told.FAILED
+        raise DaosError(f"can't print the answer: {error.strerror}") from error
+    return told.FAILED if answer.failed else 0
 
 
 def _fail(name: str, options: Options, error: DaosError) -> int:
-    told.show(name, told.describe(error), as_json=options.json)
+    told.show(name, error, as_json=options.json)
     return told.FAILED
+
+
+def _help(error: click.exceptions.NoArgsIsHelpError, options: Options) -> int:
+    """A group was named, and no command of it."""
+    assert error.ctx is not None
+    group, path = error.ctx.command, error.ctx.command_path
+    assert isinstance(group, Group)
+    if not options.json:
+        print(error.ctx.get_help(), end="\n\n", file=sys.stderr)
+    known = ", ".join(group.list_commands(error.ctx))
+    return _fail(path.split()[0], options, InvalidError(f"name a command of `{path}`: {known}"))
 
 
 def _usage(error: click.ClickException) -> InvalidError:
     text = error.format_message().rstrip(".")
     if isinstance(error, click.UsageError) and error.ctx is not None:
-        text += f"; see `{error.ctx.command_path} --help`"
+        see = f"ee `{error.ctx.command_path} --help`"
+        text += f" S{see}" if text.endswith("?") else f"; s{see}"
     return InvalidError(text[:1].lower() + text[1:])
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from daos.base.props import Property
+from daos.base.sizes import format_size_binary
 from daos.cli.frame import Answer
 from daos.cli.text import table
 
@@ -20,6 +21,8 @@ NUMBERS = frozenset(
         *("checkpoint_thresh", "svc_ops_enabled", "svc_ops_entry_age"),
     }
 )
+# Whose values are bytes.
+_SIZES = frozenset({"cksum_size", "dedup_threshold", "ec_cell_sz", "data_thresh"})
 # Of containers these are texts all the same.
 _TEXTS_OF_CONTAINERS = frozenset({"ec_pda", "rp_pda", "global_version", "rd_fac"})
 
@@ -28,7 +31,10 @@ def properties_answer(
     title: str, rows: Sequence[tuple[Property, str]], *, of_pool: bool = False
 ) -> Answer:
     """What `get-prop` says of properties and their values."""
-    cells = [{"Name": f"{each.description} ({each.name})", "Value": value} for each, value in rows]
+    cells = [
+        {"Name": f"{each.description} ({each.name})", "Value": _shown(each.name, value)}
+        for each, value in rows
+    ]
     response = [
         {
             "name": each.name,
@@ -38,6 +44,13 @@ def properties_answer(
         for each, value in rows
     ]
     return Answer(f"{title}\n{table(('Name', 'Value'), cells)}", response)
+
+
+def _shown(name: str, value: str) -> str:
+    """A value as people read it."""
+    if name in _SIZES and value.isdecimal():
+        return format_size_binary(int(value))
+    return value
 
 
 def _json_value(name: str, value: str, *, of_pool: bool) -> object:

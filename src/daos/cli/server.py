@@ -6,7 +6,7 @@
                           front until SIGINT, SIGTERM, SIGQUIT or SIGHUP
     daos_server stop      (ours) stops what runs, in order, and waits for it
 
-Exit status: 0 done; 1 it failed, or there was nothing to stop; 2 wrong usage.
+Exit status: 0 done; 1 it failed, or there was nothing to stop.
 
 Source: DAOS src/control/cmd/daos_server
 """
@@ -23,16 +23,16 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import click
 
 from daos.base.clock import SystemClock
 from daos.base.directory import LOCK, Lock
-from daos.base.errors import BusyError, DaosError, InvalidError
-from daos.base.version import VERSION
-from daos.cli import background, logs, told
-from daos.control import files
+from daos.base.errors import AccessError, BusyError, DaosError, InvalidError, error_for
+from daos.cli import background, frame, logs
+from daos.cli.frame import Answer, Options, Tool, command
+from daos.control import faults, files
 from daos.control.config.model import EngineConfig, ServerConfig, zero
 from daos.control.places import (
     CONTROL_SOCKET,
@@ -54,37 +54,19 @@ _READY_S: Final = 600.0
 _STOP_S: Final = 120.0
 
 
-class _Global(NamedTuple):
-    config: Path | None
-    debug: bool
-    as_json: bool
-    json_logging: bool
+TOOL: Final = Tool(
+    PROGRAM,
+    options=[
+        click.Option(["-o", "--config"], metavar="FILE", help="Configuration of the server."),
+        click.Option(["-J", "--json-logging"], is_flag=True, help="Log in JSON."),
+    ],
+    entries={"version": frame.Entry("daos.cli.version:command", "Print the version.")},
+    debug=("-b", "--debug"),
+    help="The control plane of a DAOS host.",
+)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("-o", "--config", type=click.Path(path_type=Path), help="Server configuration file.")
-@click.option("-b", "--debug", is_flag=True, help="Log what is done in detail.")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Answer in JSON.")
-@click.option("-J", "--json-logging", is_flag=True, help="Log in JSON.")
-@click.pass_context
-def main(
-    context: click.Context, config: Path | None, debug: bool, as_json: bool, json_logging: bool
-) -> None:
-    """The control plane of a DAOS host."""
-    context.obj = _Global(config, debug, as_json, json_logging)
-
-
-@main.command()
-@click.pass_obj
-def version(options: _Global) -> None:
-    """Print which version this is."""
-    if options.as_json:
-        told.envelope({"name": "DAOS Control Server", "version": VERSION})
-    else:
-        click.echo(f"{PROGRAM} version {VERSION}")
-
-
-@main.command()
+@command(TOOL, "start")
 @click.option("-p", "--port", type=click.IntRange(1, 65535), help="Port of the control plane.")
 @click.option("-s", "--storage", type=click.Path(path_type=Path), help="Directory of the storage.")
 @click.option("-m", "--modules", help="Modules of the engines, with commas between them.")
@@ -97,43 +79,42 @@ def version(options: _Global) -> None:
 @click.option("--auto-format", is_flag=True, help="Format storage that is not formatted.")
 @click.option("--foreground", is_flag=True, help="Stay in front, also without a configuration.")
 @click.pass_obj
-def start(options: _Global, /, **given: Any) -> None:  # noqa: ANN401 what click gives
+def start(options: Options, /, **given: Any) -> Answer:  # noqa: ANN401 what click gives
     """Start the server, and its engines.
 
     Without a configuration file it makes a system of its own for this host, and returns when that
     is ready.
     """
     background.keep_standard_descriptors()
-    try:
-        config, is_zero = _configure(options, given)
-        if is_zero and not given["foreground"]:
-            _start_behind(config, options)
-        else:
-            _serve(config, options, say=_say, ready=lambda: None, whole=is_zero)
-    except DaosError as error:
-        told.fail(PROGRAM, told.describe(error), as_json=options.as_json)
+    config, is_zero = _configure(options, given)
+    if is_zero and not given["foreground"]:
+        return _start_behind(config, options)
+    _serve(config, options, say=_say, ready=lambda: None, whole=is_zero)
+    return Answer()
 
 
-@main.command()
+@command(TOOL, "stop")
 @click.option("-d", "--socket_dir", type=click.Path(path_type=Path), help="Directory of sockets.")
 @click.pass_obj
-def stop(options: _Global, socket_dir: Path | None) -> None:
-    """Stop the system that runs here, in order, and wait until it has stopped."""
-    try:
-        places = _running_places(options, socket_dir)
-        for sockets in places:
-            if (pid := holder(sockets / SERVER_LOCK)) is not None:
-                _stop(pid)
-                break
-        else:
-            looked = " or ".join(map(str, places))
-            raise DaosError(f"no server runs in {looked}")
-    except DaosError as error:
-        told.fail(PROGRAM, told.describe(error), as_json=options.as_json)
-    if options.as_json:
-        told.envelope({"pid": pid})
-    else:
-        click.echo(f"DAOS Control Server (pid {pid}) has stopped")
+def stop(options: Options, socket_dir: Path | None) -> Answer:
+    """Stop the system that runs here, in order; wait until it has stopped."""
+    places, closed = _running_places(options, socket_dir), ""
+    for sockets in places:
+        try:
+            pid = holder(sockets / SERVER_LOCK)
+        except AccessError:
+            closed += f"; {sockets} is closed to you"
+            continue
+        if pid is not None:
+            _stop(pid)
+            return Answer(f"DAOS Control Server (pid {pid}) has stopped", {"pid": pid})
+    looked = " or ".join(map(str, places))
+    raise DaosError(f"no server runs in {looked}{closed}")
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(frame.main(TOOL))
 
 
 # --- configuration ---
@@ -143,9 +124,9 @@ def _user() -> User:
     return User(os.getuid(), Path.home(), os.environ)
 
 
-def _configure(options: _Global, given: dict[str, Any]) -> tuple[ServerConfig, bool]:
+def _configure(options: Options, given: dict[str, Any]) -> tuple[ServerConfig, bool]:
     """The configuration, and whether there is no file of it. Raises: InvalidError, FaultError"""
-    path = options.config
+    path = Path(named) if (named := options.get("config")) else None
     if path is None and os.access(SERVER_CONFIG, os.R_OK):
         path = SERVER_CONFIG
     if path is not None:
@@ -231,13 +212,13 @@ def _overridden(config: ServerConfig, given: dict[str, Any], *, is_zero: bool) -
 # --- start ---
 
 
-def _start_behind(config: ServerConfig, options: _Global) -> None:
+def _start_behind(config: ServerConfig, options: Options) -> Answer:
     """Start it in the background; returns when it is ready."""
     assert config.log_file is not None
     files.make_private(config.sockets)
     if (pid := holder(config.sockets / SERVER_LOCK)) is not None:
         raise _runs_already(pid, config)
-    quiet = options.as_json
+    quiet = options.json
 
     def say(text: str) -> None:
         if not quiet:
@@ -253,24 +234,28 @@ def _start_behind(config: ServerConfig, options: _Global) -> None:
                 whole=True,
             )
         except DaosError as error:
-            pipe.failed(told.describe(error))
-            return told.FAILED
-        pipe.failed({"message": "it was stopped while it was starting"})  # if it was not ready
+            pipe.failed(faults.emit(error).decode())
+            return 1
+        # If it was not ready.
+        pipe.failed(faults.emit(DaosError("it was stopped while it was starting")).decode())
         return 0
 
     outcome = background.start(run, log=config.log_file, say=say)
     if outcome.ready is None:
-        failure = outcome.error or {}
-        if config.log_file.name not in failure.setdefault("message", "it failed"):
-            failure["message"] += f" (log: {config.log_file})"
-        told.fail(PROGRAM, failure, as_json=options.as_json)
-    if options.as_json:
-        told.envelope(outcome.ready)
-    else:
-        click.echo(
-            f"DAOS system {config.name!r} is ready: storage in {config.engines[0].storage.parent}, "
-            f"log in {config.log_file}"
-        )
+        raise _with_log(faults.parse(outcome.error, "it ended while it was starting"), config)
+    return Answer(
+        f"DAOS system {config.name!r} is ready: storage in {config.engines[0].storage.parent}, "
+        f"log in {config.log_file}",
+        outcome.ready,
+    )
+
+
+def _with_log(error: DaosError, config: ServerConfig) -> DaosError:
+    """The error, with the place where there is more about it."""
+    log_file = config.log_file
+    if isinstance(error, faults.FaultError) or log_file is None or log_file.name in error.message:
+        return error
+    return error_for(error.code, f"{error.message} (log: {log_file})")
 
 
 def _say(text: str) -> None:
@@ -299,7 +284,7 @@ def _runs_already(pid: int | str, config: ServerConfig) -> BusyError:
 
 def _serve(
     config: ServerConfig,
-    options: _Global,
+    options: Options,
     *,
     say: Callable[[str], object],
     ready: Callable[[], None],
@@ -309,7 +294,11 @@ def _serve(
 
     Raises: DaosError  it can't start
     """
-    logs.begin(config.log_file, config.log_mask, as_json=options.json_logging or config.log_json)
+    logs.begin(
+        config.log_file,
+        config.log_mask,
+        as_json=bool(options.get("json_logging")) or config.log_json,
+    )
     files.make_private(config.sockets)
     files.make_private(config.control)
     try:
@@ -379,12 +368,12 @@ async def _run(
 # --- stop ---
 
 
-def _running_places(options: _Global, socket_dir: Path | None) -> list[Path]:
+def _running_places(options: Options, socket_dir: Path | None) -> list[Path]:
     """Where a server may run: what options say, the environment, the user's own, the machine's."""
     if socket_dir is not None:
         return [socket_dir.absolute()]
-    if options.config is not None:
-        return [_read(options.config).sockets]
+    if named := options.get("config"):
+        return [_read(Path(named)).sockets]
     if directory := os.environ.get(SOCKET_DIR):
         return [Path(directory)]
     return list(dict.fromkeys([_user().own.sockets, MACHINE.sockets]))

@@ -109,7 +109,7 @@ PROPERTIES: Final = Table(
         ),
         Property(
             name="rd_fac",
-            description="Redundancy Factor",
+            description="Redundancy Factor (0-4)",
             default="0",
             parse=integer("rd_fac", lo=0, hi=4),
             settable=Settable.CREATION,
@@ -118,7 +118,7 @@ PROPERTIES: Final = Table(
         ),
         Property(
             name="rd_lvl",
-            description="Redundancy Level",
+            description="Redundancy Level (rank=1, node=2)",
             default="2",
             parse=_parse_level,
             settable=Settable.CREATION,

@@ -64,7 +64,10 @@ S = TypeVar("S", bound=HasStatus)
 def checked(reply: S, what: str) -> S:
     """`reply`, if its status is 0. Raises: the error of its number, or about `what`"""
     if reply.status:
-        raise error_for(reply.status, reply.problem or what)
+        if reply.problem:
+            raise error_for(reply.status, reply.problem)
+        why = error_for(reply.status, what).code.description
+        raise error_for(reply.status, f"{what}: {why[:1].lower()}{why[1:]}")
     return reply
 
 

@@ -52,7 +52,7 @@ def tier_bytes(total: int, given: Sequence[int], *, ranks: int, targets: int) ->
     Raises: FaultError  too small for so many targets; InvalidError
     """
     if given and (len(given) != 2 or given[1]):
-        raise InvalidError("engines have one tier of storage: sizes are (bytes, 0)")
+        raise InvalidError("engines have one tier of storage: give --scm-size, and no --nvme-size")
     first = given[0] if given else total // ranks
     if first < SCM_BYTES_MIN * targets:
         raise faults.pool_scm_too_small(

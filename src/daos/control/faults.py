@@ -18,6 +18,8 @@ from daos.base.errors import DER, DaosError, der_from_number, error_for
 
 # The trailer of a gRPC answer that carries an error; `-bin` lets it have any bytes.
 TRAILER: Final = "daos-error-bin"
+# The number of `connection_refused`.
+REFUSED: Final = 506
 
 
 class FaultError(DaosError):
@@ -179,7 +181,7 @@ def already_formatted(path: str) -> FaultError:
 def connection_refused(address: str) -> FaultError:
     return FaultError(
         "client",
-        506,
+        REFUSED,
         f"the server at {address} refused the connection",
         "verify that the server address is correct and that the server is running",
         code=DER.UNREACH,

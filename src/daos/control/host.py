@@ -30,6 +30,10 @@ log = logging.getLogger(__name__)
 _START_S: Final = 300.0
 _ANY_RANK: Final = 0xFFFFFFFF
 _MEMINFO: Final = Path("/proc/meminfo")
+# What pools can't take: a part for their indices, which grow beside them; and, once a pool, its
+# properties, containers and handles.
+_INDEX_PARTS: Final = 8
+_POOL_BYTES: Final = 64 << 20
 
 
 class Host:
@@ -68,7 +72,7 @@ class Host:
                     path=str(instance.config.storage),
                     total_bytes=total,
                     avail_bytes=available,
-                    usable_bytes=available,
+                    usable_bytes=max(0, available - available // _INDEX_PARTS - _POOL_BYTES),
                     rank=_ANY_RANK if instance.rank is None else instance.rank,
                     **{"class": "ram"},
                 ),

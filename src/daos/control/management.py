@@ -238,6 +238,7 @@ class Management:
         labels = [each.strval for each in request.properties if each.number == core.LABEL_PROPERTY]
         if not any(labels):
             raise faults.pool_no_label()
+        self._harness.services()
         available = {
             each.rank: each
             for each in self._members()

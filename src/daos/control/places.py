@@ -38,6 +38,7 @@ OWN_CONTROL_CONFIG: Final = ".daos_control.yml"
 SOCKET_DIR: Final = "DAOS_SOCKET_DIR"
 AGENT_DIR: Final = "DAOS_AGENT_DRPC_DIR"
 
+# As `os.path.exists`: nothing is there where one may not look.
 Exists = Callable[[Path], bool]
 
 
@@ -87,5 +88,5 @@ def agent_socket(user: User, exists: Exists) -> Path:
     directory = user.environ.get(AGENT_DIR) or user.environ.get(SOCKET_DIR)
     if directory:
         return Path(directory) / AGENT_SOCKET
-    own = user.own.agent / AGENT_SOCKET
-    return own if exists(own) else MACHINE.agent / AGENT_SOCKET
+    own, of_machine = user.own.agent / AGENT_SOCKET, MACHINE.agent / AGENT_SOCKET
+    return own if exists(own) or not exists(of_machine) else of_machine

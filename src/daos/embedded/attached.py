@@ -51,4 +51,4 @@ def async_connect(system: str = places.SYSTEM, *, timeout: float = 60.0) -> Open
 
 def _agent_socket() -> Path:
     user = places.User(os.getuid(), Path.home(), os.environ)
-    return places.agent_socket(user, Path.exists)
+    return places.agent_socket(user, os.path.exists)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 
@@ -112,7 +113,7 @@ def test_an_answer_that_is_half_a_failure(run: Run) -> None:
         ("thing show a b", "unexpected extra argument"),
         ("thing show a --wide", "no such option"),
         ("thing burn", "no such command 'burn'"),
-        ("things", "no such command 'things'"),
+        ("things", "no such command 'things'; did you mean 'thing'? see `tool --help`"),
     ],
 )
 def test_usage(run: Run, line: str, text: str) -> None:
@@ -123,6 +124,48 @@ def test_usage(run: Run, line: str, text: str) -> None:
     status, out, err = run(*line.split(), "--json")
     assert (status, err) == (1, "")
     assert json.loads(out)["status"] == -1003
+
+
+def test_a_group_without_a_command(run: Run) -> None:
+    status, out, err = run("thing")
+    assert (status, out) == (1, "")
+    assert err.startswith("Usage: tool thing ")
+    assert err.endswith("\n\nERROR: tool: name a command of `tool thing`: show\n")
+    status, out, err = run("-j", "thing")
+    assert (status, err) == (1, "")
+    assert json.loads(out)["error"] == "name a command of `tool thing`: show"
+
+
+def test_a_tool_that_needs_no_command(capsys: pytest.CaptureFixture[str]) -> None:
+    @click.command("go", cls=Command)
+    @click.pass_obj
+    def go(options: Options) -> Answer:
+        return Answer(f"gone {options.get('sys')}")
+
+    goer = Tool("goer", options=[click.Option(["-G", "--sys"])], alone=go, help="It goes.")
+    goer.add_command(go)
+    for line in ("", "go", "-G mine", "go -G mine"):
+        assert main(goer, line.split()) == 0
+        assert capsys.readouterr().out == f"gone {'mine' if 'mine' in line else None}\n"
+    assert main(goer, ["gone"]) == 1
+
+
+def test_a_reader_that_has_gone_and_a_full_disk() -> None:
+    line = "from daos.cli.dmg import run; run()"
+    for target, status, said in (("| true", 1, ""), ("> /dev/full", 1, "No space left on device")):
+        done = subprocess.run(
+            f"{sys.executable} -c '{line}' completion bash {target}; exit ${{PIPESTATUS[0]}}",
+            shell=True,
+            executable="/bin/bash",
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if target != "| true" or done.returncode:  # it may have been faster than the reader's end
+            assert done.returncode == status
+            assert said in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "Exception ignored" not in done.stderr
 
 
 def test_help_loads_nothing(run: Run) -> None:

@@ -15,7 +15,7 @@ from daos.cli import agent, server
 from tests.tidy.tree import ROOT
 
 UNITS = sorted((ROOT / "packaging/systemd").glob("*.service"))
-PROGRAMS = {"daos_server": server.main, "daos_agent": agent.main}
+PROGRAMS = {"daos_server": server.TOOL, "daos_agent": agent.TOOL}
 
 
 def read(path: Path) -> configparser.ConfigParser:

@@ -123,7 +123,9 @@ def test_who_is_asked() -> None:
 
 def test_where_the_agent_is() -> None:
     assert agent_socket(user(), lambda path: True) == HOME / ".daos/run/daos_agent.sock"
-    assert agent_socket(user(), lambda path: False) == Path("/var/run/daos_agent/daos_agent.sock")
+    machine = Path("/var/run/daos_agent/daos_agent.sock")
+    assert agent_socket(user(), {machine}.__contains__) == machine
+    assert agent_socket(user(), lambda path: False) == HOME / ".daos/run/daos_agent.sock"
     both = user({"DAOS_SOCKET_DIR": "/x", "DAOS_AGENT_DRPC_DIR": "/y"})
     assert agent_socket(both, lambda path: True) == Path("/y/daos_agent.sock")
     assert agent_socket(user({"DAOS_SOCKET_DIR": "/x"}), lambda path: False) == Path(
