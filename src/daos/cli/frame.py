@@ -225,8 +225,7 @@ def _say(answer: Answer, options: Options) -> int:
         if options.json:
             told.envelope(answer.response)
         elif answer.text:
-            print(answer.text, end="" if answer.text.endswith("\n") else "\n")
-        sys.stdout.flush()
+            print(answer.text, end="" if answer.text.endswith("\n") else "\n", flush=True)
     except OSError as error:
         # What stands in the buffer would be tried again, and complained of, at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -44,4 +44,6 @@ def _lines(error: DaosError) -> list[str]:
 
 def envelope(response: object, *, error: str | None = None, status: int = 0) -> None:
     """Print the object that every command prints with --json."""
-    print(json.dumps({"response": response, "error": error, "status": status}, indent=2))
+    print(
+        json.dumps({"response": response, "error": error, "status": status}, indent=2), flush=True
+    )
