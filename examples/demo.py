@@ -1,13 +1,14 @@
 """Store a real directory tree and see what the store promises; `./dev demo` runs this.
 
-    1  store      each file as an array of bytes, its name in a key-value object
-    2  read       a second process reads all of it back and compares it with the files
-    3  snapshot   freeze, overwrite some files, read both versions
-    4  kill       a writer gets SIGKILL in mid-load; what it had acknowledged is whole
+    1  start      daos_server, which starts an engine and an agent, in a place of its own
+    2  store      each file as an array of bytes, its name in a key-value object
+    3  read       a second process reads all of it back and compares it with the files
+    4  snapshot   freeze, overwrite some files, read both versions
+    5  kill       a writer gets SIGKILL in mid-load, the servers stop and start again; what the
+                  writer had acknowledged is whole
 
-One process owns a system, so the reader of step 2 and the writer of step 4 open the directory while
-this process has it closed. A file is named only after its bytes are acknowledged: a name that can
-be read leads to a whole file, whatever happened in between.
+Every process of it is a client of the servers. A file is named only after its bytes are
+acknowledged: a name that can be read leads to a whole file, whatever happened in between.
 
 Exit status: 0 all as promised, 1 a difference was found, 2 wrong usage, no space, path in use.
 """
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
@@ -95,8 +97,7 @@ class Store:
         self.names = container.kv(oid, text=True)
 
     @classmethod
-    def create(cls, pool: daos.Pool, label: str) -> Store:
-        container = pool.create_container(label)
+    def create(cls, container: daos.Container) -> Store:
         container.attrs["names"] = str(container.new_oid("KV_LEXICAL", "SX")).encode()
         return cls(container)
 
@@ -134,14 +135,61 @@ def in_parallel(work: Callable[[str], None], names: Iterable[str]) -> Iterator[s
 
 
 @contextmanager
-def opened(path: Path, label: str, flags: str = "rw") -> Iterator[Store]:
+def opened(label: str, flags: str = "rw") -> Iterator[Store]:
     with (
-        daos.local(path) as system,
-        system.connect() as client,
+        daos.connect() as client,
         client.pool(POOL) as pool,
         pool.container(label, flags) as container,
     ):
         yield Store(container)
+
+
+# --- the servers ----------------------------------------------------------------------------------
+
+
+def tool(*words: str) -> None:
+    """Run one of the commands, and show it with what it prints. Raises: UsageError  it failed"""
+    print(f"   $ {' '.join(words)}", flush=True)
+    module = "daos.cli.server" if words[0] == "daos_server" else f"daos.cli.{words[0]}"
+    command = [sys.executable, "-m", module, *words[1:]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UsageError(done.stderr.strip())
+    print(textwrap.indent(done.stdout, "     "), end="", flush=True)
+
+
+class Servers:
+    """`with Servers(path)`: the system whose storage is below `path`, and its place the
+    environment names; it is stopped at the end."""
+
+    def __init__(self, path: Path) -> None:
+        self.storage = path / "storage"
+        self._sockets = tempfile.TemporaryDirectory(prefix="daos-demo-", dir="/tmp")  # short paths
+        os.environ["DAOS_SOCKET_DIR"] = self._sockets.name
+
+    def start(self) -> None:
+        tool("daos_server", "start", "-s", str(self.storage))
+
+    def stop(self) -> None:
+        tool("daos_server", "stop")
+
+    def __enter__(self) -> Servers:
+        try:
+            self.start()
+        except BaseException:
+            self._forget()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.stop()
+        finally:
+            self._forget()
+
+    def _forget(self) -> None:
+        del os.environ["DAOS_SOCKET_DIR"]
+        self._sockets.cleanup()
 
 
 # --- the steps ------------------------------------------------------------------------------------
@@ -155,24 +203,21 @@ def store(path: Path, tree: Tree) -> None:
             f"the pool needs {megabytes(size)}, {path} has {megabytes(free)} free: "
             "give a smaller --limit, or a --path with more room"
         )
-    with daos.local(path) as system:
-        system.admin.pool_create(POOL, size=size)
-        with system.connect() as client, client.pool(POOL) as pool:
-            print(f"   pool '{POOL}' of {megabytes(size)} on {pool.query().targets} targets")
-            Store.create(pool, "killed")  # for step 4
-            files = Store.create(pool, "files")
-            with Progress("storing", tree.nbytes) as progress:
-                for name in in_parallel(
-                    lambda name: files.put(name, tree.content(name)), tree.sizes
-                ):
-                    progress.advance(tree.sizes[name])
+    tool("dmg", "pool", "create", POOL, "-z", f"{size // MIB}MiB")
+    tool("daos", "container", "create", POOL, "files")
+    with daos.connect() as client, client.pool(POOL) as pool:
+        Store.create(pool.create_container("killed"))  # for step 5
+        files = Store.create(pool.container("files"))
+        with Progress("storing", tree.nbytes) as progress:
+            for name in in_parallel(lambda name: files.put(name, tree.content(name)), tree.sizes):
+                progress.advance(tree.sizes[name])
     speed = f"{len(tree.sizes) / progress.seconds:,.0f} files/s, {progress.speed}"
     print(f"   {len(tree.sizes)} files, {megabytes(tree.nbytes)}, {speed}, each one durable")
 
 
-def read(path: Path, tree: Tree) -> None:
-    """Step 2, in the second process."""
-    with opened(path, "files", "r") as files:
+def read(tree: Tree) -> None:
+    """Step 3, in the second process."""
+    with opened("files", "r") as files:
         if (found := set(files.names)) != set(tree.sizes):
             raise DifferenceError(f"{len(found)} names are there, {len(tree.sizes)} were stored")
         with Progress("comparing", tree.nbytes) as progress:
@@ -181,14 +226,14 @@ def read(path: Path, tree: Tree) -> None:
     print(f"   process {os.getpid()}: all equal, {progress.speed}")
 
 
-def snapshot(path: Path, tree: Tree) -> None:
+def snapshot(tree: Tree) -> None:
     chosen, total = list[str](), 0
     for name, nbytes in tree.sizes.items():
         if chosen and total + nbytes > OVERWRITTEN_BYTES_MAX:
             break
         chosen.append(name)
         total += nbytes
-    with opened(path, "files") as now:
+    with opened("files") as now:
         now.container.snapshot("original")
         with Progress("overwriting", total) as progress:
             for name in in_parallel(
@@ -209,10 +254,10 @@ def snapshot(path: Path, tree: Tree) -> None:
         print("   both versions are right: the old one in the snapshot, the new one now")
 
 
-def load(path: Path, tree: Tree) -> None:
-    """Step 4, in the process to be killed: store files until then, tell which are acknowledged."""
+def load(tree: Tree) -> None:
+    """Step 5, in the process to be killed: store files until then, tell which are acknowledged."""
 
-    with opened(path, "killed") as files:
+    with opened("killed") as files:
 
         def put(name: str) -> None:
             files.put(name, tree.content(name.partition("/")[2]))
@@ -228,11 +273,9 @@ def enough(names: Sized) -> int:
     return max(1, len(names) // 2)
 
 
-def kill(path: Path, tree: Tree) -> None:
+def kill(servers: Servers, tree: Tree) -> None:
     acknowledged = list[str]()
-    with subprocess.Popen(
-        role("load", path), stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as child:
+    with subprocess.Popen(role("load"), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         child.stdin.write(manifest(tree))
@@ -244,9 +287,10 @@ def kill(path: Path, tree: Tree) -> None:
     if child.returncode != -signal.SIGKILL:
         raise DifferenceError(f"the writer ended by itself, with status {child.returncode}")
     print(f"   killed process {child.pid} after {len(acknowledged)} acknowledged files")
-
+    servers.stop()
     start = time.monotonic()
-    with opened(path, "killed", "r") as files:
+    servers.start()
+    with opened("killed", "r") as files:
         print(f"   opened again in {time.monotonic() - start:.2f} s")
         found = set(files.names)
         if missing := set(acknowledged) - found:
@@ -263,35 +307,29 @@ def kill(path: Path, tree: Tree) -> None:
         print(f"   so are {more} more, whose acknowledgement had not come through")
 
 
-def summary(path: Path) -> None:
-    with daos.local(path) as system, system.connect() as client, client.pool(POOL) as pool:
-        info = pool.query()
-        used = info.space.total - info.space.free
-        print(f"   pool '{info.label}': {megabytes(used)} of {megabytes(info.space.total)} in use")
-        for listing in pool.containers():
-            with pool.container(listing.label, "r") as container:
-                objects = sum(1 for _ in container.objects())
-                print(
-                    f"   container '{listing.label}': {objects} objects, "
-                    f"snapshots: {container.query().snapshots}"
-                )
+def summary() -> None:
+    tool("dmg", "system", "query")
+    tool("dmg", "pool", "query", POOL)
+    tool("daos", "container", "list", POOL)
+    tool("daos", "container", "query", POOL, "files")
+    tool("daos", "container", "list-snaps", POOL, "files")
 
 
 # --- processes ------------------------------------------------------------------------------------
 
 
-def role(name: str, path: Path) -> list[str]:
+def role(name: str) -> list[str]:
     """The command line of another process of the demo; it is given the manifest."""
-    return [sys.executable, str(Path(__file__).resolve()), "--role", name, "--path", str(path)]
+    return [sys.executable, str(Path(__file__).resolve()), "--role", name]
 
 
 def manifest(tree: Tree) -> bytes:
     return json.dumps({"source": str(tree.source), "sizes": tree.sizes}).encode()
 
 
-def read_in_second_process(path: Path, tree: Tree) -> None:
+def read_in_second_process(tree: Tree) -> None:
     sys.stdout.flush()
-    child = subprocess.run(role("read", path), input=manifest(tree), check=False)
+    child = subprocess.run(role("read"), input=manifest(tree), check=False)
     if child.returncode:
         raise DifferenceError(f"the reading process ended with status {child.returncode}")
 
@@ -311,22 +349,33 @@ def pool_bytes(tree: Tree) -> int:
 def run(path: Path, tree: Tree) -> None:
     left = f" ({tree.left_out} do not fit into --limit)" if tree.left_out else ""
     print(f"{len(tree.sizes)} files, {megabytes(tree.nbytes)}, below {tree.source}{left}")
-    steps: Sequence[tuple[str, Callable[[Path, Tree], None]]] = [
-        ("store each file as an array, its name in a key-value object", store),
-        ("read them back in a second process, and compare", read_in_second_process),
-        ("take a snapshot, overwrite, read both versions", snapshot),
-        ("kill a writer in mid-load, and look at what it had acknowledged", kill),
-    ]
-    for number, (title, step) in enumerate(steps, 1):
-        print(f"\n{number}. {title}")
-        step(path, tree)
-    print("\nWhat is there now")
-    summary(path)
+    if (path / "storage").exists():
+        raise UsageError(f"{path} holds a demo already: remove it, or name another")
+    print("\n1. start the servers of a system: control plane, agent, an engine with four targets")
+    with Servers(path) as servers:
+        steps: Sequence[tuple[str, Callable[[], None]]] = [
+            (
+                "store each file as an array, its name in a key-value object",
+                lambda: store(path, tree),
+            ),
+            (
+                "read them back in a second process, and compare",
+                lambda: read_in_second_process(tree),
+            ),
+            ("take a snapshot, overwrite, read both versions", lambda: snapshot(tree)),
+            ("kill a writer, restart all, see what was acknowledged", lambda: kill(servers, tree)),
+            ("what is there now", summary),
+        ]
+        for number, (title, step) in enumerate(steps, 2):
+            print(f"\n{number}. {title}")
+            step()
+        print("\n7. stop")
 
 
 NEXT = """
 All as promised. What to try next:
-  .venv/bin/python examples/snapshots.py    versions on one page; so kv.py, array.py, key_array.py
+  .venv/bin/daos_server start               a system of your own; `dmg --help`, `daos --help`
+  .venv/bin/python examples/snapshots.py    versions on one page; so kv.py, arrays.py, key_array.py
   docs/tour.md                              ten minutes through the whole interface
   ./dev demo --source DIR --limit 1GiB      with files of your own; --path DIR keeps the store
   ./dev test, ./dev bench                   the tests; how fast this machine is"""
@@ -354,7 +403,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.role:
             given = json.load(sys.stdin)
             tree = Tree(Path(given["source"]), given["sizes"])
-            {"read": read, "load": load}[options.role](options.path, tree)
+            {"read": read, "load": load}[options.role](tree)
             return 0
         source, skip = options.source, {"__pycache__"}
         if source is None:
@@ -375,10 +424,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return failed(f"DIFFERENCE: {error}", 1)
     except daos.NoSpaceError as error:
         return failed(f"{error}\ngive a smaller --limit, or a --path with more room", 2)
-    except daos.ExistsError as error:
-        return failed(
-            f"{error}\n{options.path} holds a demo already: remove it, or name another", 2
-        )
     except (UsageError, daos.DaosError, OSError) as error:
         return failed(str(error), 2)
     print(NEXT)

@@ -6,12 +6,11 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-
-import daos
 
 ROOT = Path(__file__).parents[2]
 FILES = 40
@@ -47,6 +46,12 @@ def demo() -> ModuleType:
     return module
 
 
+@pytest.fixture
+def servers(tmp_path: Path, demo: ModuleType) -> Iterator[object]:
+    with demo.Servers(tmp_path) as running:
+        yield running
+
+
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(ROOT / "examples" / "demo.py"), *map(str, arguments)],
@@ -57,7 +62,7 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_whole_demo(tree: Path, tmp_path: Path) -> None:
+def test_the_whole_demo(tree: Path, tmp_path: Path, demo: ModuleType) -> None:
     done = run("--source", tree, "--path", tmp_path / "store")
     assert done.returncode == 0, done.stderr
     assert f"{FILES + 3} files, " in done.stdout
@@ -65,16 +70,12 @@ def test_the_whole_demo(tree: Path, tmp_path: Path) -> None:
     assert "both versions are right" in done.stdout
     assert "acknowledged files are whole" in done.stdout
     assert "What to try next" in done.stdout
+    assert "$ dmg pool query demo\n     Pool " in done.stdout
+    assert "     DAOS Control Server (pid " in done.stdout
     # It is still there, under the names of the files.
-    with (
-        daos.local(tmp_path / "store") as system,
-        system.connect() as client,
-        client.pool("demo", "r") as pool,
-        pool.container("files", "r") as files,
-    ):
-        names = files.kv(daos.ObjectId.parse(files.attrs["names"].decode()), text=True)
-        assert "d3/file 7.txt" in names
-        assert "link" not in names
+    with demo.Servers(tmp_path / "store"), demo.opened("files", "r") as files:
+        assert "d3/file 7.txt" in files.names
+        assert "link" not in files.names
 
     again = run("--source", tree, "--path", tmp_path / "store")
     assert again.returncode == 2
@@ -82,39 +83,43 @@ def test_the_whole_demo(tree: Path, tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_as_stored_is_a_difference(
-    tree: Path, tmp_path: Path, demo: ModuleType, capsys: pytest.CaptureFixture[str]
+    tree: Path, tmp_path: Path, demo: ModuleType, servers: object
 ) -> None:
     files = demo.Tree.scan(tree, 1 << 30, skip=set())
     demo.store(tmp_path, files)
-    demo.read(tmp_path, files)
-    with demo.opened(tmp_path, "files") as store:
+    demo.read(files)
+    with demo.opened("files") as store:
         store.overwrite("large", b"something else")
     with pytest.raises(demo.DifferenceError, match="large is not what was stored"):
-        demo.read(tmp_path, files)
-    with demo.opened(tmp_path, "files") as store:
+        demo.read(files)
+    with demo.opened("files") as store:
         del store.names["empty"]
     with pytest.raises(demo.DifferenceError, match="names are there"):
-        demo.read(tmp_path, files)
+        demo.read(files)
     with pytest.raises(demo.DifferenceError, match="ended with status 1"):
-        demo.read_in_second_process(tmp_path, files)
+        demo.read_in_second_process(files)
 
 
 def test_an_acknowledged_file_that_is_gone_is_a_difference(
-    tree: Path, tmp_path: Path, demo: ModuleType, monkeypatch: pytest.MonkeyPatch
+    tree: Path,
+    tmp_path: Path,
+    demo: ModuleType,
+    servers: object,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     files = demo.Tree.scan(tree, 1 << 30, skip=set())
     demo.store(tmp_path, files)
     found = demo.opened
 
-    def forgetful(path: Path, label: str, flags: str = "rw") -> object:
-        with found(path, label) as store:
+    def forgetful(label: str, flags: str = "rw") -> object:
+        with found(label) as store:
             del store.names["0/empty"]
-        return found(path, label, flags)
+        return found(label, flags)
 
     monkeypatch.setattr(demo, "opened", forgetful)
     monkeypatch.setattr(demo, "enough", len)  # all of them: "0/empty" is acknowledged
     with pytest.raises(demo.DifferenceError, match="acknowledged, but lost: 0/empty"):
-        demo.kill(tmp_path, files)
+        demo.kill(servers, files)
 
 
 def test_limit(tree: Path, demo: ModuleType) -> None:
@@ -138,13 +143,6 @@ def test_wrong_usage(arguments: list[str], complaint: str) -> None:
     assert done.returncode == 2
     assert complaint in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_path_in_use(tree: Path, tmp_path: Path) -> None:
-    with daos.local(tmp_path):
-        done = run("--source", tree, "--path", tmp_path)
-    assert done.returncode == 2
-    assert f"in use by process {os.getpid()}" in done.stderr
 
 
 def test_disk_full(

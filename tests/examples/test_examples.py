@@ -29,7 +29,7 @@ PROMISED: dict[str, list[str]] = {
         "refused: DER_EXIST(-1004): …",
         "fields of earth: moons radius",
     ],
-    "array": [
+    "arrays": [
         "wrote 4 MiB at 0 and 1 MiB at 6 MiB: size 7340032",
         "read them back: equal, and the hole is zero",
         "read 1000 bytes across the edge of the hole into a bytearray",

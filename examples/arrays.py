@@ -1,6 +1,6 @@
 """An array of bytes: cells of 1 byte, chunks of 1 MiB; create, write, get the size, read, verify.
 
-    python examples/array.py [directory]        without a directory: a temporary system
+    python examples/arrays.py [directory]        without a directory: a temporary system
 
 The chunks of an array lie on different targets, so a large write or read runs on all of them.
 
