@@ -46,6 +46,7 @@ from daos.engine.xstream import Xstream
 from daos.object.attempts import Pacing
 from daos.object.client import ObjectClient
 from daos.object.link import Call, ContainerLink
+from daos.object.maps import PoolMaps
 from daos.object.module import ObjectModule
 from daos.object.wire import FetchReply
 from daos.placement.jump import JumpMap
@@ -139,7 +140,7 @@ class Stand:
             handle=HANDLE.bytes,
             writable=True,
             checksum_type=on_the_way(ChecksumType.OFF),
-            map_version=pool_map.version,
+            maps=PoolMaps(pool_map),
             epoch=Epoch(0),
         )
         return ObjectClient(link, oid, JumpMap(pool_map).place(oid))

@@ -60,8 +60,6 @@ class _End:
     """The link of the one connection."""
 
     shares = False
-    over = False
-    left = False
 
     def __init__(self, loop: asyncio.AbstractEventLoop, acceptor: Acceptor) -> None:
         self._loop = loop

@@ -29,6 +29,7 @@ from daos.cart.protocol import Procedure
 from daos.container import wire as cont_wire
 from daos.container.records import ContainerMeta
 from daos.container.records import HandleRecord as ContainerHandleRecord
+from daos.engine import iv_wire
 from daos.mgmt import wire as mgmt_wire
 from daos.mgmt.core import PoolRecord
 from daos.mgmt.store import MembersRecord, SystemRecord
@@ -50,7 +51,7 @@ RECORDS = (
 )
 SYSTEM_CALLS = [
     procedure
-    for protocol in (mgmt_wire.PROTOCOL, pool_wire.PROTOCOL, cont_wire.PROTOCOL)
+    for protocol in (iv_wire.PROTOCOL, mgmt_wire.PROTOCOL, pool_wire.PROTOCOL, cont_wire.PROTOCOL)
     for procedure in protocol.procedures
     if "tgt" not in procedure.name
     # These do what they are told, to whatever pool: they would end the test's own.

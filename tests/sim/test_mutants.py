@@ -66,10 +66,17 @@ def aggregate_what_a_snapshot_shows(patch: pytest.MonkeyPatch) -> None:
 
 
 def forget_what_is_owed(patch: pytest.MonkeyPatch) -> None:
-    def nothing(_later: object, _key: bytes, _work: object) -> None:
+    def nothing(_later: object, _key: bytes, _work: object, *, at_once: bool = False) -> None:
         return None
 
     patch.setattr("daos.engine.later.Later.add", nothing)
+
+
+def place_by_the_old_map(patch: pytest.MonkeyPatch) -> None:
+    def not_taken(_maps: object, _pool_map: object) -> None:
+        return None
+
+    patch.setattr("daos.object.maps.PoolMaps.take", not_taken)
 
 
 def work_on_copies_at_the_same_time(patch: pytest.MonkeyPatch) -> None:
@@ -168,14 +175,17 @@ MUTANTS: Final = {
         acknowledge_what_had_no_space, 4, ("no order", "is read as", "more than its size")
     ),
     "tell when it was durable": Mutant(tell_when_it_was_durable, 3, ("by their epochs",)),
-    "give out what is damaged": Mutant(give_out_what_is_damaged, 8, ("is read", "showed")),
+    "give out what is damaged": Mutant(
+        give_out_what_is_damaged, 23, ("is read", "is not read", "showed", "no order")
+    ),
     "find nothing where it is damaged": Mutant(find_nothing_where_it_is_damaged, 8, ("is read",)),
     "forget what is owed": Mutant(
         forget_what_is_owed, 76, ("does not come back", "waits for", "not answered")
     ),
-    "work on copies at the same time": Mutant(work_on_copies_at_the_same_time, 410, ("NO_HDL",)),
+    "work on copies at the same time": Mutant(work_on_copies_at_the_same_time, 137, ("NO_HDL",)),
+    "place by the old map": Mutant(place_by_the_old_map, 1, ("not answered",)),
     "leave targets waiting for a fate": Mutant(
-        leave_targets_waiting_for_a_fate, 51, ("waits for",)
+        leave_targets_waiting_for_a_fate, 152, ("waits for",)
     ),
 }
 

@@ -35,12 +35,12 @@ from daos.client.values import ContainerInfo, Snapshot
 from daos.container.client import ContainerClient
 from daos.object.core import check_type
 from daos.object.link import ContainerLink
+from daos.object.maps import PoolMaps
 from daos.object.wire import OBJECT_LIST, ObjectListRequest, ShardAddress
 from daos.object.wire import Change as WireChange
-from daos.placement.jump import JumpMap
 from daos.placement.oclass import OC_UNKNOWN, name_to_id
 from daos.placement.oid import Hint, generate
-from daos.placement.pool_map import Level, PoolMap, Target
+from daos.placement.pool_map import Level, Target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,17 +61,17 @@ class Container(ServiceHandle[ContainerClient]):
         session: Session,
         parent: Handle,
         service: ContainerClient,
-        pool_map: PoolMap,
+        maps: PoolMaps,
         *,
         writable: bool,
     ) -> None:
         super().__init__(session, parent, service, writable=writable)
         self.epoch = Epoch(0)
-        self._pool_map = pool_map
+        self._maps = maps
         self._redundancy_factor = 0
         self._oids_next = self._oids_end = 0
         self._oids_count = _OIDS_FIRST
-        self._map: JumpMap
+        self._level = Level.NODE
         self._link: ContainerLink
 
     async def query(self, *, timeout: float | None = None) -> ContainerInfo:
@@ -110,7 +110,7 @@ class Container(ServiceHandle[ContainerClient]):
             return generate(
                 kind,
                 lo=await self._next_lo(call),
-                topology=self._map.topology,
+                topology=self._maps.jump(self._level).topology,
                 rf=self._redundancy_factor,
                 class_id=class_id,
                 hints=wanted,
@@ -256,7 +256,7 @@ class Container(ServiceHandle[ContainerClient]):
         """Every object that holds anything, in order of ids: now, or as of a view's snapshot."""
         return Listing(
             self,
-            [self._objects_of(target, reverse=reverse) for target in self._pool_map.targets],
+            [self._objects_of(target, reverse=reverse) for target in self._maps.pool_map.targets],
             lambda oid: oid,
             decoder=_OID_ANCHOR,
             ordered=True,
@@ -292,7 +292,7 @@ class Container(ServiceHandle[ContainerClient]):
 
         return Listing(
             self,
-            [changes_of(self._link, target, between) for target in self._pool_map.targets],
+            [changes_of(self._link, target, between) for target in self._maps.pool_map.targets],
             change_of,
             decoder=DIFF_ANCHOR,
             ordered=False,
@@ -311,13 +311,13 @@ class Container(ServiceHandle[ContainerClient]):
             raise InvalidError(f"expected an ObjectId (ObjectId.parse reads text), not {oid!r}")
         if self.closed:
             raise StaleHandleError(f"{self} is closed")
-        return ObjectIo(self._session, self._link, oid, self._map.place(oid))
+        return ObjectIo(self._session, self._link, oid, self._link.place(oid))
 
     def _attach(self, reply: wire.OpenReply) -> None:
         """Take what the service said when it opened us."""
         self.uuid, self.label = UUID(bytes=reply.uuid), reply.label
         self._redundancy_factor = reply.redundancy_factor
-        self._map = JumpMap(self._pool_map, level=Level(reply.redundancy_level))
+        self._level = Level(reply.redundancy_level)
         session = self._session
         self._link = ContainerLink(
             context=self._service.context,
@@ -326,7 +326,8 @@ class Container(ServiceHandle[ContainerClient]):
             handle=self._service.handle,
             writable=self._writable,
             checksum_type=on_the_way(ChecksumType(reply.checksum_type)),
-            map_version=self._pool_map.version,
+            maps=self._maps,
+            level=self._level,
             epoch=Epoch(0),
         )
 
@@ -360,7 +361,7 @@ class Container(ServiceHandle[ContainerClient]):
         link = self._link
 
         async def fetch(anchor: bytes, call: Call) -> Page[ObjectId]:
-            address = ShardAddress(link.handle, 0, 0, 0, link.map_version, link.epoch)
+            address = ShardAddress(link.handle, 0, 0, 0, link.maps.version, link.epoch)
             request = ObjectListRequest(address, anchor, PAGE_ENTRIES, reverse)
             reply = await link.ask(endpoint, OBJECT_LIST, request, call)
             oids = [ObjectId(hi, lo) for hi, lo, _shard in reply.objects]
@@ -380,10 +381,10 @@ class _View(Container):
     """A container as of a snapshot. The service knows only the handle it was made from."""
 
     def __init__(self, of: Container, epoch: Epoch) -> None:
-        super().__init__(of._session, of, of._service, of._pool_map, writable=False)
+        super().__init__(of._session, of, of._service, of._maps, writable=False)
         self.uuid, self.label, self.epoch = of.uuid, of.label, epoch
         self._redundancy_factor = of._redundancy_factor
-        self._map = of._map
+        self._level = of._level
         self._link = replace(of._link, writable=False, epoch=epoch)
 
     async def _release(self) -> None:

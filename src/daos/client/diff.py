@@ -78,7 +78,7 @@ def changes_of(link: ContainerLink, target: Target, between: Between) -> Fetch[W
 
     async def fetch(anchor: bytes, call: Call) -> Page[WireChange]:
         a, b = await between(call)
-        address = ShardAddress(link.handle, 0, 0, 0, link.map_version, b)
+        address = ShardAddress(link.handle, 0, 0, 0, link.maps.version, b)
         request = ChangeListRequest(address, a, anchor, _ENTRIES_MAX)
         reply = await link.ask(endpoint, CHANGE_LIST, request, call)
         return Page(reply.changes, reply.anchor, reply.eof)

@@ -43,7 +43,11 @@ class ObjectIo:
         self.link = link
         self.client = ObjectClient(link, oid, layout)
         self.oid = oid
-        self.layout = layout
+
+    @property
+    def layout(self) -> Layout:
+        """By the pool map that was last heard of."""
+        return self.client.layout
 
     def update(
         self,

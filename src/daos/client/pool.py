@@ -1,6 +1,7 @@
 """A connected pool: its numbers, its containers, its attributes.
 
-Holds the pool map as of the connect; objects are placed by it.
+Holds the pool map as of the connect, or a newer one that a target has told of; objects are placed
+by it.
 Source: DAOS src/client/api/pool.c, container.c
 """
 
@@ -18,6 +19,7 @@ from daos.client.container import Container
 from daos.client.session import Handle, Opening, Session
 from daos.client.values import ContainerListing, PoolInfo, SpaceInfo, TierInfo
 from daos.container.client import ContainerClient, PoolContainers
+from daos.object.maps import PoolMaps
 from daos.placement.pool_map import PoolMap
 from daos.pool import wire
 from daos.pool.client import PoolClient
@@ -51,7 +53,7 @@ class Pool(ServiceHandle[PoolClient]):
         super().__init__(session, parent, service, writable=writable)
         self._monitor = monitor
         self.uuid = UUID(bytes=service.pool)
-        self.pool_map = PoolMap(MapVersion(1), ())
+        self._maps = PoolMaps(PoolMap(MapVersion(1), ()))
         self._containers = PoolContainers(
             pacing=session.pacing,
             context=service.context,
@@ -59,6 +61,11 @@ class Pool(ServiceHandle[PoolClient]):
             pool=service.pool,
             pool_handle=service.handle,
         )
+
+    @property
+    def pool_map(self) -> PoolMap:
+        """The newest one that was heard of."""
+        return self._maps.pool_map
 
     @property
     def leader(self) -> Rank:
@@ -125,7 +132,7 @@ class Pool(ServiceHandle[PoolClient]):
     def _attach(self, reply: wire.ConnectReply) -> None:
         """Take what the service said when it connected us. Raises: CorruptError (pool map)."""
         self.label = reply.label
-        self.pool_map = PoolMap.parse(reply.pool_map)
+        self._maps = PoolMaps(PoolMap.parse(reply.pool_map))
 
     async def _create(
         self, label: str, props: Mapping[str, str], timeout: float | None
@@ -145,7 +152,7 @@ class Pool(ServiceHandle[PoolClient]):
                 pool=self._service.pool,
                 handle=self._session.new_id(),
             )
-            container = Container(self._session, self, link, self.pool_map, writable=flags != "r")
+            container = Container(self._session, self, link, self._maps, writable=flags != "r")
             opened = self._containers.open(name, link.handle, flags, call)
             container._attach(await self._opening(container, opened))
             return container

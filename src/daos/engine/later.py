@@ -37,10 +37,16 @@ class Later:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def add(self, key: bytes, work: Callable[[], Awaitable[None]]) -> None:
-        """Owe `work`, which may be repeated. NotFoundError says that there is nothing to do."""
+    def add(
+        self, key: bytes, work: Callable[[], Awaitable[None]], *, at_once: bool = False
+    ) -> None:
+        """Owe `work`, which may be repeated. NotFoundError says that there is nothing to do.
+
+        `at_once`: it has not been tried yet
+        """
         if not self._closed and key not in self._tasks:
-            self._tasks[key] = self._xstream.loop.create_task(self._do(key, work))
+            do = self._do(key, work, 0.0 if at_once else PAUSE_S)
+            self._tasks[key] = self._xstream.loop.create_task(do)
 
     def close(self) -> None:
         """Give up; idempotent."""
@@ -48,12 +54,11 @@ class Later:
         for task in self._tasks.values():
             task.cancel()
 
-    async def _do(self, key: bytes, work: Callable[[], Awaitable[None]]) -> None:
-        pause_s = PAUSE_S
+    async def _do(self, key: bytes, work: Callable[[], Awaitable[None]], pause_s: float) -> None:
         try:
             while True:
                 await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, PAUSE_MAX_S)
+                pause_s = min(max(2 * pause_s, PAUSE_S), PAUSE_MAX_S)
                 try:
                     await work()
                 except NotFoundError:

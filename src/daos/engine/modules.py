@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from daos.base.errors import DaosError, ExistsError, InvalidError, NotFoundError
-from daos.engine import access
+from daos.engine import access, iv_wire
 from daos.engine.module import DrpcTable, Module
 from daos.engine.tls import TlsKey
 from daos.engine.xstream import Xstream
@@ -154,7 +154,8 @@ class Modules:
 
     def _check(self, xstream: Xstream) -> None:
         """Raises: InvalidError  a procedure that nobody may call"""
-        access.check(xstream.context.procedures, (module.access for module in self._modules))
+        tables = [iv_wire.ACCESS, *(module.access for module in self._modules)]
+        access.check(xstream.context.procedures, tables)
 
     def _add_metrics(self, xstream: Xstream) -> None:
         for module in self._modules:

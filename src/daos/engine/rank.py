@@ -33,6 +33,7 @@ from daos.bio.meta import MetaConfig
 from daos.cart.context import Context, Endpoint
 from daos.cart.transport import Transport
 from daos.engine.core import AggregationConfig
+from daos.engine.iv import IV_KEY
 from daos.engine.modules import Modules
 from daos.engine.storage import Storage
 from daos.engine.target import Target
@@ -154,7 +155,7 @@ class Part:
             hlc=self.hlc,
             rng=self.rng,
             loop=self.loop,
-            tls=Tls(self.modules.keys),
+            tls=Tls([IV_KEY, *self.modules.keys]),
         )
 
     def _new_context(
@@ -214,6 +215,7 @@ class Engine(Part):
         Raises: as `Context.listen`; InvalidError (other members than the system has), CorruptError
         """
         self.members, self.evict = members, evict
+        self.xstream.value(IV_KEY).serve()
         self.modules.serve_system(self.xstream)
         self.xstream.context.listen()
         await self.modules.setup(self)

@@ -39,12 +39,23 @@ from daos.base.errors import (
     NotFoundError,
     ShutdownError,
     StaleHandleError,
+    StaleMapError,
     error_for,
 )
-from daos.base.ids import ContainerUuid, Epoch, HandleUuid, PoolUuid, TargetIndex
+from daos.base.ids import (
+    SYSTEM_TAG,
+    ContainerUuid,
+    Epoch,
+    HandleUuid,
+    PoolUuid,
+    TargetIndex,
+)
 from daos.bio.meta import MetaContext
+from daos.cart.context import Endpoint
+from daos.engine import iv_wire
 from daos.engine.aggregation import ShardAggregation
 from daos.engine.core import AggregationConfig
+from daos.engine.iv_core import IvClass
 from daos.engine.xstream import Xstream
 from daos.vos.container import VosContainer
 from daos.vos.dedup_record import DedupSetting
@@ -55,6 +66,8 @@ log = logging.getLogger(__name__)
 # Credits of one garbage collection step; keeps a loop turn under a millisecond or so.
 # Source: DAOS src/vos/vos_gc.c, slack 8, tight 32.
 _GC_CREDITS: Final = 32
+# How long a target waits for a pool map that it asks its rank for.
+_ASK_NS: Final = 5 * 1_000_000_000
 
 
 @dataclass(slots=True)
@@ -66,6 +79,14 @@ class Shard:
     vos: VosPool
     aggregation: ShardAggregation
     collecting: bool = False  # a step of garbage collection is scheduled, or waits for the log
+    map_version: int = 0  # of the newest map that this target was told; 0: none
+    pool_map: bytes = b""  # that map, encoded
+    asking: bool = False  # the rank is asked for a newer one
+
+    def take_map(self, version: int, encoded: bytes) -> None:
+        """The pool map from now on, unless there is a newer one."""
+        if version > self.map_version:
+            self.map_version, self.pool_map = version, encoded
 
 
 class Kept(NamedTuple):
@@ -199,6 +220,13 @@ class Target:
                 raise error_for(DER.DATA_LOSS if lost else why.code, text) from why
             raise NotFoundError(f"target {self.index} has no shard of pool {pool}") from None
 
+    def find_shard(self, pool: PoolUuid) -> Shard | None:
+        """The shard of `pool`; None where it is not open, so that nobody need be told of it yet.
+
+        Whoever opens it tells all there is.
+        """
+        return self._shards.get(pool)
+
     async def open_handle(
         self,
         pool: PoolUuid,
@@ -274,6 +302,38 @@ class Target:
                 handle.shard.aggregation.wake()
         return handle
 
+    def check_map(self, shard: Shard, version: int) -> None:
+        """Whether a request that was placed by this version of the map may go on.
+
+        A target that knows an older one asks its rank for the newer.
+
+        Raises: StaleMapError  the client's is old
+        """
+        if version < shard.map_version:
+            raise StaleMapError(
+                f"the pool map has version {shard.map_version}, the request's {version}"
+            )
+        if not shard.map_version or version == shard.map_version or shard.asking:
+            return
+        shard.asking = True
+
+        def done(
+            reply: iv_wire.FetchReply | None, payload_nbytes: int, error: DaosError | None
+        ) -> None:
+            shard.asking = False
+            if reply is not None:
+                shard.take_map(reply.version, reply.value)
+            else:
+                log.info("pool map %d of %s not learned: %s", version, shard.pool, error)
+
+        self.xstream.context.send(
+            Endpoint(self.xstream.rank, SYSTEM_TAG),
+            iv_wire.FETCH,
+            iv_wire.FetchRequest(shard.pool.bytes, 0, IvClass.POOL_MAP, version),
+            deadline_ns=self.xstream.clock.now_ns() + _ASK_NS,
+            done=done,
+        )
+
     async def end_past(self, pool: PoolUuid, container: ContainerUuid, epoch: Epoch) -> None:
         """Make `epoch` the past: whatever this target writes from now on is newer. Durable.
 
@@ -318,10 +378,6 @@ class Target:
     def pending(self, pool: PoolUuid) -> list[ContainerUuid]:
         """Where `end_past` was not followed by news yet. Raises: NotFoundError."""
         return self.shard(pool).aggregation.pending()
-
-    def set_reclaim(self, pool: PoolUuid, reclaim: str) -> None:
-        """When to aggregate. Raises: NotFoundError, InvalidError."""
-        self.shard(pool).aggregation.set_reclaim(reclaim)
 
     async def aggregate(self, pool: PoolUuid, container: ContainerUuid, epoch: Epoch) -> None:
         """Forget the versions that no snapshot needs, up to `epoch`, 0 for now; then return.

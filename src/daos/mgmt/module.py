@@ -62,6 +62,7 @@ class _OpenPools:
 
     async def rejoin(self, pool: PoolUuid, endpoints: Sequence[Endpoint]) -> None:
         await self._containers.rejoin(pool, endpoints)
+        await self._pools.rejoin(pool, endpoints[0].rank)
 
     def started(self) -> None:
         self._pools.started()

@@ -2,6 +2,7 @@
 
     SENT --reply, verdict--> done
       |--AGAIN, INPROGRESS: not executed--------------> pause -> SENT
+      |--STALE: the pool map is newer, not executed---> pause -> SENT, placed by the map of then
     |--EP_OLD: the target can't judge the id--------> pause -> SENT, with a new id; if nothing
     |                                                          can have been executed, else done
       |--no answer, connection lost: perhaps executed-> pause -> SENT again, as a copy of the first
@@ -51,6 +52,7 @@ RECONNECT_MAX_S: Final = 0.5
 
 _UNREACH: Final = DER.UNREACH
 _EP_OLD: Final = DER.EP_OLD
+_STALE: Final = DER.STALE
 _NOT_NOW: Final = frozenset({DER.AGAIN, DER.INPROGRESS})
 # What a target answers only once it has looked for the id, or would have answered to the first copy
 # as well: these decide about earlier copies. Every other answer may have come before that look.
@@ -96,6 +98,7 @@ class Attempts(Generic[ReplyT]):
         "_pacing",
         "_pause_s",
         "_send",
+        "_stale",
         "_unanswered",
     )
 
@@ -107,12 +110,15 @@ class Attempts(Generic[ReplyT]):
         *,
         deadline_ns: int,
         modifies: bool,
+        stale: Callable[[], None] | None = None,
     ) -> None:
+        """`stale`: learns the newer pool map that the target has told of, in the background."""
         self._pacing = pacing
         self._send = send
         self._done = done
         self._deadline_ns = deadline_ns
         self._modifies = modifies
+        self._stale = stale
         self._pause_s = PAUSE_S
         self._unanswered = 0  # copies that left and were not answered
         self._cancel: Cancel = send(0, self._answered)
@@ -129,6 +135,9 @@ class Attempts(Generic[ReplyT]):
             self._unanswered += 1
         too_old = error.code is _EP_OLD and self._modifies and not self._unanswered
         if too_old or error.code in _NOT_NOW:
+            self._retry_later(PAUSE_MAX_S, error)
+        elif error.code is _STALE and self._stale is not None:
+            self._stale()
             self._retry_later(PAUSE_MAX_S, error)
         elif error.code is _UNREACH:
             self._retry_later(RECONNECT_MAX_S, error)
@@ -175,12 +184,18 @@ class Attempts(Generic[ReplyT]):
     def _end(self, reply: ReplyT | None, nbytes: int, error: DaosError | None) -> None:
         # They refer to their owner, who refers to us: nothing waits for the garbage collector.
         done = self._done
-        del self._send, self._done
+        del self._send, self._done, self._stale
         self._cancel = _nothing
         done(reply, nbytes, error)
 
 
-async def ask(pacing: Pacing, send: Send[ReplyT], *, deadline_ns: int) -> ReplyT:
+async def ask(
+    pacing: Pacing,
+    send: Send[ReplyT],
+    *,
+    deadline_ns: int,
+    stale: Callable[[], None] | None = None,
+) -> ReplyT:
     """The reply to a request that may be executed any number of times. Cancelling gives it up.
 
     Raises: what the peer answers; DeadlineError, also where nobody could be reached until then
@@ -196,7 +211,7 @@ async def ask(pacing: Pacing, send: Send[ReplyT], *, deadline_ns: int) -> ReplyT
             assert reply is not None
             future.set_result(reply)
 
-    attempts = Attempts(pacing, send, done, deadline_ns=deadline_ns, modifies=False)
+    attempts = Attempts(pacing, send, done, deadline_ns=deadline_ns, modifies=False, stale=stale)
     try:
         return await future
     except asyncio.CancelledError:

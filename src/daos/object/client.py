@@ -34,7 +34,7 @@ from daos.placement.layout import Layout, Shard
 
 UpdateDone = Callable[[Epoch, DaosError | None], None]
 
-_RequestT = TypeVar("_RequestT")
+_QuestionT = TypeVar("_QuestionT", bound=wire.Question)
 _ModificationT = TypeVar("_ModificationT", wire.UpdateRequest, wire.PunchRequest)
 _ReplyT = TypeVar("_ReplyT")
 
@@ -100,6 +100,8 @@ class ObjectClient:
         self.oid = oid
         self.layout = layout
         self._link = link
+        self._maps = link.maps
+        self._version = layout.version  # of the map that it is placed by
         # What requests to a shard have in common, by its number: made at its first request.
         self._addresses: dict[int, wire.ShardAddress] = {}
         # Where dkeys used lately are: to hash one takes 4 µs.
@@ -172,6 +174,8 @@ class ObjectClient:
         """Hide what one redundancy group holds; a whole object is all of its groups."""
         self._check_writable()
         core.check_punch(self.oid, b"", (), cond)
+        if self._version != self._maps.version:
+            self._follow()
         shard = self.layout.groups[group][0]
         dtx = self._link.new_dtx()
         request = wire.PunchRequest(self._address(shard), cond=cond, dtx=dtx)
@@ -199,13 +203,16 @@ class ObjectClient:
         request = wire.FetchRequest(
             self._address(shard), dkey, tuple(iods), cond, into is None, inline_max
         )
-        fetch = Fetching(self._link, shard, request, (into, room), call=call, done=done)
+        fetch = Fetching(
+            self._link, shard, request, (into, room), now=self._now, call=call, done=done
+        )
         return fetch.cancel
 
     async def list_dkeys(
         self, shard: Shard, *, anchor: bytes, limit: int, choice: Choice = ALL, call: Call
     ) -> KeyPage:
         """A page of the dkeys of one shard; b"" starts."""
+        shard = self._now(shard)
         request = wire.KeyListRequest(self._address(shard), anchor, limit, b"", *choice)
         reply = await self._call(shard, wire.DKEY_LIST, request, call)
         return KeyPage(reply.keys, reply.anchor, reply.eof)
@@ -271,7 +278,7 @@ class ObjectClient:
         With DKEY asked for, all shards are asked and the winning dkey's answer is returned.
         """
         if flags & QueryFlag.DKEY:
-            asked = core.shards(self.layout)
+            asked = self._shards_now()
         else:
             core.check_key(dkey, self.oid.type.dkey_kind, "dkey")
             asked = [self._shard(dkey)]
@@ -297,7 +304,7 @@ class ObjectClient:
             self._call(
                 shard, wire.NEWEST_EPOCH, wire.NewestEpochRequest(self._address(shard)), call
             )
-            for shard in core.shards(self.layout)
+            for shard in self._shards_now()
         )
         return Epoch(max(reply.newest for reply in replies))
 
@@ -320,13 +327,22 @@ class ObjectClient:
 
         copy = None
 
+        def stale() -> None:
+            link.refresh(link.endpoint(shard))
+
         def send(unanswered: int, done: Done[wire.UpdateReply]) -> Cancel:
-            nonlocal copy
+            nonlocal copy, shard
             if copy is None:
                 copy = request
             else:  # while nothing can have been executed, the id may be another one: a newer one
                 dtx = copy.dtx if unanswered else link.new_dtx()
                 copy = msgspec.structs.replace(copy, dtx=dtx, resend=unanswered)
+                if copy.address.map_version != self._maps.version:
+                    new = self._now(shard)
+                    # Where it stood a copy may have been executed: nobody else knows the id.
+                    if not unanswered or link.endpoint(new) == link.endpoint(shard):
+                        shard = new
+                        copy = msgspec.structs.replace(copy, address=self._address(shard))
             return link.context.send(
                 link.endpoint(shard),
                 procedure,
@@ -338,20 +354,49 @@ class ObjectClient:
             ).cancel
 
         return Attempts(
-            link.pacing, send, finish, deadline_ns=call.deadline_ns, modifies=True
+            link.pacing, send, finish, deadline_ns=call.deadline_ns, modifies=True, stale=stale
         ).cancel
 
     async def _call(
         self,
         shard: Shard,
-        procedure: Procedure[_RequestT, _ReplyT],
-        request: _RequestT,
+        procedure: Procedure[_QuestionT, _ReplyT],
+        request: _QuestionT,
         call: Call,
     ) -> _ReplyT:
-        return await self._link.ask(self._link.endpoint(shard), procedure, request, call)
+        link = self._link
+        return await link.ask(
+            link.endpoint(shard),
+            procedure,
+            request,
+            call,
+            now=lambda: link.endpoint(self._now(shard)),
+        )
+
+    def _now(self, shard: Shard) -> Shard:
+        """A shard where it is by the pool map of now."""
+        if self._version != self._maps.version:
+            self._follow()
+        groups = self.layout.groups
+        group, place = divmod(shard.shard, len(groups[0]))
+        return groups[group][place]
+
+    def _shards_now(self) -> Sequence[Shard]:
+        if self._version != self._maps.version:
+            self._follow()
+        return core.shards(self.layout)
+
+    def _follow(self) -> None:
+        """Place the object by the pool map of now."""
+        self.layout = self._link.place(self.oid)
+        self._version = self.layout.version
+        self._shards.clear()
+        self._addresses.clear()
 
     def _shard(self, dkey: bytes) -> Shard:
         """The one that owns a dkey, which was checked."""
+        if self._version != self._maps.version:
+            self._follow()
         shard = self._shards.get(dkey)
         if shard is None:
             shard = core.shard_of(self.layout, self.oid, dkey)
@@ -366,7 +411,7 @@ class ObjectClient:
         if address is None:
             link, oid = self._link, self.oid
             address = self._addresses[shard.shard] = wire.ShardAddress(
-                link.handle, oid.hi, oid.lo, shard.shard, link.map_version, link.epoch
+                link.handle, oid.hi, oid.lo, shard.shard, self._version, link.epoch
             )
         return address
 

@@ -43,6 +43,20 @@ class Enumeration:
         serve(wire.QUERY_KEY, self.query_key)
         serve(wire.CHANGE_LIST, self.list_changes)
         serve(wire.NEWEST_EPOCH, self.newest_epoch)
+        serve(wire.POOL_MAP, self.pool_map)
+
+    def _handle(self, address: wire.ShardAddress) -> ContainerHandle:
+        """Raises: as `Target.handle`, `Target.check_map`"""
+        handle = self._target.handle(address.handle, write=False)
+        if address.map_version != handle.shard.map_version:
+            self._target.check_map(handle.shard, address.map_version)
+        return handle
+
+    def pool_map(self, rpc: Rpc) -> None:
+        """The newest one that this target knows."""
+        request: wire.PoolMapRequest = rpc.request
+        shard = self._target.handle(request.address.handle, write=False).shard
+        rpc.reply(wire.PoolMapReply(shard.pool_map))
 
     def list_dkeys(self, rpc: Rpc) -> None:
         """A page of visible dkeys."""
@@ -56,7 +70,7 @@ class Enumeration:
         self._list_keys(rpc, request, dkey=request.dkey)
 
     def _list_keys(self, rpc: Rpc, request: wire.KeyListRequest, *, dkey: bytes | None) -> None:
-        handle = self._target.handle(request.address.handle, write=False)
+        handle = self._handle(request.address)
         unit, epoch = unit_of(request.address), read_epoch(request.address, self._hlc)
         if dkey is None:
             listing = partial(handle.container.list_dkeys, unit)
@@ -76,7 +90,7 @@ class Enumeration:
     def list_recxs(self, rpc: Rpc) -> None:
         """A page of the visible extents of an array akey."""
         request: wire.RecxListRequest = rpc.request
-        handle = self._target.handle(request.address.handle, write=False)
+        handle = self._handle(request.address)
         unit, epoch = unit_of(request.address), read_epoch(request.address, self._hlc)
         core.check_key(request.dkey, unit.oid.type.dkey_kind, "dkey")
         core.check_key(request.akey, unit.oid.type.akey_kind, "akey")
@@ -102,7 +116,7 @@ class Enumeration:
     def list_versions(self, rpc: Rpc) -> None:
         """A page of what was ever written under an akey, up to the reader's epoch."""
         request: wire.VersionListRequest = rpc.request
-        handle = self._target.handle(request.address.handle, write=False)
+        handle = self._handle(request.address)
         unit, epoch = unit_of(request.address), read_epoch(request.address, self._hlc)
         epochs = Epochs(request.epoch_lo, min(request.epoch_hi or epoch, epoch))
         page = handle.container.list_versions(
@@ -123,7 +137,7 @@ class Enumeration:
     def list_objects(self, rpc: Rpc) -> None:
         """A page of this target's object shards."""
         request: wire.ObjectListRequest = rpc.request
-        handle = self._target.handle(request.address.handle, write=False)
+        handle = self._handle(request.address)
         epoch = read_epoch(request.address, self._hlc)
         page = handle.container.list_objects(
             epoch,
@@ -138,7 +152,7 @@ class Enumeration:
     def list_changes(self, rpc: Rpc) -> None:
         """A page of what differs between two epochs, of this target's part of a container."""
         request: wire.ChangeListRequest = rpc.request
-        handle = self._target.handle(request.address.handle, write=False)
+        handle = self._handle(request.address)
         epoch = read_epoch(request.address, self._hlc)
         reply, lsn = changes.listed(handle.container, request, epoch)
         answer(rpc, handle, lsn, lambda: rpc.reply(reply))
@@ -146,7 +160,7 @@ class Enumeration:
     def query_key(self, rpc: Rpc) -> None:
         """The largest or smallest key or record of this shard."""
         request: wire.QueryKeyRequest = rpc.request
-        handle = self._target.handle(request.address.handle, write=False)
+        handle = self._handle(request.address)
         unit, epoch = unit_of(request.address), read_epoch(request.address, self._hlc)
         try:
             found = handle.container.query_key(
@@ -170,7 +184,7 @@ class Enumeration:
     def newest_epoch(self, rpc: Rpc) -> None:
         """When a shard was changed last; a step a turn of the loop."""
         request: wire.NewestEpochRequest = rpc.request
-        handle = self._target.handle(request.address.handle, write=False)
+        handle = self._handle(request.address)
         unit, epoch = unit_of(request.address), read_epoch(request.address, self._hlc)
         search = handle.container.newest_epoch(unit, epoch)
         self._look_on(rpc, handle, search, epoch)

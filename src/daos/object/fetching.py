@@ -49,6 +49,7 @@ class Fetching:
         "_landed",
         "_lent",
         "_link",
+        "_now",
         "_request",
         "_room",
         "_shard",
@@ -62,10 +63,13 @@ class Fetching:
         request: wire.FetchRequest,
         memory: tuple[Into | None, Room | None],
         *,
+        now: Callable[[Shard], Shard],
         call: Call,
         done: FetchDone,
     ) -> None:
+        """`now`: where a shard is by the pool map of now."""
         self._link = link
+        self._now = now
         self._shard = shard
         self._request = request
         self._into, self._room = memory
@@ -92,11 +96,17 @@ class Fetching:
             self._finish,
             deadline_ns=self._call.deadline_ns,
             modifies=False,
+            stale=self._refresh,
         )
+
+    def _refresh(self) -> None:
+        self._link.refresh(self._link.endpoint(self._shard))
 
     def _send(self, unanswered: int, done: Done[wire.FetchReply]) -> Cancel:
         del unanswered  # a read may be executed any number of times
         link, call = self._link, self._call
+        if self._request.address.map_version != link.maps.version:
+            self._follow()
         return link.context.send(
             link.endpoint(self._shard),
             wire.FETCH,
@@ -106,6 +116,13 @@ class Fetching:
             into=self._land,
             done=done,
         ).cancel
+
+    def _follow(self) -> None:
+        """The pool map has changed."""
+        self._shard = self._now(self._shard)
+        version = self._link.maps.version
+        address = msgspec.structs.replace(self._request.address, map_version=version)
+        self._request = msgspec.structs.replace(self._request, address=address)
 
     def _land(self, reply: wire.FetchReply, payload_size: int) -> Sequence[memoryview]:
         self._landed = _check_landing(self._request.iods, reply, payload_size, self._into)

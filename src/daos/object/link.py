@@ -7,14 +7,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
+import msgspec
+
 from daos.base.checksum import ChecksumType
-from daos.base.ids import DtxId, Epoch, MapVersion, Rank, TargetIndex, tag_of
+from daos.base.ids import DtxId, Epoch, ObjectId, Rank, TargetIndex, tag_of
 from daos.cart.context import Context, Endpoint
 from daos.cart.protocol import Procedure
 from daos.object.attempts import Cancel, Done, Pacing, ask
-from daos.placement.layout import Shard
+from daos.object.maps import PoolMaps
+from daos.object.wire import Question
+from daos.placement.layout import Layout, Shard
+from daos.placement.pool_map import Level
 
-_RequestT = TypeVar("_RequestT")
+_QuestionT = TypeVar("_QuestionT", bound=Question)
 _ReplyT = TypeVar("_ReplyT")
 
 
@@ -35,24 +40,44 @@ class ContainerLink:
     handle: bytes  # 16 bytes
     writable: bool
     checksum_type: ChecksumType
-    map_version: MapVersion
+    maps: PoolMaps
+    level: Level = Level.NODE  # of fault domains
     epoch: Epoch  # of a snapshot; 0: now
 
     def endpoint(self, shard: Shard) -> Endpoint:
         """Where the shard's target listens."""
         return _endpoint(shard.rank, shard.target)
 
+    def place(self, oid: ObjectId) -> Layout:
+        """By the pool map of now. Raises: InvalidError (the id's class)"""
+        return self.maps.jump(self.level).place(oid)
+
+    def refresh(self, endpoint: Endpoint) -> None:
+        """Learn the newer pool map that this target has told of."""
+        self.maps.refresh(self.context, self.pacing.clock, endpoint, self.handle)
+
     async def ask(
         self,
         endpoint: Endpoint,
-        procedure: Procedure[_RequestT, _ReplyT],
-        request: _RequestT,
+        procedure: Procedure[_QuestionT, _ReplyT],
+        request: _QuestionT,
         call: Call,
+        *,
+        now: Callable[[], Endpoint] | None = None,
     ) -> _ReplyT:
-        """A request that reads, awaited; sent as often as it takes (`attempts`)."""
+        """A request that reads, awaited; sent as often as it takes (`attempts`).
+
+        `now`: where it goes by a newer map
+        """
 
         def send(unanswered: int, done: Done[_ReplyT]) -> Cancel:
             del unanswered
+            nonlocal endpoint, request
+            version = self.maps.version
+            if request.address.map_version != version:
+                address = msgspec.structs.replace(request.address, map_version=version)
+                request = msgspec.structs.replace(request, address=address)
+                endpoint = endpoint if now is None else now()
             return self.context.send(
                 endpoint,
                 procedure,
@@ -62,7 +87,12 @@ class ContainerLink:
                 done=done,
             ).cancel
 
-        return await ask(self.pacing, send, deadline_ns=call.deadline_ns)
+        return await ask(
+            self.pacing,
+            send,
+            deadline_ns=call.deadline_ns,
+            stale=lambda: self.refresh(endpoint),
+        )
 
 
 @lru_cache(maxsize=1024)

@@ -33,6 +33,7 @@ class ObjectModule(Module):
         wire.CHANGE_LIST: Caller.READER,
         wire.QUERY_KEY: Caller.READER,
         wire.NEWEST_EPOCH: Caller.READER,
+        wire.POOL_MAP: Caller.READER,
     }
 
     def serve_target(self, target: Target) -> None:

@@ -67,6 +67,8 @@ class ObjectService:
         request: wire.UpdateRequest = rpc.request
         address = request.address
         handle = self._target.handle(address.handle, write=True)
+        if address.map_version != handle.shard.map_version:
+            self._target.check_map(handle.shard, address.map_version)
         unit = storable(address.oid_hi, address.oid_lo, address.shard)
         if request.cond or len(request.iods) != 1 or unit.oid.hi >> 56 in core.FLAT_TYPES:
             core.check_update(unit.oid, request.dkey, request.iods, request.cond)
@@ -204,7 +206,10 @@ class ObjectService:
     def punch(self, rpc: Rpc) -> None:
         """Hide an object, a dkey or akeys from now on."""
         request: wire.PunchRequest = rpc.request
-        handle = self._target.handle(request.address.handle, write=True)
+        address = request.address
+        handle = self._target.handle(address.handle, write=True)
+        if address.map_version != handle.shard.map_version:
+            self._target.check_map(handle.shard, address.map_version)
         unit = unit_of(request.address)
         core.check_supported(unit.oid)
         core.check_punch(unit.oid, request.dkey, request.akeys, request.cond)
@@ -304,8 +309,11 @@ class ObjectService:
     def fetch(self, rpc: Rpc) -> None:
         """Find the records; once what was seen is durable, read, verify and answer."""
         request: wire.FetchRequest = rpc.request
-        handle = self._target.handle(request.address.handle, write=False)
-        unit = unit_of(request.address)
+        address = request.address
+        handle = self._target.handle(address.handle, write=False)
+        if address.map_version != handle.shard.map_version:
+            self._target.check_map(handle.shard, address.map_version)
+        unit = unit_of(address)
         iods = request.iods
         if len(iods) != 1 or iods[0].recxs or unit.oid.hi >> 56 in core.FLAT_TYPES:
             core.check_fetch(unit.oid, request.dkey, iods, request.cond)

@@ -13,6 +13,7 @@ and no payload comes.
     PUNCH      object (dkey empty), dkey (no akeys) or akeys
     QUERY_KEY  largest or smallest integer dkey, integer akey, record
     NEWEST_EPOCH  when a shard was changed last
+    POOL_MAP      the pool map that the target knows
 
 Every reply carries the epoch at which the target worked; a modifying request leaves the choice
 of its epoch to the target (epoch 0), a reading one says 0 for "now".
@@ -307,6 +308,29 @@ class NewestEpochReply(msgspec.Struct, array_like=True, frozen=True):
     epoch: int
 
 
+class PoolMapRequest(msgspec.Struct, array_like=True, frozen=True):
+    """The pool map, for who was told that there is a newer one. No shard, no object."""
+
+    address: ShardAddress
+
+
+class PoolMapReply(msgspec.Struct, array_like=True, frozen=True):
+    """placement.pool_map, encoded; b"": the target has not been told yet."""
+
+    pool_map: bytes
+
+
+# What only asks, and may be asked as often as it takes.
+Question = (
+    KeyListRequest
+    | RecxListRequest
+    | ObjectListRequest
+    | VersionListRequest
+    | QueryKeyRequest
+    | ChangeListRequest
+    | NewestEpochRequest
+)
+
 UPDATE: Final = Procedure("obj_update", _opcode(0), UpdateRequest, UpdateReply)
 FETCH: Final = Procedure("obj_fetch", _opcode(1), FetchRequest, FetchReply)
 DKEY_LIST: Final = Procedure("obj_dkey_list", _opcode(2), KeyListRequest, KeyListReply)
@@ -322,6 +346,7 @@ QUERY_KEY: Final = Procedure("obj_query_key", _opcode(9), QueryKeyRequest, Query
 NEWEST_EPOCH: Final = Procedure(
     "obj_newest_epoch", _opcode(12), NewestEpochRequest, NewestEpochReply
 )
+POOL_MAP: Final = Procedure("obj_pool_map", _opcode(13), PoolMapRequest, PoolMapReply)
 
 PROTOCOL: Final = Protocol(
     "object",
@@ -339,5 +364,6 @@ PROTOCOL: Final = Protocol(
         QUERY_KEY,
         CHANGE_LIST,
         NEWEST_EPOCH,
+        POOL_MAP,
     ),
 )

@@ -15,7 +15,7 @@ from daos.engine.service import engines_only, parse_pool_id
 from daos.engine.target import Target
 from daos.engine.tls import TlsKey, XstreamKind
 from daos.engine.xstream import Xstream
-from daos.pool import wire
+from daos.pool import spreading, wire
 from daos.pool.server import PoolServices
 
 POOL_KEY: Final = TlsKey("pool", XstreamKind.SYSTEM, PoolServices, PoolServices.close)
@@ -41,10 +41,12 @@ class PoolModule(Module):
         wire.SVC_LEAVE: Caller.ENGINE,
         wire.TGT_QUERY: Caller.ENGINE,
         wire.TGT_RECLAIM: Caller.ENGINE,
+        wire.TGT_MAP: Caller.ENGINE,
     }
     key = POOL_KEY
 
     def serve_system(self, xstream: Xstream) -> None:
+        spreading.register(xstream)
         if xstream.rank == SERVICE_RANK:
             xstream.value(POOL_KEY).serve()
 
@@ -56,8 +58,18 @@ class PoolModule(Module):
             )
 
         async def reclaim(rpc: Rpc[wire.TargetReclaimRequest]) -> wire.Empty:
-            target.set_reclaim(parse_pool_id(rpc.request.pool), rpc.request.reclaim)
+            shard = target.find_shard(parse_pool_id(rpc.request.pool))
+            if shard is not None:
+                shard.aggregation.set_reclaim(rpc.request.reclaim)
             return wire.Empty()
 
+        async def take_map(rpc: Rpc[wire.TargetMapRequest]) -> wire.Empty:
+            request = rpc.request
+            shard = target.find_shard(parse_pool_id(request.pool))
+            if shard is not None:
+                shard.take_map(request.version, request.pool_map)
+            return wire.Empty()
+
+        target.xstream.context.serve(wire.TGT_MAP, engines_only(take_map))
         target.xstream.context.serve(wire.TGT_QUERY, engines_only(query))
         target.xstream.context.serve(wire.TGT_RECLAIM, engines_only(reclaim))

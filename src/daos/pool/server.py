@@ -31,13 +31,16 @@ from daos.base.errors import (
     BusyError,
     CorruptError,
     DaosError,
+    InvalidError,
     NotFoundError,
     StaleHandleError,
     error_for,
 )
-from daos.base.ids import PoolUuid
+from daos.base.ids import PoolUuid, Rank
 from daos.cart.context import Rpc
 from daos.engine.copies import Copies
+from daos.engine.iv import IV_KEY
+from daos.engine.iv_core import IvClass
 from daos.engine.service import (
     answering,
     ask_targets,
@@ -57,6 +60,7 @@ from daos.pool.records import (
     read_properties,
     read_records,
 )
+from daos.pool.spreading import Spreading, State
 from daos.rdb.interface import Delete, Put, absent, prefix_end, unchanged
 from daos.rdb.local import LocalRdb
 
@@ -106,7 +110,8 @@ class PoolService:
         self.rdb = rdb
         self.pool_map = PoolMap.parse(meta.pool_map)
         self.endpoints = target_endpoints(self.pool_map)
-        self._encoded_map = meta.pool_map
+        self._meta = meta
+        self.spreading = Spreading(xstream, meta.uuid, self._state)
         self._copies = Copies()  # of connects
         self._leaving = False  # about to be destroyed: no new handles
 
@@ -140,14 +145,16 @@ class PoolService:
             )
             if done.succeeded:
                 break
+        await self.spreading.settle()
         label = (await self.props())["label"]
-        return wire.ConnectReply(label, self._encoded_map, self.pool_map.version)
+        return wire.ConnectReply(label, self._meta.pool_map, self.pool_map.version)
 
     async def disconnect(self, handle: bytes) -> None:
         """Forget the handle; an unknown one is no error."""
         async with self._copies.turn(handle):
             self._copies.over(handle)  # its connect may come once more
             await self.rdb.txn([], [Delete(HANDLE_PREFIX + handle)])
+        await self.spreading.settle()
 
     async def check_handle(self, handle: bytes, *, write: bool) -> HandleRecord:
         """The record of a connected handle. Raises: StaleHandleError, AccessError."""
@@ -174,6 +181,7 @@ class PoolService:
         ]
         for handle in gone:
             await self.rdb.txn([], [Delete(HANDLE_PREFIX + handle)])
+        await self.spreading.settle()
         return gone
 
     async def leave(self) -> int:
@@ -221,26 +229,32 @@ class PoolService:
         """All properties, in the order of the table."""
         return await read_properties(self.rdb, _PROP, core.PROPERTIES)
 
-    async def set_props(
-        self, given: dict[str, str], *, deadline_ns: int, trace_id: int = 0
-    ) -> None:
+    async def set_props(self, given: dict[str, str], *, deadline_ns: int) -> None:
         """Change properties, all or nothing; targets hear of those that they act on.
 
-        A target that can't be told hears of it at the next open of a container.
+        Targets of a rank that can't be told hear of it later.
 
-        Raises: InvalidError, AccessError
+        Raises: InvalidError, AccessError; what the rank says that could not be told
         """
         changes = core.PROPERTIES.changes(given)
         await self.rdb.txn([], property_puts(changes, _PROP))
         if "reclaim" in changes:
-            await ask_targets(
-                self.xstream,
-                self.endpoints,
-                wire.TGT_RECLAIM,
-                wire.TargetReclaimRequest(self.uuid.bytes, changes["reclaim"]),
-                deadline_ns=deadline_ns,
-                trace_id=trace_id,
-            )
+            await self.spreading.changed(IvClass.POOL_PROP, deadline_ns=deadline_ns)
+
+    async def set_map(self, pool_map: PoolMap, *, deadline_ns: int) -> None:
+        """Put a newer pool map in place; all ranks have been told on return.
+
+        Raises: InvalidError (it is not newer); what the rank says that could not be told: it hears
+                of it later
+        """
+        async with self._copies.turn(_META):
+            if pool_map.version <= self.pool_map.version:
+                raise InvalidError(f"pool map {pool_map.version} after {self.pool_map.version}")
+            meta = msgspec.structs.replace(self._meta, pool_map=pool_map.emit())
+            await self.rdb.txn([], [Put(_META, msgspec.msgpack.encode(meta))])
+            self._meta, self.pool_map = meta, pool_map
+            self.endpoints = target_endpoints(pool_map)
+        await self.spreading.changed(IvClass.POOL_MAP, deadline_ns=deadline_ns)
 
     async def set_label(self, label: str) -> None:
         """What the management service calls the pool from now on."""
@@ -260,6 +274,9 @@ class PoolService:
     async def _handles(self) -> dict[bytes, HandleRecord]:
         return await read_records(self.rdb, HANDLE_PREFIX, HandleRecord, "pool handle")
 
+    async def _state(self) -> State:
+        return State(self.pool_map, await self.props(), len(await self._handles()))
+
 
 class PoolServices:
     """The pool services of a rank."""
@@ -267,6 +284,7 @@ class PoolServices:
     def __init__(self, xstream: Xstream) -> None:
         self._xstream = xstream
         self._storage = xstream.storage
+        self._iv = xstream.value(IV_KEY)
         self._services: dict[bytes, PoolService] = {}
         self._refused: dict[bytes, DaosError] = {}  # why a pool could not be opened
         self._below: list[Below] = []
@@ -333,12 +351,18 @@ class PoolServices:
                 service = PoolService(self._xstream, record, rdb)
                 if evict:
                     await service.evict()
+                else:
+                    await service.spreading.settle()
             except BaseException:
                 rdb.close()
                 await self._storage.close(name, checkpoint=False)
                 raise
             self._services[pool.bytes] = service
             self._refused.pop(pool.bytes, None)
+
+    async def rejoin(self, pool: PoolUuid, rank: Rank) -> None:
+        """Tell a rank that has just started what all ranks know. Raises: what it says"""
+        await self._iv.tell(pool.bytes, rank)
 
     def close(self) -> None:
         """Refuse further calls; whoever made the storage closes it."""
@@ -374,6 +398,7 @@ class PoolServices:
             service = self._services.pop(rpc.request.pool, None)
             if service is not None:
                 service.rdb.close()
+                service.spreading.close()
             await self._storage.destroy(name)
         return wire.Empty()
 
@@ -437,9 +462,7 @@ class PoolServices:
     async def _set_props(self, rpc: Rpc[wire.SetPropsRequest]) -> wire.Empty:
         service = self.service(rpc.request.pool)
         await service.check_handle(rpc.request.handle, write=True)
-        await service.set_props(
-            rpc.request.props, deadline_ns=rpc.deadline_ns, trace_id=rpc.trace_id
-        )
+        await service.set_props(rpc.request.props, deadline_ns=rpc.deadline_ns)
         return wire.Empty()
 
     async def _attrs(self, rpc: Rpc[wire.AttrsRequest]) -> wire.AttrsReply:

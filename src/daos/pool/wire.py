@@ -116,6 +116,14 @@ class TargetReclaimRequest(msgspec.Struct, array_like=True, frozen=True):
     reclaim: str
 
 
+class TargetMapRequest(msgspec.Struct, array_like=True, frozen=True):
+    """The pool map from now on, unless the target knows a newer one."""
+
+    pool: bytes
+    version: int
+    pool_map: bytes
+
+
 class TargetQueryRequest(msgspec.Struct, array_like=True, frozen=True):
     pool: bytes
 
@@ -169,6 +177,7 @@ ATTRS: Final = Procedure("pool_attrs", _opcode(13), AttrsRequest, AttrsReply)
 SET_ATTRS: Final = Procedure("pool_set_attrs", _opcode(15), SetAttrsRequest, Empty)
 TGT_QUERY: Final = Procedure("pool_tgt_query", _opcode(24), TargetQueryRequest, TargetQueryReply)
 TGT_RECLAIM: Final = Procedure("pool_tgt_reclaim", _opcode(33), TargetReclaimRequest, Empty)
+TGT_MAP: Final = Procedure("pool_tgt_map", _opcode(34), TargetMapRequest, Empty)
 PROPS: Final = Procedure("pool_props", _opcode(25), HandleRequest, PropsReply)
 SET_PROPS: Final = Procedure("pool_set_props", _opcode(27), SetPropsRequest, Empty)
 SVC_CREATE: Final = Procedure("pool_svc_create", _opcode(40), SvcCreateRequest, Empty)
@@ -188,6 +197,7 @@ PROTOCOL: Final = Protocol(
         SET_ATTRS,
         TGT_QUERY,
         TGT_RECLAIM,
+        TGT_MAP,
         PROPS,
         SET_PROPS,
         SVC_CREATE,

@@ -18,17 +18,19 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-from daos.base.errors import DaosError
+from daos.base.errors import AgainError, DaosError
 from daos.base.hlc import Hlc
-from daos.base.ids import Rank
+from daos.base.ids import MapVersion, Rank
 from daos.bio.checkpoint import InlineCopy
 from daos.bio.meta import MetaConfig
 from daos.cart.context import Context
 from daos.client.admin import Admin
 from daos.client.client import Client
 from daos.embedded.modules import own_modules
-from daos.engine.rank import Engine, Member
+from daos.engine.rank import SERVICE_RANK, Engine, Member
 from daos.mgmt.module import SERVICE, ManagementModule
+from daos.placement.pool_map import PoolMap
+from daos.pool.module import POOL_KEY
 from daos.testing.simdisk import SimDisk
 from daos.testing.simloop import SimClock
 from daos.testing.simnet import SimNetwork
@@ -191,6 +193,20 @@ class SimCluster:
             self.network.host(name), None, clock=clock, hlc=Hlc(clock), rng=rng, loop=self.loop
         )
         return context, clock, rng
+
+    async def bump_map(self, pool: bytes, *, seconds: float = 30) -> int:
+        """Give a pool a map of the next version, with the same targets; that version.
+
+        Raises: AgainError (the services are down); what the rank says that could not be told
+                within `seconds`: the map is in place all the same
+        """
+        engine = self.hosts[SERVICE_RANK].engine
+        if engine is None:
+            raise AgainError("the services are down")
+        service = engine.xstream.value(POOL_KEY).service(pool)
+        newer = PoolMap(MapVersion(service.pool_map.version + 1), service.pool_map.nodes)
+        await service.set_map(newer, deadline_ns=engine.clock.now_ns() + int(seconds * 1e9))
+        return newer.version
 
     def bury(self, engine: Engine) -> None:
         """Let what is left of a crashed engine come to its end."""

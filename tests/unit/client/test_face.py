@@ -24,7 +24,7 @@ PAIRS = [
 ]
 
 # What the loop's side has for the other one.
-INTERNAL = {"mark_closed", "open_object"}
+INTERNAL = {"mark_closed", "open_object", "pool_map"}
 # What only makes sense without a loop, or comes from `collections.abc`.
 SYNC_ONLY = {
     "KeyValue": {"keys", "values", "pop", "popitem", "setdefault", "update", "text", "oid"},

@@ -24,6 +24,7 @@ from daos.cart.protocol import Procedure, Registry
 from daos.cart.transport.inproc import InprocNetwork
 from daos.container import wire as cont
 from daos.embedded.modules import own_modules
+from daos.engine import iv_wire as iv
 from daos.engine.control import Control
 from daos.engine.rank import SERVICE_RANK, Engine, Member
 from daos.mgmt import wire as mgmt
@@ -49,6 +50,7 @@ ACCESS: Final = {
     "pool_set_attrs": "pool w",
     "pool_tgt_query": "engine",
     "pool_tgt_reclaim": "engine",
+    "pool_tgt_map": "engine",
     "pool_props": "pool r",
     "pool_set_props": "pool w",
     "pool_svc_create": "engine",
@@ -87,9 +89,12 @@ ACCESS: Final = {
     "obj_query_key": "cont r",
     "obj_change_list": "cont r",
     "obj_newest_epoch": "cont r",
+    "obj_pool_map": "cont r",
+    "iv_fetch": "engine",
+    "iv_sync": "engine",
 }
 
-REGISTRY: Final = Registry([mgmt.PROTOCOL, pool.PROTOCOL, cont.PROTOCOL, obj.PROTOCOL])
+REGISTRY: Final = Registry([mgmt.PROTOCOL, pool.PROTOCOL, cont.PROTOCOL, obj.PROTOCOL, iv.PROTOCOL])
 PROCEDURES: Final = {procedure.name: procedure for procedure in REGISTRY.procedures()}
 OID: Final = oid_of()
 PUT: Final = (single(b"a", 0),)
@@ -103,6 +108,8 @@ def requests(at: bytes, pool_handle: bytes, handle: bytes) -> dict[str, object]:
     uuid = new_id(900)
     shard = obj.ShardAddress(handle, OID.hi, OID.lo, 0, 1, 0)
     return {
+        "iv_fetch": iv.FetchRequest(at, 0, 1, 0),
+        "iv_sync": iv.SyncRequest(uuid, 0, 1, ((0, 2),), (0,), ()),
         "mgmt_tgt_create": mgmt.TargetCreateRequest(uuid, 1 << 24),
         "mgmt_tgt_destroy": mgmt.TargetDestroyRequest(uuid),
         "mgmt_tgt_open": mgmt.TargetOpenRequest(uuid),
@@ -113,6 +120,7 @@ def requests(at: bytes, pool_handle: bytes, handle: bytes) -> dict[str, object]:
         "pool_set_attrs": pool.SetAttrsRequest(at, pool_handle, {"x": b""}),
         "pool_tgt_query": pool.TargetQueryRequest(at),
         "pool_tgt_reclaim": pool.TargetReclaimRequest(at, "lazy"),
+        "pool_tgt_map": pool.TargetMapRequest(at, 1, b""),
         "pool_props": pool.HandleRequest(at, pool_handle),
         "pool_set_props": pool.SetPropsRequest(at, pool_handle, {"reclaim": "lazy"}),
         "pool_svc_create": pool.SvcCreateRequest(uuid, "x", b"", 1, {}, "", ""),
@@ -148,6 +156,7 @@ def requests(at: bytes, pool_handle: bytes, handle: bytes) -> dict[str, object]:
         "obj_version_list": obj.VersionListRequest(shard, b"d", b"a", b"", 5),
         "obj_punch": obj.PunchRequest(shard, b"d"),
         "obj_change_list": obj.ChangeListRequest(shard, 1, b"", 5),
+        "obj_pool_map": obj.PoolMapRequest(shard),
         "obj_newest_epoch": obj.NewestEpochRequest(shard),
         "obj_query_key": obj.QueryKeyRequest(shard, QueryFlag.MAX | QueryFlag.RECX, b"d", b"a"),
     }

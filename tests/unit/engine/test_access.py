@@ -8,7 +8,7 @@ import pytest
 from daos.base.errors import InvalidError
 from daos.cart.protocol import Procedure, opcode
 from daos.embedded.modules import own_modules
-from daos.engine import access
+from daos.engine import access, iv_wire
 from daos.engine.access import Caller
 from tests.unit.embedded.cluster import Cluster, on_cluster
 from tests.unit.embedded.test_access import ACCESS, PROCEDURES
@@ -26,8 +26,8 @@ MEANT = {
 def test_the_modules_say_what_the_table_typed_by_hand_says() -> None:
     said = {
         procedure.name: caller
-        for module in own_modules()
-        for procedure, caller in module.access.items()
+        for table in (*(module.access for module in own_modules()), iv_wire.ACCESS)
+        for procedure, caller in table.items()
     }
     assert said == {name: MEANT[words] for name, words in ACCESS.items()}
 

@@ -51,6 +51,23 @@ def test_it_is_tried_until_it_is_done_with_longer_and_longer_pauses() -> None:
     run(scenario)
 
 
+def test_what_was_not_tried_yet_is_tried_at_once() -> None:
+    async def scenario(later: Later, loop: asyncio.AbstractEventLoop) -> None:
+        tried: list[float] = []
+
+        async def work() -> None:
+            tried.append(loop.time())
+            if len(tried) < 4:
+                raise DaosError("rank 1", code=DER.UNREACH)
+
+        later.add(b"x", work, at_once=True)
+        await asyncio.sleep(100 * PAUSE_S)
+        assert [round(at) for at in tried] == [0, 1, 3, 7]
+        assert len(later) == 0
+
+    run(scenario)
+
+
 def test_what_is_gone_is_not_owed() -> None:
     async def scenario(later: Later, _loop: asyncio.AbstractEventLoop) -> None:
         async def work() -> None:

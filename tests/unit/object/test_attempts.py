@@ -18,6 +18,7 @@ from daos.base.errors import (
     HlcSyncError,
     InProgressError,
     ProtocolError,
+    StaleMapError,
     TxUncertainError,
     error_for,
 )
@@ -39,7 +40,7 @@ def lost(*, left: bool) -> DaosError:
 class World:
     """Time that moves to the next timer, and a peer that answers what the test says."""
 
-    def __init__(self, *, modifies: bool = True) -> None:
+    def __init__(self, *, modifies: bool = True, stale: Callable[[], None] | None = None) -> None:
         self.now_s = 0.0
         self.timers: list[tuple[float, Callable[..., object], tuple[object, ...]]] = []
         self.copies: list[int] = []  # of each one sent, how many were unanswered before it
@@ -55,6 +56,7 @@ class World:
             lambda reply, _nbytes, error: self.ended.append((reply, error)),
             deadline_ns=int(DEADLINE_S * 1e9),
             modifies=modifies,
+            stale=stale,
         )
 
     def now_ns(self) -> int:
@@ -263,3 +265,31 @@ def test_a_pause_that_took_too_long(world: World) -> None:
     world.step()
     assert type(world.error) is DeadlineError
     assert world.copies == [0]
+
+
+def test_an_old_pool_map_is_renewed_and_the_request_sent_again() -> None:
+    told: list[int] = []
+    world = World(stale=lambda: told.append(len(world.copies)))
+    for _ in range(3):
+        world.answer(None, 0, StaleMapError("the pool map has version 2"))
+        assert world.step() <= PAUSE_MAX_S
+    world.answer("reply", 0, None)
+    assert (told, world.copies) == ([1, 2, 3], [0, 0, 0, 0])
+    assert world.ended == [("reply", None)]
+    world.loop.close()
+
+
+def test_an_old_pool_map_says_nothing_of_earlier_copies() -> None:
+    world = World(stale=lambda: None)
+    world.answer(None, 0, lost(left=True))
+    while not world.ended:
+        world.step()
+        if not world.ended:
+            world.answer(None, 0, StaleMapError("the pool map has version 2"))
+    assert isinstance(world.error, TxUncertainError)
+    world.loop.close()
+
+
+def test_who_has_no_pool_map_hears_that_it_is_old(world: World) -> None:
+    world.answer(None, 0, StaleMapError("the pool map has version 2"))
+    assert isinstance(world.error, StaleMapError)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from daos.base.errors import DaosError
-from daos.base.ids import DtxId, Epoch, MapVersion, Rank, dtx_id
+from daos.base.ids import DtxId, Epoch, Rank, dtx_id
 from daos.base.iod import Iod
 from daos.cart.bulk import Mode
 from daos.cart.context import Context, Rpc
@@ -18,6 +18,7 @@ from daos.object.attempts import Pacing
 from daos.object.client import ObjectClient
 from daos.object.fetching import Into
 from daos.object.link import Call, ContainerLink
+from daos.object.maps import PoolMaps
 from daos.object.memory import Room
 from daos.object.push import STEP_BYTES
 from daos.placement.jump import JumpMap
@@ -64,7 +65,7 @@ class Client:
                 handle=container.handle,
                 writable=True,
                 checksum_type=container.checksum_type,
-                map_version=MapVersion(1),
+                maps=PoolMaps(PoolMap.initial([("host", [(Rank(0), 1)])])),
                 epoch=Epoch(0),
             ),
             OID,

@@ -10,6 +10,7 @@ from daos.base.ids import ObjectId, ObjectType, Rank
 from daos.object import core
 from daos.object.client import ObjectClient
 from daos.object.link import ContainerLink
+from daos.object.maps import PoolMaps
 from daos.placement.jump import JumpMap
 from daos.placement.pool_map import PoolMap
 
@@ -18,7 +19,7 @@ def test_shards_are_remembered_within_bounds() -> None:
     pool_map = PoolMap.initial([("localhost", [(Rank(0), 8)])])
     oid = ObjectId.encode(user_hi=0, lo=1, type=ObjectType.KV_LEXICAL, redundancy=1, groups=8)
     layout = JumpMap(pool_map).place(oid)
-    link = cast("ContainerLink", SimpleNamespace())  # nothing is sent
+    link = cast("ContainerLink", SimpleNamespace(maps=PoolMaps(pool_map)))  # nothing is sent
     client, rng = ObjectClient(link, oid, layout), random.Random(1)
     seen = set()
     for number in range(10_000):

@@ -37,6 +37,7 @@ class Mix:
     resets: float = 0.0
     disk_failures: float = 0.0  # then the host has to be started again
     slow_spells: float = 0.0
+    map_changes: float = 0.0  # newer pool maps, with the same targets
     flips: float = 0.0  # share of reads with a wrong bit, while it serves
     skews_ns: tuple[int, ...] = (0, 0)  # of the servers
     client_skew_ns: int = 0
@@ -90,12 +91,15 @@ class Nemesis:
         mix: Mix,
         rng: random.Random,
         history: History,
+        *,
+        change_map: Callable[[], Awaitable[int]],
     ) -> None:
         self._cluster = cluster
         self._network = network
         self._mix = mix
         self._rng = rng
         self._history = history
+        self._new_map = change_map
         self._healing = False
         self._restarting: dict[asyncio.Task[None], None] = {}
 
@@ -109,6 +113,7 @@ class Nemesis:
             (mix.resets, self._reset),
             (mix.disk_failures, self._fail_disk),
             (mix.slow_spells, self._slow),
+            (mix.map_changes, self._change_map),
         ]
         kinds = [kind for kind in kinds if kind[0]]
         self._network.quality = mix.quality
@@ -192,6 +197,14 @@ class Nemesis:
         self._history.note("nemesis", f"slows the disk of {host.name}")
         await asyncio.sleep(self._rng.choice((0.05, 0.3)))
         host.disk.wear.delay_s = before
+
+    async def _change_map(self) -> None:
+        try:
+            version = await self._new_map()
+        except DaosError as error:
+            self._history.note("nemesis", f"changes the map, and not all know: {error}")
+        else:
+            self._history.note("nemesis", f"changes the map, to version {version}")
 
     def _pick(self) -> Host | None:
         """A host that runs. The services' is as likely as others."""

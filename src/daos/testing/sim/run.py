@@ -119,7 +119,9 @@ class _Run:
         self.bugs: list[str] = []  # exceptions that nobody caught
         self._live_path = live_path
         self._rng = random.Random(seed)
-        self.mix = Mix.draw(self._rng)
+        # A generator of its own, as below: most seeds stay as they were without such changes.
+        changes = random.Random(f"map of {seed}").choice((0.0, 0.0, 0.0, 3.0, 20.0))
+        self.mix = replace(Mix.draw(self._rng), map_changes=changes)
         self.plan = Plan.draw(self._rng)
         # A generator of its own: what else happens is the same with a borrower and without.
         self._borrows = random.Random(~seed)
@@ -165,7 +167,12 @@ class _Run:
         try:
             await self._build()
             nemesis = Nemesis(
-                cluster, network, mix, random.Random(rng.getrandbits(64)), self.history
+                cluster,
+                network,
+                mix,
+                random.Random(rng.getrandbits(64)),
+                self.history,
+                change_map=partial(cluster.bump_map, self._pool.uuid.bytes, seconds=0.5),
             )
             await self._torment(nemesis)
             await nemesis.heal()
