@@ -108,6 +108,7 @@ class Stand:
         ObjectModule().serve_target(self.target)
         self.server.listen()
         await self.target.create_shard(_POOL, size_bytes=size_bytes)
+        self.target.shard(_POOL).take_map(1, b"")  # as a pool service would tell
         await self.target.open_handle(
             _POOL,
             _CONTAINER,

@@ -14,14 +14,23 @@ import pytest
 from google.protobuf.message import Message
 
 from daos.base.clock import SystemClock
-from daos.base.errors import DER, DaosError, InvalidError, StaleHandleError
-from daos.base.ids import ObjectType
+from daos.base.errors import DER, DaosError, InvalidError, StaleHandleError, StaleMapError
+from daos.base.ids import ObjectType, tag_of
+from daos.cart.context import Endpoint
 from daos.cart.transport.ranks import this_host
 from daos.client.admin import Admin
 from daos.client.client import Client
 from daos.client.kv import KeyValue
 from daos.drpc.modules import MgmtMethod
 from daos.engine.process import STATUS_TARGET_LOST
+from daos.object.wire import (
+    OBJECT_LIST,
+    POOL_MAP,
+    ObjectListRequest,
+    PoolMapRequest,
+    ShardAddress,
+)
+from daos.placement.pool_map import PoolMap
 from daos.proto import ctl_pb2 as ctl
 from daos.proto import mgmt_pb2 as pb
 from daos.testing.engines import EngineProcess, EngineSystem, free_ports
@@ -303,3 +312,22 @@ async def test_handles_of_a_machine_are_evicted(system: EngineSystem) -> None:
         with pytest.raises(StaleHandleError):
             await theirs.query()
         assert (await ours.query()).handles == 1
+
+
+@on_engines(ranks=2)
+async def test_every_target_knows_the_pool_map(system: EngineSystem) -> None:
+    await make_pool(system)
+    client = system.client()
+    pool = await client.pool("tank")
+    cont = await pool.create_container("c1")
+    await pool.props.set("reclaim", "time")  # all ranks have been told of the pool on return
+    link, deadline_ns = cont._link, SystemClock().now_ns() + 10 * 10**9
+    for target in pool.pool_map.targets:
+        to = Endpoint(target.rank, tag_of(target.index))
+        at = ShardAddress(link.handle, 0, 0, 0, 0, 0)  # by no map at all
+        known = await link.context.call(to, POOL_MAP, PoolMapRequest(at), deadline_ns=deadline_ns)
+        assert PoolMap.parse(known.pool_map) == pool.pool_map
+        listing = ObjectListRequest(at, b"", 1)
+        with pytest.raises(StaleMapError, match="version 1, the request's 0"):
+            await link.context.call(to, OBJECT_LIST, listing, deadline_ns=deadline_ns)
+    await client.close()

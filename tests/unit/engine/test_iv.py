@@ -225,6 +225,31 @@ async def test_a_rank_that_is_down_keeps_nobody_below_it_from_the_news(bench: Be
 
 
 @over_six_ranks
+async def test_who_joins_is_told_though_its_rank_was(bench: Bench) -> None:
+    """A shard that is opened when its rank has been told already."""
+    pool = await bench.connect()
+    await bench.cluster.bump_map(pool.uuid.bytes)
+    shard = bench.shard(5, pool)
+    shard.map_version, shard.pool_map = 0, b""
+    await bench.iv(0).tell(pool.uuid.bytes, Rank(5))
+    assert bench.versions(pool) == [2] * RANKS
+
+
+@over_six_ranks
+async def test_a_target_without_a_shard_keeps_no_other_from_the_news(bench: Bench) -> None:
+    pool = await bench.connect()
+    engine = bench.cluster.hosts[5].engine
+    assert engine is not None
+    shards = engine.targets[0]._shards
+    uuid, shard = next(iter(shards.items()))
+    del shards[uuid]  # as one that could not be opened
+    await bench.cluster.bump_map(pool.uuid.bytes)
+    await pool.props.set("reclaim", "time")
+    shards[uuid] = shard
+    assert bench.versions(pool)[:5] == [2] * 5
+
+
+@over_six_ranks
 async def test_the_master_starts_again_with_its_connections(bench: Bench) -> None:
     pool = await bench.connect()
     await bench.cluster.bump_map(pool.uuid.bytes)
