@@ -139,7 +139,7 @@ class MetaContext:
             blocks_coming=self._blocks_coming,
             blocks_standing=self._blocks_standing,
             reclaim=self._reclaim,
-            want_blocks=self._want_blocks,
+            want_blocks=self.want_blocks,
         )
         self._room.settle()
         self._ahead = Ahead(device, space)
@@ -389,9 +389,10 @@ class MetaContext:
     def _reclaim(self) -> int:
         return self.space.reclaim(durable_lsn=self.durable_lsn)
 
-    def _want_blocks(self) -> None:
+    def want_blocks(self) -> None:
+        """Somebody found no space: what was freed last comes back also where nobody writes."""
         if self.space.blocks_aging and self._wal.idle and not self._closed:
-            self._wal.seal(empty=True)  # what was freed last is there for the next try
+            self._wal.seal(empty=True)  # it is there for the next try
 
     def _blocks_coming(self) -> int:
         """What the checkpoint that runs will take is held; then the one before it goes away."""

@@ -188,6 +188,7 @@ class ShardAggregation:
         if self._closed:
             return False
         if self._meta.space.lsn_freed:
+            self._meta.want_blocks()
             return True  # on its way
         if self._failures or self._reclaim in (None, Reclaim.DISABLED):
             return False

@@ -364,6 +364,24 @@ async def test_an_update_waits_for_blocks_on_their_way(shard: MemoryShard, c: Vo
 
 
 @on_shard
+async def test_few_blocks_on_their_way_come_where_nobody_writes(
+    shard: MemoryShard, c: VosContainer
+) -> None:
+    """Free ones are many, and stand so scattered that an update found no place."""
+    aggregation = driver(shard, reclaim="disabled")
+    aggregation.protect(c, (), revision=1)
+    await shard.put(c, OID, DKEY, {AKEY: bytes(9000)}, epoch=shard.hlc.now())
+    await shard.put(c, OID, DKEY, {AKEY: b"small"}, epoch=shard.hlc.now())
+    await aggregation.aggregate(c, 0)
+    await shard.meta.durable(shard.meta.lsn_last)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert shard.meta.space.lsn_freed == shard.meta.lsn_last
+    await until(lambda: not aggregation.make_room())
+    aggregation.close()
+
+
+@on_shard
 async def test_damage_does_not_make_an_update_wait_for_ever(
     shard: MemoryShard, c: VosContainer
 ) -> None:
