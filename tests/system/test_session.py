@@ -33,7 +33,7 @@ class Machine:
         self.base = base
         self._uid = uid
         self.storage = base / "s"
-        self._environ = {
+        self.environ = {
             **os.environ,
             "HOME": str(base),
             "PATH": f"{BIN}:{os.environ['PATH']}",
@@ -45,7 +45,7 @@ class Machine:
         who = {"user": self._uid, "group": self._uid} if self._uid is not None else {}
         return subprocess.run(
             line.replace("{storage}", str(self.storage)).split(),
-            env=self._environ,
+            env=self.environ,
             cwd=self.base,
             capture_output=True,
             text=True,
@@ -278,3 +278,26 @@ def test_dmg_used_wrongly(tank: Machine) -> None:
         assert "Traceback" not in done.stderr, (line, done)
         assert text in done.stderr + done.stdout, (line, done)
     assert here.ok("dmg pool destroy tank") == "Pool-destroy command succeeded\n"
+
+
+def test_places_that_can_not_be_used(machine: Callable[..., Machine]) -> None:
+    here = machine(uid=NOBODY) if os.geteuid() == 0 else machine()
+    try:
+        here.run(f"{sys.executable} -c pass")
+    except PermissionError:
+        pytest.skip("an ordinary user may not run this interpreter")
+    here.environ.pop("DAOS_SOCKET_DIR")
+    here.environ["HOME"] = "/proc/nowhere"
+    done = here.run("daos_server start")
+    assert done.returncode == 1
+    assert "can't use /proc/nowhere/.daos" in done.stderr
+    assert "Traceback" not in done.stderr
+    for line, text in (
+        ("dmg pool list", "`daos_server start` starts a system"),
+        ("daos pool list", "start one with `daos_server start`"),
+        ("daos_server stop", "no server runs in /proc/nowhere/.daos/run"),
+    ):
+        done = here.run(line)
+        assert (done.returncode, done.stdout) == (1, ""), (line, done)
+        assert text in done.stderr, (line, done)
+        assert "Traceback" not in done.stderr

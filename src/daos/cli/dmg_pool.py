@@ -235,7 +235,8 @@ def list_of_pools(options: Options, *, verbose: bool, no_query: bool) -> Answer:
         infos, wrong = [], []
         for pool in reply.pools:
             info = _listed(pool)
-            if not no_query and pool.state == "Ready":
+            # What can't be opened tells why, too.
+            if not no_query and pool.state in ("Ready", "Unknown"):
                 try:
                     info = await query_of(control, pool.uuid, _DEFAULT)
                 except DaosError as error:

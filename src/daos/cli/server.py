@@ -17,6 +17,7 @@ import logging
 import os
 import random
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -29,7 +30,14 @@ import click
 
 from daos.base.clock import SystemClock
 from daos.base.directory import LOCK, Lock
-from daos.base.errors import AccessError, BusyError, DaosError, InvalidError, error_for
+from daos.base.errors import (
+    AccessError,
+    BusyError,
+    DaosError,
+    InvalidError,
+    NoSpaceError,
+    error_for,
+)
 from daos.cli import background, frame, logs
 from daos.cli.frame import Answer, Options, Tool, command
 from daos.control import faults, files
@@ -52,6 +60,7 @@ _ENGINE: Final = (sys.executable, "-m", "daos.cli.engine")
 _AGENT: Final = (sys.executable, "-m", "daos.cli.agent")
 _READY_S: Final = 600.0
 _STOP_S: Final = 120.0
+_ROOM_BYTES: Final = 1 << 20  # an engine needs more to start
 
 
 TOOL: Final = Tool(
@@ -87,9 +96,14 @@ def start(options: Options, /, **given: Any) -> Answer:  # noqa: ANN401 what cli
     """
     background.keep_standard_descriptors()
     config, is_zero = _configure(options, given)
-    if is_zero and not given["foreground"]:
-        return _start_behind(config, options)
-    _serve(config, options, say=_say, ready=lambda: None, whole=is_zero)
+    try:
+        if is_zero and not given["foreground"]:
+            return _start_behind(config, options)
+        _serve(config, options, say=_say, ready=lambda: None, whole=is_zero)
+    except (AccessError, NoSpaceError) as error:
+        if not is_zero or given["storage"] is not None:
+            raise
+        raise error_for(error.code, f"{error.message}; --storage names another place") from error
     return Answer()
 
 
@@ -109,6 +123,8 @@ def stop(options: Options, socket_dir: Path | None) -> Answer:
             _stop(pid)
             return Answer(f"DAOS Control Server (pid {pid}) has stopped", {"pid": pid})
     looked = " or ".join(map(str, places))
+    if any(map(holder, _user().own.storage.glob("engine*/lock"))):
+        closed += "; its engines go on: start it once more, then stop it"
     raise DaosError(f"no server runs in {looked}{closed}")
 
 
@@ -251,8 +267,10 @@ def _start_behind(config: ServerConfig, options: Options) -> Answer:
 
 
 def _with_log(error: DaosError, config: ServerConfig) -> DaosError:
-    """The error, with the place where there is more about it."""
-    log_file = config.log_file
+    """The error, with what may be behind it, and the place where there is more about it."""
+    log_file, storage = config.log_file, config.engines[0].storage
+    if storage.is_dir() and shutil.disk_usage(storage).free < _ROOM_BYTES:
+        return NoSpaceError(f"the file system of {storage} is full: {error.message}")
     if isinstance(error, faults.FaultError) or log_file is None or log_file.name in error.message:
         return error
     return error_for(error.code, f"{error.message} (log: {log_file})")

@@ -72,7 +72,10 @@ class Agent:
             text = f"no agent at {self.socket}: start one with `daos_server start`"
             raise DaosError(text, code=DER.UNREACH) from error
         if info.status:
-            raise error_for(info.status, f"the agent cannot attach to system {self.system!r}")
+            text = f"the agent cannot attach to system {self.system!r}"
+            if info.status == -DER.UNREACH:
+                text += ": no server answers it; `daos_server start` starts one"
+            raise error_for(info.status, text)
         ranks = {Rank(each.rank): parse_uri(each.uri) for each in info.rank_uris}
         if not ranks or not info.ms_ranks:
             raise ProtocolError(f"the agent at {self.socket} knows no rank of {info.sys!r}")

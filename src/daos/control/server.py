@@ -162,7 +162,11 @@ class Server:
             for address in addresses:
                 server.add_insecure_port(address)
         except RuntimeError as error:
-            raise ExistsError(f"can't listen at {address}: {error}") from error
+            # Why is said by gRPC on standard error alone.
+            raise ExistsError(
+                f"can't listen at {address}: it is in use, or not ours; "
+                "`port` of the configuration, or --port, names another"
+            ) from error
         finally:
             os.umask(mask)
         await server.start()
