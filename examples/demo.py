@@ -278,12 +278,16 @@ def kill(servers: Servers, tree: Tree) -> None:
     with subprocess.Popen(role("load"), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdin is not None
         assert child.stdout is not None
-        child.stdin.write(manifest(tree))
-        child.stdin.close()
-        for line in child.stdout:  # to the end: all that it said before it died
-            acknowledged.append(json.loads(line))
-            if len(acknowledged) == enough(tree.sizes):
-                child.send_signal(signal.SIGKILL)
+        try:
+            child.stdin.write(manifest(tree))
+            child.stdin.close()
+            for line in child.stdout:  # to the end: all that it said before it died
+                acknowledged.append(json.loads(line))
+                if len(acknowledged) == enough(tree.sizes):
+                    child.send_signal(signal.SIGKILL)
+        except BaseException:
+            child.kill()
+            raise
     if child.returncode != -signal.SIGKILL:
         raise DifferenceError(f"the writer ended by itself, with status {child.returncode}")
     print(f"   killed process {child.pid} after {len(acknowledged)} acknowledged files")
@@ -436,7 +440,14 @@ def failed(text: str, status: int) -> int:
     return status
 
 
+def ended(number: int, _frame: object) -> None:
+    """The servers are stopped on the way out."""
+    sys.exit(128 + number)
+
+
 if __name__ == "__main__":
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, ended)
     try:
         sys.exit(main())
     except KeyboardInterrupt:

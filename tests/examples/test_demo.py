@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -80,6 +81,23 @@ def test_the_whole_demo(tree: Path, tmp_path: Path, demo: ModuleType) -> None:
     again = run("--source", tree, "--path", tmp_path / "store")
     assert again.returncode == 2
     assert "holds a demo already" in again.stderr
+
+
+def test_ended_in_the_middle_it_stops_its_servers(tree: Path, tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, str(ROOT / "examples/demo.py"), "--source", tree, "--path", tmp_path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as child:
+        assert child.stdout is not None
+        said = ""
+        for line in child.stdout:
+            said += line
+            if line.startswith("4. "):
+                child.terminate()
+    assert child.returncode == 128 + signal.SIGTERM
+    assert said.endswith(") has stopped\n")
 
 
 def test_a_file_that_is_not_as_stored_is_a_difference(

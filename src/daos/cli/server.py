@@ -124,7 +124,7 @@ def stop(options: Options, socket_dir: Path | None) -> Answer:
             return Answer(f"DAOS Control Server (pid {pid}) has stopped", {"pid": pid})
     looked = " or ".join(map(str, places))
     if any(map(holder, _user().own.storage.glob("engine*/lock"))):
-        closed += "; its engines go on: start it once more, then stop it"
+        closed += f"; engines go on: `{PROGRAM} start`, then stop it, ends them"
     raise DaosError(f"no server runs in {looked}{closed}")
 
 
