@@ -439,18 +439,18 @@ class ShardAggregation:
             self._next_segment()
             return
         member, top, snapshots, _, _ = self._pass
+        record = AggregationRecord(top, sum_of(snapshots, top))
+        whole = record.snapshots == sum_of(member.news.snapshots, top)
+        if whole and record != member.container.aggregation:
+            member.container.note_aggregated(record)  # first: if it fails, the pass has
         self._pass = None
         self.passes += 1
         self._failures = 0
-        done = sum_of(snapshots, top)
-        if done == sum_of(member.news.snapshots, top):  # else one was destroyed: do it again
+        if whole:  # else a snapshot was destroyed: do it again
             member.done = top
             if not self._is_worth_another():
                 member.looked = top
                 member.passed = top if self._clean else 0
-            record = AggregationRecord(top, done)
-            if record != member.container.aggregation:
-                member.container.note_aggregated(record)
             member.end_waiting(None, top)
         self._let_rest(member)
         if any(each.waiters for each in self._members.values()):

@@ -14,6 +14,7 @@ from daos.base.errors import (
     CanceledError,
     DaosError,
     InvalidError,
+    ShutdownError,
     StaleHandleError,
 )
 from daos.base.hlc import START_UNIX_NS, Hlc
@@ -23,6 +24,7 @@ from daos.engine.core import AggregationConfig, Reclaim, segments, still_done, s
 from daos.testing.shard import MemoryShard, on_shard, unit
 from daos.vos import keys
 from daos.vos.container import VosContainer
+from daos.vos.records import AggregationRecord
 
 OID, DKEY, AKEY = unit(1), b"dkey", b"akey"
 
@@ -517,6 +519,32 @@ async def test_what_ends_while_somebody_waits(shard: MemoryShard, c: VosContaine
     aggregation.close()
     with pytest.raises(CanceledError):
         await waiting
+
+
+@pytest.mark.expects_warning("aggregation ended")
+@on_shard
+async def test_a_pass_that_cannot_note_how_far_it_came(
+    shard: MemoryShard, c: VosContainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for it hears why, and a later pass goes on."""
+    noted = VosContainer.note_aggregated
+    failures: list[DaosError] = [ShutdownError("the log takes nothing more")]
+
+    def failing(container: VosContainer, record: AggregationRecord) -> object:
+        if failures:
+            raise failures.pop()
+        return noted(container, record)
+
+    monkeypatch.setattr(VosContainer, "note_aggregated", failing)
+    await write(shard, c, 5)
+    aggregation = driver(shard, reclaim="disabled")
+    aggregation.protect(c, (), revision=1)
+    with pytest.raises(ShutdownError, match="takes nothing more"):
+        await aggregation.aggregate(c, 0)
+    await aggregation.aggregate(c, 0)
+    assert versions(shard) == 1
+    assert c.aggregation.epoch > 0
+    aggregation.close()
 
 
 @on_shard
