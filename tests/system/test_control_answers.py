@@ -287,3 +287,13 @@ def test_an_agent_that_dies_is_started_again(base: Path) -> None:
         assert [each.rank for each in (await attach()).rank_uris] == [0]
 
     run(config(base, agent=True), scenario)
+
+
+@pytest.mark.expects_warning("the agent ended")
+def test_an_agent_that_cannot_start_is_not_waited_for(base: Path) -> None:
+    (base / "run").mkdir(mode=0o700)
+    in_the_way = base / "run" / "daos_agent.sock"
+    in_the_way.write_text("mine")
+    with pytest.raises(DaosError, match="the agent ends as soon as it starts; see "):
+        run(config(base, agent=True), nothing)
+    assert in_the_way.read_text() == "mine"

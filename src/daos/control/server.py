@@ -48,6 +48,8 @@ log = logging.getLogger(__name__)
 
 _NOTICE: Final = "notify.sock"
 _AGENT_DELAY_S: Final = 10.0
+# An agent that ends so often before it listens will not come up by itself.
+_AGENT_FAILURES_MAX: Final = 2
 _AGENT_GRACE_S: Final = 10.0
 _GRPC_GRACE_S: Final = 1.0
 
@@ -218,6 +220,7 @@ class AgentProcess:
         self._change = asyncio.Condition()
         self.listens = False
         self.starts = 0  # how often it has begun to listen
+        self._failures = 0  # how often, since then, it ended before it listened
 
     async def start(self) -> None:
         """Raises: BusyError  another agent has the directory"""
@@ -231,14 +234,21 @@ class AgentProcess:
     async def ready(self, *, within_s: float, starts: int = 0) -> None:
         """Wait until it listens, for the time `starts` at least.
 
-        Raises: DaosError  TIMEDOUT
+        Raises: DaosError  TIMEDOUT; MISC: it ends each time before it listens
         """
+
+        def decided() -> bool:
+            listens = self.listens and self.starts >= starts
+            return listens or self._failures >= _AGENT_FAILURES_MAX
+
         try:
             async with asyncio.timeout(within_s), self._change:
-                await self._change.wait_for(lambda: self.listens and self.starts >= starts)
+                await self._change.wait_for(decided)
         except TimeoutError:
             text = f"the agent is not ready within {within_s:g} s; see {self._config.log_file}"
             raise DaosError(text, code=DER.TIMEDOUT) from None
+        if self._failures >= _AGENT_FAILURES_MAX:
+            raise DaosError(f"the agent ends as soon as it starts; see {self._config.log_file}")
 
     async def close(self) -> None:
         keeper, self._keeper = self._keeper, None
@@ -273,7 +283,10 @@ class AgentProcess:
                     await asyncio.wait({said, end}, return_when=asyncio.FIRST_COMPLETED)
                     if said.done():
                         self.starts += 1
+                        self._failures = 0
                         await self._now(listens=True)
+                    else:
+                        self._failures += 1
                     await asyncio.wait({end})
                 finally:
                     said.cancel()
