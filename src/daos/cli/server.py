@@ -130,6 +130,8 @@ def stop(options: Options, socket_dir: Path | None) -> Answer:
 
 def main() -> None:
     """The console script."""
+    # What gRPC has to say comes as an error of ours; its own lines are of its source files.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     sys.exit(frame.main(TOOL))
 
 
