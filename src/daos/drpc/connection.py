@@ -13,6 +13,7 @@ Source: DAOS src/common/drpc.c; the bound of a packet's time is ours
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
@@ -119,6 +120,11 @@ class MessageSocket:
                     raise DaosError(text, code=DER.TIMEDOUT) from None
                 except OSError as error:
                     raise _unreachable(self._path, error) from error
+
+    def end(self) -> None:
+        """Have both ends hear that it is over; whoever has it closes it."""
+        with contextlib.suppress(OSError):  # the peer has gone already
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Idempotent; nobody may be waiting in `receive` or `send`."""

@@ -133,7 +133,7 @@ class Registry:
         return dict(self._handlers)
 
     async def respond(self, message: bytes, peer: Peer) -> Response:
-        """Answer what came. A bug in a handler fails its call alone, and is logged."""
+        """Answer what came. A bug in a handler is raised: its listener ends the session."""
         try:
             call = Call.FromString(message)
         except DecodeError:

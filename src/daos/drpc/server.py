@@ -20,6 +20,7 @@ import asyncio
 import errno
 import logging
 import socket
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -104,6 +105,7 @@ class Listener:
                     tasks.add(call)
                     call.add_done_callback(tasks.discard)
                 call.add_done_callback(lambda _: room.release())
+                call.add_done_callback(partial(self._ended, session))
         except DaosError as error:
             log.info("drpc session ended path=%s %s", self.path, error)
         finally:
@@ -112,6 +114,13 @@ class Listener:
                     await asyncio.wait(calls)
             finally:
                 session.close()
+
+    def _ended(self, session: MessageSocket, call: asyncio.Task[None]) -> None:
+        """A bug leaves a call without an answer: its peer shall not wait for one."""
+        bug = None if call.cancelled() else call.exception()
+        if bug is not None:
+            log.error("drpc bug path=%s", self.path, exc_info=bug)
+            session.end()
 
     async def _answer(self, session: MessageSocket, message: bytes, peer: Peer) -> None:
         response = await self._registry.respond(message, peer)

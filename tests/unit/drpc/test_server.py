@@ -31,7 +31,7 @@ from daos.drpc.registry import Methods, Peer, Registry
 from daos.drpc.server import Listener
 from daos.proto.drpc_pb2 import Call, Response, Status
 
-ECHO, STUCK, WHO = 1, 2, 3
+ECHO, STUCK, WHO, BUG = 1, 2, 3, 4
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
@@ -74,6 +74,7 @@ class Place:
         methods.add(ECHO, Call, self._echo)
         methods.add(STUCK, Call, self._stuck)
         methods.add(WHO, Call, self._who)
+        methods.add(BUG, Call, self._bug)
         registry = Registry()
         registry.register(0, methods)
         self.listener = await Listener.start(self.path, registry, mode=0o600)
@@ -88,6 +89,9 @@ class Place:
 
     async def _who(self, request: Call, peer: Peer) -> Response:
         return Response(sequence=peer.pid, body=f"{peer.uid}:{peer.gid}".encode())
+
+    async def _bug(self, request: Call, peer: Peer) -> Call:
+        raise RuntimeError("a bug")
 
     async def echo(self, body: bytes = b"still there") -> None:
         answer = await call(self.path, 0, ECHO, Call(body=body), Call, timeout_s=20)
@@ -318,6 +322,18 @@ def test_the_client_counts_its_calls(tmp_path: Path) -> None:
 
     asyncio.run(scenario())
     assert seen == [1, 2, 3]
+
+
+@pytest.mark.expects_warning("drpc bug")
+def test_a_bug_ends_its_session_and_no_other(run: Run) -> None:
+    async def scenario(place: Place) -> None:
+        async with await Connection.open(place.path) as other:
+            with pytest.raises(DaosError, match="left without an answer") as caught:
+                await call(place.path, 0, BUG, Call(), Call, timeout_s=20)
+            assert caught.value.code is DER.UNREACH
+            assert await other.call(0, ECHO, Call(sequence=7), Call, timeout_s=20)
+
+    run(scenario)
 
 
 def test_a_call_has_its_time(run: Run) -> None:
