@@ -18,13 +18,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import fcntl
 import importlib.util
 import logging
 import os
 import random
-import socket
-import struct
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +31,7 @@ from daos.base.clock import SystemClock
 from daos.base.directory import LOCK, Lock, told_by
 from daos.base.errors import DaosError, InvalidError
 from daos.cart.transport.ranks import PORT_MAX
+from daos.control.network import address_of
 from daos.engine import cores, process
 from daos.engine.config import TARGETS_MAX, EngineConfig
 from daos.engine.modules import Modules
@@ -64,7 +62,6 @@ _LEVELS: Final = {
     "ERROR": logging.ERROR,
     "CRIT": logging.CRITICAL,
 }
-_SIOCGIFADDR: Final = 0x8915
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -145,21 +142,10 @@ def _tcp(environ: Mapping[str, str], targets: int) -> tuple[str, int] | None:
         return None
     if not (port.isascii() and port.isdigit() and 0 < int(port) <= PORT_MAX - targets):
         raise InvalidError(f"D_PORT={port}: a port from 1 to {PORT_MAX - targets}")
-    return _address_of(interface), int(port)
-
-
-def _address_of(interface: str) -> str:
-    """The IPv4 address of a network interface. Raises: InvalidError"""
-    request = struct.pack("256s", interface.encode()[:15])
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            answer = fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, request)
-        except OSError as error:
-            there = ", ".join(name for _, name in socket.if_nameindex())
-            raise InvalidError(
-                f"D_INTERFACE={interface}: {error.strerror}; there are {there}"
-            ) from None
-    return socket.inet_ntoa(answer[20:24])
+    try:
+        return address_of(interface), int(port)
+    except InvalidError as error:
+        raise InvalidError(f"D_INTERFACE={interface}: {error.message}") from None
 
 
 def _log(environ: Mapping[str, str]) -> None:
