@@ -38,6 +38,8 @@
     |-- ProtocolError                      PROTO         the peer speaks otherwise: drop the link
     `-- HlcSyncError                       HLC_SYNC      the peer's clock runs ahead: fix clocks
 
+File systems add what only they refuse, with the numbers of POSIX: daos.dfs.errors.
+
 A class stands for what the caller does, a code for what happened: a code without a class of its
 own arrives in the class of its neighbour (`error_for`), and in `DaosError` where there is none.
 `DaosError(text, code=…)` raises any other code of the table. Errors may be pickled and copied.
@@ -89,12 +91,14 @@ __all__ = [
 class DaosError(OSError):
     """Root of the tree.
 
-    `code` is the DER, `errno` its POSIX neighbour, `message` the text without the code. `lsn` is
-    the log position the verdict depends on (0: none): a server answers only once it is durable.
-    `unanswered`: the request has left and no answer came, so that it may have been executed.
+    `code` is the DER, `errno` its POSIX neighbour (or the class's own number, `posix`), `message`
+    the text without the code. `lsn` is the log position the verdict depends on (0: none): a server
+    answers only once it is durable. `unanswered`: the request has left and no answer came, so that
+    it may have been executed.
     """
 
     code: DER = DER.MISC
+    posix: int = 0  # where the code is neighbour of another number, or of none
     message: str
     lsn: int = 0
     unanswered: bool = False
@@ -103,7 +107,7 @@ class DaosError(OSError):
         if code is not None:
             self.code = code
         self.message = message or self.code.description
-        super().__init__(der_to_errno(self.code), self.message)
+        super().__init__(self.posix or der_to_errno(self.code), self.message)
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
@@ -115,7 +119,7 @@ class DaosError(OSError):
 def _rebuild(cls: type[DaosError], state: dict[str, object]) -> DaosError:
     error = cls.__new__(cls)
     error.__dict__.update(state)
-    OSError.__init__(error, der_to_errno(error.code), error.message)
+    OSError.__init__(error, error.posix or der_to_errno(error.code), error.message)
     return error
 
 

@@ -8,7 +8,7 @@ Source: DAOS src/client/api/pool.c, container.c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, Unpack
 from uuid import UUID
 
 from daos.base.errors import InvalidError
@@ -17,8 +17,9 @@ from daos.base.names import check_label
 from daos.client.attributes import ServiceHandle, texts
 from daos.client.container import Container
 from daos.client.session import Handle, Opening, Session
-from daos.client.values import ContainerListing, PoolInfo, SpaceInfo, TierInfo
+from daos.client.values import ContainerListing, FileDefaults, PoolInfo, SpaceInfo, TierInfo
 from daos.container.client import ContainerClient, PoolContainers
+from daos.container.core import parse_layout_type
 from daos.object.maps import PoolMaps
 from daos.placement.pool_map import PoolMap
 from daos.pool import wire
@@ -95,12 +96,28 @@ class Pool(ServiceHandle[PoolClient]):
         props: Mapping[str, object] | None = None,
         *,
         timeout: float | None = None,
+        **files: Unpack[FileDefaults],
     ) -> Opening[Container]:
         """Create a container and open it, "rw". Durable on return. No label: known by its UUID.
 
-        Raises: ExistsError (label), InvalidError (label, type, property), AccessError
+        One of type "POSIX" is formatted: there is an empty file system in it, with the defaults
+        that `files` gives (see FileDefaults).
+
+        Raises: ExistsError (label), InvalidError (label, type, property, a default), AccessError,
+                NotSupportedError (a class or a mode that this version has not)
         """
-        return Opening(lambda: self._create(label, _with_type(type, props), timeout))
+        named = _with_type(type, props)
+
+        async def create() -> Container:
+            if parse_layout_type(named.get("layout_type", "unknown")) == "POSIX":
+                from daos.dfs import format  # above us: see tests/tidy/layers.py
+
+                return await format.create(self, label, named, files, timeout)
+            if files:
+                raise InvalidError(f"{min(files)} is of file systems; give type POSIX")
+            return await self._create(label, named, timeout)
+
+        return Opening(create)
 
     def container(
         self, name: str | UUID, flags: str = "rw", *, timeout: float | None = None
@@ -135,12 +152,13 @@ class Pool(ServiceHandle[PoolClient]):
         self._maps = PoolMaps(PoolMap.parse(reply.pool_map))
 
     async def _create(
-        self, label: str, props: Mapping[str, str], timeout: float | None
+        self, label: str, props: Mapping[str, str], timeout: float | None, *, roots: str = ""
     ) -> Container:
         if label:
             check_label(label, "container")
         with self._operation(timeout, write=True) as call:
-            record = await self._containers.create(self._session.new_id(), label, props, call)
+            new = self._session.new_id()
+            record = await self._containers.create(new, label, props, call, roots=roots)
         return await self._open(str(UUID(bytes=record.uuid)), "rw", timeout)
 
     async def _open(self, name: str, flags: str, timeout: float | None) -> Container:

@@ -10,13 +10,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypedDict, TypeVar
 from uuid import UUID
 
 from daos.base.errors import InvalidError
 from daos.base.ids import INTEGER_KEY_SIZE, U64_MAX, Epoch, KeyKind
 from daos.base.iod import Iod, IodType, Recx
 from daos.client.memory import BufferLike, readable
+
+
+class FileDefaults(TypedDict, total=False):
+    """What `create_container(type="POSIX", ...)` takes of the file system to be.
+
+    Classes by name or id ("S1", "SX"); `oclass` for files and directories, the others for one of
+    them. `chunk_size` of files, in bytes or as text ("4MiB"). `hints`: "file:max,dir:single".
+    `mode`: "relaxed".
+    """
+
+    oclass: str | int | None
+    dir_oclass: str | int | None
+    file_oclass: str | int | None
+    chunk_size: str | int | None
+    hints: str | None
+    mode: str | None
+
 
 Key: TypeAlias = bytes | int
 # What enumerations give: bytes, or int where keys are integers. Which of them, the caller knows and

@@ -23,10 +23,10 @@ class PoolContainers(ServiceClient):
     pool_handle: bytes
 
     async def create(
-        self, uuid: bytes, label: str, props: Mapping[str, str], call: Call
+        self, uuid: bytes, label: str, props: Mapping[str, str], call: Call, *, roots: str = ""
     ) -> wire.ContainerRecord:
         """Create; durable on return. Raises: ExistsError, InvalidError, AccessError."""
-        request = wire.CreateRequest(self.pool, self.pool_handle, uuid, label, dict(props))
+        request = wire.CreateRequest(self.pool, self.pool_handle, uuid, label, dict(props), roots)
         return await self._ask(wire.CREATE, request, call)
 
     async def destroy(self, name: str, call: Call, *, force: bool) -> None:

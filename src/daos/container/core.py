@@ -9,7 +9,7 @@ from typing import Final
 
 from daos.base.checksum import checksum_type
 from daos.base.errors import InvalidError
-from daos.base.ids import U32_MAX
+from daos.base.ids import U32_MAX, ObjectId
 from daos.base.names import check_label
 from daos.base.props import Property, Settable, Table, fixed, integer, one_of
 from daos.base.sizes import parse_size
@@ -59,6 +59,14 @@ def _parse_level(text: str) -> str:
     if level is None:
         raise InvalidError(f"rd_lvl must be 1 (rank) or 2 (node); got {text!r}")
     return level
+
+
+def parse_roots(text: str) -> str:
+    """What a layout's own creator says of where it begins. Raises: InvalidError."""
+    parts = text.split(" ") if text else []
+    if len(parts) not in (0, 4):
+        raise InvalidError(f"root_oids must be four object ids; got {text[:64]!r}")
+    return " ".join(str(ObjectId.parse(part)) for part in parts)
 
 
 def _parse_status(text: str) -> str:

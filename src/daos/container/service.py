@@ -169,6 +169,7 @@ class ContainerService(SnapshotService):
         pool_props = await self._pool.props()
         props |= {
             "label": label,
+            "root_oids": core.parse_roots(request.roots),
             "owner": pool_props["owner"],
             "group": pool_props["owner_group"],
         }

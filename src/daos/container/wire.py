@@ -33,13 +33,17 @@ _opcode: Final = partial(opcode, MODULE_ID, VERSION)
 
 
 class CreateRequest(msgspec.Struct, array_like=True, frozen=True):
-    """`label` may be empty; `uuid` is drawn by the client: a repeated create finds it."""
+    """`label` may be empty; `uuid` is drawn by the client: a repeated create finds it.
+
+    `roots`: the property root_oids, of a layout that begins somewhere.
+    """
 
     pool: bytes
     pool_handle: bytes
     uuid: bytes
     label: str
     props: dict[str, str]  # text form, as users give them
+    roots: str = ""
 
 
 class DestroyRequest(msgspec.Struct, array_like=True, frozen=True):

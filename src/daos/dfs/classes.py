@@ -1,0 +1,128 @@
+"""Which object class files and directories get, and how large a file's chunks are; pure.
+
+    file        given > parent's oclass > container's file_oclass > container's oclass > by hints
+    directory   given > parent's oclass, no EC class > dir_oclass > oclass, no EC class > by hints
+    chunk       given > parent's chunk_size > container's
+
+Hints are a text, `file:single|max` and `dir:single|max` (or `directory:`), joined by a comma, in
+any case; they choose the class where nobody else does.
+
+    rf 0    single S1      max SX
+    rf n    single RP      max of a directory RP, of a file EC with as many data shards as fit
+                           (placement/oid.py has the ladder)
+
+Source: DAOS src/client/dfs/common.c, dfs_suggest_oclass, src/object/obj_class.c; features §4.5
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from daos.base.errors import InvalidError
+from daos.base.ids import ObjectType
+from daos.dfs.layout import CHUNK_DEFAULT, CHUNK_MAX, HINTS_MAX, Entry, Kind, Superblock
+from daos.placement.oclass import OC_UNKNOWN, ObjectClass, Resilience, name_to_id
+from daos.placement.oid import Hint, Topology, decide
+
+EC_CELL_DEFAULT: Final = 64 << 10
+
+_KINDS: Final = {"file": Kind.FILE, "dir": Kind.DIRECTORY, "directory": Kind.DIRECTORY}
+_SHARDING: Final = {"single": Hint.SHARDING_TINY, "max": Hint.SHARDING_MAX}
+
+
+def parse_hints(text: str) -> dict[Kind, Hint]:
+    """How wide files and directories shall be. Raises: InvalidError."""
+    if len(text) > HINTS_MAX:
+        raise InvalidError(f"hints of {len(text)} characters; at most {HINTS_MAX}")
+    found: dict[Kind, Hint] = {}
+    for part in text.split(",") if text else ():
+        what, _, width = part.lower().partition(":")
+        if what not in _KINDS or width not in _SHARDING:
+            raise InvalidError(
+                f"hint {part!r}: expected file:single, file:max, dir:single or dir:max"
+            )
+        found[_KINDS[what]] = _SHARDING[width]
+    return found
+
+
+def hint_for(kind: Kind, hints: str, rf: int) -> Hint:
+    """What the class of a new object is chosen by. Raises: InvalidError."""
+    sharding = parse_hints(hints).get(kind, Hint.NONE)
+    if not sharding or not rf:
+        return sharding
+    erasure = kind is Kind.FILE and sharding is Hint.SHARDING_MAX
+    return sharding | (Hint.REDUNDANCY_EC if erasure else Hint.REDUNDANCY_RP)
+
+
+def suggest(hint: str, *, topology: Topology, rf: int) -> int:
+    """The class id for one hint, such as "file:max"; X groups stay X. Raises: InvalidError."""
+    wanted = parse_hints(hint)
+    if len(wanted) != 1:
+        raise InvalidError(f"{hint!r} is not one hint, such as file:max")
+    ((kind, sharding),) = wanted.items()
+    chosen = decide(otype_of(kind), topology=topology, rf=rf, hints=hint_for(kind, hint, rf))
+    groups = 1 if sharding is Hint.SHARDING_TINY else 0xFFFF
+    return ObjectClass(chosen.redundancy, groups).id
+
+
+def otype_of(kind: Kind) -> ObjectType:
+    """The type of the object behind an entry."""
+    return ObjectType.ARRAY_BYTE if kind is Kind.FILE else ObjectType.MULTI_HASHED
+
+
+def class_of(kind: Kind, given: int, parent: Entry, defaults: Superblock) -> int:
+    """The class id for a new object, OC_UNKNOWN: by hints."""
+    if given:
+        return given
+    candidates = {
+        Kind.FILE: (parent.oclass, defaults.file_oclass, defaults.oclass),
+        Kind.DIRECTORY: (parent.oclass, defaults.dir_oclass, defaults.oclass),
+        Kind.SYMLINK: (parent.oclass, defaults.oclass),
+    }[kind]
+    for each in candidates:
+        if each and (kind is Kind.FILE or not is_erasure(each)):
+            return each
+    return OC_UNKNOWN
+
+
+def chunk_of(given: int, parent: Entry, defaults: Superblock) -> int:
+    """Bytes of a chunk of a new file."""
+    return given or parent.chunk_size or defaults.chunk_size
+
+
+def chunk_default(file_oclass: int, ec_cell: int = EC_CELL_DEFAULT) -> int:
+    """Of a container whose creator did not say: whole stripes of an EC class, at least 1 MiB."""
+    if not file_oclass or not is_erasure(file_oclass):
+        return CHUNK_DEFAULT
+    stripe = ObjectClass.from_id(file_oclass).redundancy.data_shards * ec_cell
+    if stripe >= CHUNK_DEFAULT:
+        return 2 * stripe
+    return -(-CHUNK_DEFAULT // stripe) * stripe
+
+
+def is_erasure(class_id: int) -> bool:
+    """Whether it is an erasure-coded class."""
+    return ObjectClass.from_id(class_id).resilience is Resilience.ERASURE
+
+
+def parse_class(oclass: str | int | None) -> int:
+    """A class id; None: 0. Raises: InvalidError."""
+    if oclass is None:
+        return OC_UNKNOWN
+    if isinstance(oclass, str):
+        class_id = name_to_id(oclass)
+        if class_id == OC_UNKNOWN:
+            raise InvalidError(f'object class {oclass!r} is not known; try "S1" or "SX"')
+        return class_id
+    if isinstance(oclass, bool) or not isinstance(oclass, int):
+        raise InvalidError(f"an object class is a name or an id, not {oclass!r}")
+    return int(ObjectClass.from_id(oclass).id) if oclass else OC_UNKNOWN
+
+
+def check_chunk(size: int | None) -> int:
+    """A chunk size in bytes; None: 0. Raises: InvalidError."""
+    if size is None:
+        return 0
+    if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= CHUNK_MAX:
+        raise InvalidError(f"a chunk has 1 to 2**63 bytes, not {size!r}")
+    return size

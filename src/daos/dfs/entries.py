@@ -1,0 +1,119 @@
+"""One directory entry: insert, fetch, change, take away. One request each, each atomic.
+
+Source: DAOS src/client/dfs/common.c fetch_entry, insert_entry, remove_entry
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from daos.base.errors import CorruptError, NotFoundError
+from daos.base.ids import Epoch
+from daos.base.iod import Cond, Iod, IodType
+from daos.client.landing import ManyLanding, Slot
+from daos.client.objectio import ObjectIo, settle_epoch, settle_fetch
+from daos.client.session import Call
+from daos.dfs.layout import INODE, INODE_SIZE, SLINK, WHOLE, Entry, Kind, decode_name, pieces_of
+
+_EXISTS: Final = int(Cond.DKEY_FETCH)
+_INSERT: Final = int(Cond.DKEY_INSERT)
+_UPDATE: Final = int(Cond.DKEY_UPDATE)
+_PUNCH: Final = int(Cond.PUNCH)
+
+
+class Place(NamedTuple):
+    """Where an entry stands: a directory's object, a name."""
+
+    io: ObjectIo
+    name: bytes
+
+    def __str__(self) -> str:
+        return repr(decode_name(self.name))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An entry as it was at `epoch`."""
+
+    entry: Entry
+    epoch: Epoch
+    target: bytes = b""  # of a symlink
+    values: Mapping[bytes, bytes] | None = None  # single values asked for, those that there are
+
+
+async def fetch(place: Place, call: Call, akeys: Collection[bytes] = ()) -> Found | None:
+    """The entry, with further single values; None: there is none. Raises: CorruptError."""
+    names = (SLINK, *akeys)
+    iods = [Iod(INODE, IodType.ARRAY, 1, WHOLE)]
+    iods += [Iod(name, IodType.SINGLE, 0) for name in names]
+    slots = [Slot(0, 0, INODE_SIZE), *(Slot(index, 0, 0) for index in range(1, len(iods)))]
+    landing = ManyLanding(slots)
+    request = place.io.fetch(place.name, iods, landing, cond=_EXISTS, call=call)
+    try:
+        reply = await settle_fetch(request)
+    except NotFoundError:
+        return None
+    raw, *values = landing.finish()
+    if raw is None:
+        raise CorruptError(f"directory entry {place}", offset=0, want=INODE_SIZE, got="nothing")
+    entry = Entry.parse(raw)
+    found = {
+        name: value or b""
+        for index, (name, value) in enumerate(zip(names, values, strict=True), 1)
+        if value is not None
+    }
+    target = found.pop(SLINK, b"")
+    if entry.kind is Kind.SYMLINK and len(target) != entry.value_len:
+        want, got = entry.value_len, len(target)
+        raise CorruptError(f"target of symlink {place}", offset=0, want=want, got=got)
+    return Found(entry, Epoch(reply.epoch), target, found)
+
+
+async def insert(place: Place, found: Found, call: Call, *, exclusive: bool = True) -> Epoch:
+    """Write an entry with its values, new or, unless exclusive, over another one.
+
+    Raises: ExistsError (exclusive)
+    """
+    iods = [Iod(INODE, IodType.ARRAY, 1, WHOLE)]
+    views = [memoryview(found.entry.emit())]
+    values = dict(found.values or {})
+    if found.entry.kind is Kind.SYMLINK:
+        values[SLINK] = found.target
+    for name, value in values.items():
+        iods.append(Iod(name, IodType.SINGLE, len(value)))
+        views += [memoryview(value)] if value else []
+    cond = _INSERT if exclusive else 0
+    return await settle_epoch(place.io.update(place.name, iods, views, cond=cond, call=call))
+
+
+async def change(
+    place: Place,
+    entry: Entry,
+    names: set[str],
+    call: Call,
+    *,
+    values: Mapping[bytes, tuple[bytes, int]] | None = None,
+) -> None:
+    """Write some fields of an entry that exists, and single values with conditions of their own.
+
+    Raises: NotFoundError (the entry is gone, or a condition), ExistsError (a condition)
+    """
+    pieces = pieces_of(entry, names)
+    iods = [Iod(INODE, IodType.ARRAY, 1, tuple(recx for recx, _ in pieces))]
+    views = [memoryview(data) for _, data in pieces]
+    cond = _UPDATE
+    for name, (value, flags) in (values or {}).items():
+        iods.append(Iod(name, IodType.SINGLE, len(value), cond=flags))
+        views += [memoryview(value)] if value else []
+        cond |= Cond.PER_AKEY
+    await settle_epoch(place.io.update(place.name, iods, views, cond=int(cond), call=call))
+
+
+async def punch(place: Place, call: Call) -> None:
+    """Take the entry away. Raises: NotFoundError."""
+    try:
+        await settle_epoch(place.io.punch(place.name, cond=_PUNCH, call=call))
+    except NotFoundError:
+        raise NotFoundError(f"there is no {place}") from None

@@ -1,0 +1,251 @@
+"""Names made and taken away: files, directories, symlinks. Pure decisions over `entries`.
+
+What is created is one conditional request, so that of several creators of a name one wins, and the
+others hear of it, or open what it made. Removing asks what there is, takes the entry away, which
+decides who of several removed it, and gives up the object last: a crash in between leaves an object
+without a name, which the checker finds.
+
+Source: DAOS src/client/dfs/obj.c dfs_open, dfs_remove, mkdir. Ours: the entry goes first
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from daos.base.errors import (
+    BusyError,
+    DaosError,
+    ExistsError,
+    InvalidError,
+    NotFoundError,
+)
+from daos.base.ids import ObjectId
+from daos.client.execute import execute
+from daos.client.objectio import ObjectIo
+from daos.dfs import entries
+from daos.dfs.classes import check_chunk, chunk_of, class_of, parse_class
+from daos.dfs.entries import Found, Place
+from daos.dfs.errors import IsDirectoryError, LoopError, NotDirectoryError, NotEmptyError
+from daos.dfs.layout import (
+    PATH_MAX,
+    PERMISSIONS,
+    Entry,
+    Kind,
+    check_name,
+    encode_name,
+)
+from daos.dfs.lookup import node_of
+from daos.dfs.node import Directory, File, Symlink
+from daos.object import core
+
+if TYPE_CHECKING:
+    from daos.client.session import Call
+    from daos.dfs.mount import Mount
+    from daos.dfs.node import Node
+
+# An open meets a name that comes and goes again: so often, and then it gives up.
+_ATTEMPTS: Final = 16
+
+
+class Wanted(NamedTuple):
+    """What the creator of an entry asks for."""
+
+    mode: int = 0o644
+    oclass: str | int | None = None
+    chunk_size: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+
+
+class Spot(NamedTuple):
+    """A name in a directory, whether there is an entry or not."""
+
+    directory: Directory
+    place: Place
+
+
+def spot(mount: Mount, parent: Node, name: str | bytes) -> Spot:
+    """Raises: NotDirectoryError, InvalidError, NameTooLongError."""
+    directory = check_parent(mount, parent)
+    return Spot(directory, directory.at(check_name(name)))
+
+
+def check_parent(mount: Mount, parent: Node) -> Directory:
+    """Itself. Raises: NotDirectoryError, InvalidError (of another mount)."""
+    if not isinstance(parent, Directory):
+        raise NotDirectoryError(f"{parent!r} is no directory")
+    if parent.mount is not mount:
+        raise InvalidError(f"{parent!r} is of another mount")
+    return parent
+
+
+async def open_file(mount: Mount, at: Spot, flags: int, wanted: Wanted, call: Call) -> File:
+    """Open or make a regular file; flags of `os.open`, which were checked.
+
+    Raises: InvalidError, ExistsError (O_EXCL), NotFoundError, IsDirectoryError, LoopError (a
+            symlink)
+    Cost:   one request; two if O_CREAT finds a file
+    """
+    directory, place = at
+    for _ in range(_ATTEMPTS):
+        if flags & os.O_CREAT:
+            made = await _new(mount, directory, Kind.FILE, wanted, call=call)
+            try:
+                await entries.insert(place, made, call)
+            except ExistsError:
+                if flags & os.O_EXCL:
+                    raise _exists(place) from None
+            else:
+                return File(mount, directory, place, made.entry, flags)
+        found = await entries.fetch(place, call)
+        if found is not None:
+            return await _open_found(mount, at, found, flags)
+        if not flags & os.O_CREAT:
+            raise NotFoundError(f"there is no {place}")
+    raise BusyError(f"{place} comes and goes: {_ATTEMPTS} attempts to open it failed")
+
+
+async def _open_found(mount: Mount, at: Spot, found: Found, flags: int) -> File:
+    directory, place = at
+    node = node_of(mount, directory, place, found, flags)
+    match node:
+        case File():
+            if flags & os.O_TRUNC:
+                writable = File(mount, directory, place, found.entry, os.O_RDWR)
+                await writable.truncate(0)
+            return node
+        case Directory():
+            raise IsDirectoryError(f"{place} is a directory")
+        case _:
+            raise LoopError(f"{place} is a symlink; follow it by lookup")
+
+
+async def mkdir(mount: Mount, at: Spot, wanted: Wanted, call: Call) -> Directory:
+    """Make a directory. Raises: InvalidError, ExistsError.
+
+    Cost: one request; its object is made with its first entry
+    """
+    directory, place = at
+    made = await _new(mount, directory, Kind.DIRECTORY, wanted, call=call)
+    await _insert(place, made, call)
+    return Directory(mount, directory, place, made.entry)
+
+
+async def symlink(
+    mount: Mount, at: Spot, target: str | bytes, wanted: Wanted, call: Call
+) -> Symlink:
+    """Make a symlink. Raises: InvalidError, ExistsError. Cost: one request."""
+    directory, place = at
+    value = encode_name(target)
+    if not 0 < len(value) < PATH_MAX or b"\0" in value:
+        raise InvalidError(f"a symlink's target has 1 to {PATH_MAX - 1} bytes, no NUL")
+    made = await _new(mount, directory, Kind.SYMLINK, wanted, call=call, target=value)
+    await _insert(place, made, call)
+    return Symlink(mount, directory, place, made.entry, value)
+
+
+async def remove(mount: Mount, at: Spot, kind: Kind | None, call: Call, *, force: bool) -> ObjectId:
+    """Take a name away, then what it names; the object's id.
+
+    `kind`: DIRECTORY asks for a directory (rmdir), FILE for anything else (unlink), None for
+    whatever it is. `force`: with all that is below it.
+
+    Atomicity: the entry goes at once; what `force` removes below it went before, name by name
+    Raises:    NotFoundError, NotDirectoryError, IsDirectoryError, NotEmptyError
+    Cost:      the entry is fetched, and punched; a directory is asked for an entry of each shard;
+               then the object, a request for each of its shards
+    """
+    directory, place = at
+    found = await entries.fetch(place, call)
+    if found is None:
+        raise NotFoundError(f"there is no {place}")
+    entry = found.entry
+    if kind is Kind.DIRECTORY and entry.kind is not Kind.DIRECTORY:
+        raise NotDirectoryError(f"{place} is no directory")
+    if kind is not None and kind is not Kind.DIRECTORY and entry.kind is Kind.DIRECTORY:
+        raise IsDirectoryError(f"{place} is a directory")
+    if entry.kind is Kind.DIRECTORY:
+        if force:
+            await _empty(mount, Directory(mount, directory, place, entry), call)
+        elif await has_entries(mount.io(entry.oid), call):
+            raise NotEmptyError(f"{place} is not empty")
+    await entries.punch(place, call)
+    await destroy(mount, entry, call)
+    return entry.oid
+
+
+async def destroy(mount: Mount, entry: Entry, call: Call) -> None:
+    """Give up the object of an entry that is gone. Cost: a request for each of its shards."""
+    if entry.kind is not Kind.SYMLINK:
+        await execute(mount.io(entry.oid).punch_all(call=call))
+
+
+async def has_entries(io: ObjectIo, call: Call) -> bool:
+    """Whether a directory has an entry. Cost: a request for each shard, until one has."""
+    for shard in core.shards(io.layout):
+        anchor, eof = b"", False
+        while not eof:
+            page = await io.client.list_dkeys(shard, anchor=anchor, limit=1, call=call)
+            if page.keys:
+                return True
+            anchor, eof = page.anchor, page.eof
+    return False
+
+
+async def _empty(mount: Mount, directory: Directory, call: Call) -> None:
+    """Remove all below a directory, depth first, each as `remove` does; what goes is gone."""
+    listing = mount.readdir(directory)
+    while await listing.turn():
+        for name in listing.take():
+            try:
+                await remove(mount, spot(mount, directory, name), None, call, force=True)
+            except NotFoundError:
+                continue  # another one was faster
+
+
+async def _insert(place: Place, made: Found, call: Call) -> None:
+    try:
+        await entries.insert(place, made, call)
+    except ExistsError:
+        raise _exists(place) from None
+
+
+async def _new(
+    mount: Mount,
+    parent: Directory,
+    kind: Kind,
+    wanted: Wanted,
+    *,
+    call: Call,
+    target: bytes = b"",
+) -> Found:
+    """What is written for something new. Raises: InvalidError, NotSupportedError (class)."""
+    if wanted.mode & ~PERMISSIONS:
+        raise InvalidError(f"mode {wanted.mode:#o} has other bits than permissions")
+    inherits = parent.entry
+    class_id = class_of(kind, parse_class(wanted.oclass), inherits, mount.defaults)
+    chunk = check_chunk(wanted.chunk_size)
+    oid = await mount.new_oid(kind, class_id, call)
+    now = mount.now_ns()
+    is_directory = kind is Kind.DIRECTORY
+    entry = Entry(
+        mode=kind.value | (0o777 if kind is Kind.SYMLINK else wanted.mode),
+        oid=oid,
+        mtime_ns=now,
+        ctime_ns=now,
+        chunk_size=(
+            chunk_of(chunk, inherits, mount.defaults)
+            if kind is Kind.FILE
+            else (chunk or inherits.chunk_size) * is_directory
+        ),
+        oclass=inherits.oclass * is_directory,
+        uid=mount.uid if wanted.uid is None else wanted.uid,
+        gid=mount.gid if wanted.gid is None else wanted.gid,
+        value_len=len(target),
+    )
+    return Found(entry, mount.epoch, target)
+
+
+def _exists(place: Place) -> DaosError:
+    return ExistsError(f"{place} exists")

@@ -1,0 +1,170 @@
+"""What is open in a mount: directories, files, symlinks. Handles that no service knows of.
+
+A node knows the name by which it was reached, and is asked and changed through the entry of that
+name. Once the entry is gone, or names another object, that raises StaleFileError (ENOENT), like the
+reference; data of a removed file can't be reached any more either.
+
+Source: DAOS src/client/dfs/dfs_internal.h struct dfs_obj
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, overload
+
+from daos.base.errors import AccessError
+from daos.base.ids import ObjectId
+from daos.client.array import Array
+from daos.client.chunks import Geometry
+from daos.client.memory import BufferLike
+from daos.dfs import attributes
+from daos.dfs.attributes import Stat
+from daos.dfs.entries import Place
+from daos.dfs.layout import FILE_SIZE_MAX, Entry, Kind, decode_name
+
+if TYPE_CHECKING:
+    from daos.dfs.mount import Mount
+
+
+class Node:
+    """One of the three. `entry` is as of the opening; `mode` of it is the type and permissions."""
+
+    def __init__(self, mount: Mount, parent: Directory | None, place: Place, entry: Entry) -> None:
+        self.mount = mount
+        self.parent = parent  # None: the root
+        self.place = place
+        self.entry = entry
+
+    @property
+    def kind(self) -> Kind:
+        return self.entry.kind
+
+    @property
+    def oid(self) -> ObjectId:
+        return self.entry.oid
+
+    @property
+    def parent_oid(self) -> ObjectId:
+        """The directory's object; of the root the superblock."""
+        return self.place.io.oid
+
+    @property
+    def name(self) -> str:
+        return decode_name(self.place.name)
+
+    @property
+    def mode(self) -> int:
+        return self.entry.mode
+
+    async def stat(self, *, timeout: float | None = None) -> Stat:
+        """Of now. Raises: StaleFileError. Cost: the entry, and a request for each shard."""
+        with self.mount._operation(timeout) as call:
+            return await attributes.stat_place(self.mount, self.place, self.oid, call)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} {self.oid}>"
+
+
+class Directory(Node):
+    """A directory."""
+
+    def __init__(self, mount: Mount, parent: Directory | None, place: Place, entry: Entry) -> None:
+        super().__init__(mount, parent, place, entry)
+        self.io = mount.io(entry.oid)
+
+    def at(self, name: bytes) -> Place:
+        """Where the entry of a name stands."""
+        return Place(self.io, name)
+
+
+class Symlink(Node):
+    """A symlink; `target` as it was written."""
+
+    def __init__(
+        self, mount: Mount, parent: Directory | None, place: Place, entry: Entry, target: bytes
+    ) -> None:
+        super().__init__(mount, parent, place, entry)
+        self.target = decode_name(target)
+
+
+class File(Node):
+    """A regular file, opened to read, to write, or both."""
+
+    def __init__(
+        self, mount: Mount, parent: Directory | None, place: Place, entry: Entry, flags: int
+    ) -> None:
+        super().__init__(mount, parent, place, entry)
+        access = flags & os.O_ACCMODE
+        self.readable = access != os.O_WRONLY
+        self.writable = access != os.O_RDONLY
+        self.chunk_size = entry.chunk_size or mount.defaults.chunk_size
+        self._array = Array(mount, mount.io(entry.oid), Geometry(1, self.chunk_size))
+
+    @overload
+    async def read(
+        self, offset: int, count: int, into: None = None, *, timeout: float | None = None
+    ) -> bytes: ...
+
+    @overload
+    async def read(
+        self, offset: int, count: int, into: BufferLike, *, timeout: float | None = None
+    ) -> int: ...
+
+    async def read(
+        self,
+        offset: int,
+        count: int,
+        into: BufferLike | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> bytes | int:
+        """Bytes [offset, offset + count), fewer at the end; or into memory, and how many.
+
+        Raises: AccessError (opened to write only), as Array.read
+        Cost:   a request for each chunk
+        """
+        if not self.readable:
+            raise AccessError(f"{self} is open to write only")
+        if into is None:
+            return await self._array.read(offset, count, timeout=timeout)
+        return await self._array.read(offset, count, into, timeout=timeout)
+
+    async def write(self, offset: int, data: BufferLike, *, timeout: float | None = None) -> int:
+        """Write all of it; durable on return. How many bytes.
+
+        Atomicity: each chunk for itself
+        Raises:    AccessError, NoSpaceError, InvalidError
+        Cost:      a request for each chunk
+        """
+        return await self._checked().write(offset, data, timeout=timeout)
+
+    async def truncate(self, size: int, *, timeout: float | None = None) -> None:
+        """Cut or extend to `size` bytes. Raises: AccessError, InvalidError."""
+        await self._checked().resize(size, timeout=timeout)
+
+    async def punch(self, offset: int, count: int, *, timeout: float | None = None) -> None:
+        """Make a hole; one that reaches the end cuts the file at `offset`.
+
+        `count` FILE_SIZE_MAX: the file ends at `offset`, wherever it ended before.
+
+        Raises: AccessError, InvalidError
+        """
+        array = self._checked()
+        if count == FILE_SIZE_MAX:
+            await array.resize(offset, timeout=timeout)
+            return
+        size = await array.get_size(timeout=timeout)
+        if count and offset < size:
+            if count >= size - offset:
+                await array.resize(offset, timeout=timeout)
+            else:
+                await array.punch(offset, count, timeout=timeout)
+
+    async def size(self, *, timeout: float | None = None) -> int:
+        """One past the last byte. Cost: a request for each shard."""
+        return await self._array.get_size(timeout=timeout)
+
+    def _checked(self) -> Array:
+        if not self.writable:
+            raise AccessError(f"{self} is open read-only")
+        return self._array
