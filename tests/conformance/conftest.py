@@ -16,6 +16,8 @@ from typing import Protocol
 import pytest
 
 import daos
+from daos.client.portal import Portal
+from daos.dfs.mount import Mount
 from daos.embedded.remote import connect
 from daos.testing.enginesystem import engine_system
 from daos.testing.kits.transport_peers import loopback_hosts
@@ -105,3 +107,24 @@ def cont(pool: daos.Pool) -> Iterator[daos.Container]:
 def obj(cont: daos.Container) -> daos.Object:
     """An empty object of hashed keys."""
     return cont.object(cont.new_oid())
+
+
+@pytest.fixture
+def files(pool: daos.Pool) -> Iterator[daos.Container]:
+    """An empty container with a file system."""
+    cont = pool.create_container(next(_labels), type="POSIX")
+    yield cont
+    cont.close()
+    pool.destroy_container(cont.uuid, force=True)
+
+
+@pytest.fixture
+def portal(files: daos.Container) -> Portal:
+    """What calls of the container's file system go through."""
+    return files._portal
+
+
+@pytest.fixture
+def mount(files: daos.Container, portal: Portal) -> Mount:
+    """The container's file system."""
+    return portal.call(Mount.open, files._core)

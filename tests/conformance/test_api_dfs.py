@@ -9,9 +9,6 @@ import errno
 import itertools
 import os
 import stat
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import ParamSpec, TypeVar
 
 import pytest
 
@@ -28,59 +25,7 @@ from daos.dfs.errors import (
 from daos.dfs.layout import FILE_SIZE_MAX, Kind
 from daos.dfs.mount import Mount
 from daos.dfs.node import Directory, File, Symlink
-
-P = ParamSpec("P")
-T = TypeVar("T")
-_labels = (f"files-{number}" for number in itertools.count())
-CREATE = os.O_CREAT | os.O_RDWR
-
-
-@pytest.fixture
-def files(pool: daos.Pool) -> Iterator[daos.Container]:
-    """An empty container with a file system."""
-    cont = pool.create_container(next(_labels), type="POSIX")
-    yield cont
-    cont.close()
-    pool.destroy_container(cont.uuid, force=True)
-
-
-@pytest.fixture
-def portal(files: daos.Container) -> Portal:
-    return files._portal
-
-
-@pytest.fixture
-def mount(files: daos.Container, portal: Portal) -> Mount:
-    return portal.call(Mount.open, files._core)
-
-
-async def listed(items: AsyncIterator[T]) -> list[T]:
-    return [item async for item in items]
-
-
-def refused(number: int, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
-    """The call fails with this number of POSIX."""
-    with pytest.raises(daos.DaosError) as caught:
-        call(*args, **kwargs)
-    assert caught.value.errno == number, caught.value
-
-
-def together(count: int, work: Callable[[int], T]) -> list[T | BaseException]:
-    """What so many threads get that do it at the same time."""
-    results: list[T | BaseException] = [ValueError()] * count
-
-    def run(number: int) -> None:
-        try:
-            results[number] = work(number)
-        except BaseException as error:  # each thread's end is looked at
-            results[number] = error
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
+from tests.conformance.files import CREATE, labels, listed, refused, together
 
 
 class TestMounting:
@@ -105,16 +50,16 @@ class TestMounting:
     def test_modes(self, pool: daos.Pool, files: daos.Container, portal: Portal) -> None:
         assert portal.call(Mount.open, files._core, "rw").writable
         assert not portal.call(Mount.open, files._core, "r").writable
-        refused(errno.ENOTSUP, pool.create_container, next(_labels), "POSIX", mode="balanced")
-        refused(errno.EINVAL, pool.create_container, next(_labels), "POSIX", mode="fast")
-        refused(errno.EINVAL, pool.create_container, next(_labels), "HDF5", chunk_size=1)
+        refused(errno.ENOTSUP, pool.create_container, next(labels), "POSIX", mode="balanced")
+        refused(errno.EINVAL, pool.create_container, next(labels), "POSIX", mode="fast")
+        refused(errno.EINVAL, pool.create_container, next(labels), "HDF5", chunk_size=1)
         refused(errno.EINVAL, pool.create_container, "invalid:-/label", "POSIX")
-        refused(errno.EINVAL, pool.create_container, next(_labels), "POSIX", hints="file:wide")
+        refused(errno.EINVAL, pool.create_container, next(labels), "POSIX", hints="file:wide")
         with pytest.raises((daos.InvalidError, daos.NotSupportedError)):
-            pool.create_container(next(_labels), "POSIX", oclass="RP_2G1")
+            pool.create_container(next(labels), "POSIX", oclass="RP_2G1")
 
     def test_nothing_is_left_of_what_cannot_be_made(self, pool: daos.Pool) -> None:
-        label = next(_labels)
+        label = next(labels)
         refused(errno.ENOTSUP, pool.create_container, label, "POSIX", mode="balanced")
         assert label not in [each.label for each in pool.containers()]
 
@@ -228,7 +173,7 @@ class TestOpening:
 
     def test_chunks_come_from_the_container(self, pool: daos.Pool) -> None:
         with pool.create_container(
-            next(_labels), "POSIX", chunk_size="64KiB", file_oclass="S1"
+            next(labels), "POSIX", chunk_size="64KiB", file_oclass="S1"
         ) as c:
             portal = c._portal
             mount = portal.call(Mount.open, c._core)

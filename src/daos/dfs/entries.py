@@ -6,7 +6,7 @@ Source: DAOS src/client/dfs/common.c fetch_entry, insert_entry, remove_entry
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from daos.base.errors import CorruptError, NotFoundError
@@ -18,6 +18,8 @@ from daos.client.session import Call
 from daos.dfs.layout import INODE, INODE_SIZE, SLINK, WHOLE, Entry, Kind, decode_name, pieces_of
 
 _EXISTS: Final = int(Cond.DKEY_FETCH)
+_PER_AKEY: Final = int(Cond.DKEY_FETCH | Cond.PER_AKEY)
+_AKEY: Final = int(Cond.AKEY_FETCH)
 _INSERT: Final = int(Cond.DKEY_INSERT)
 _UPDATE: Final = int(Cond.DKEY_UPDATE)
 _PUNCH: Final = int(Cond.PUNCH)
@@ -40,17 +42,25 @@ class Found:
     entry: Entry
     epoch: Epoch
     target: bytes = b""  # of a symlink
-    values: Mapping[bytes, bytes] | None = None  # single values asked for, those that there are
+    values: Mapping[bytes, bytes] = field(default_factory=dict)  # those asked for that there are
 
 
-async def fetch(place: Place, call: Call, akeys: Collection[bytes] = ()) -> Found | None:
-    """The entry, with further single values; None: there is none. Raises: CorruptError."""
-    names = (SLINK, *akeys)
+async def fetch(
+    place: Place, call: Call, akeys: Collection[bytes] = (), *, required: Collection[bytes] = ()
+) -> Found | None:
+    """The entry, with further single values; None: there is none, or none of the required.
+
+    An empty value is none, unless it is required.
+
+    Raises: CorruptError
+    """
+    names = (SLINK, *akeys, *required)
     iods = [Iod(INODE, IodType.ARRAY, 1, WHOLE)]
-    iods += [Iod(name, IodType.SINGLE, 0) for name in names]
+    iods += [Iod(name, IodType.SINGLE, 0, cond=_AKEY if name in required else 0) for name in names]
     slots = [Slot(0, 0, INODE_SIZE), *(Slot(index, 0, 0) for index in range(1, len(iods)))]
     landing = ManyLanding(slots)
-    request = place.io.fetch(place.name, iods, landing, cond=_EXISTS, call=call)
+    cond = _PER_AKEY if required else _EXISTS
+    request = place.io.fetch(place.name, iods, landing, cond=cond, call=call)
     try:
         reply = await settle_fetch(request)
     except NotFoundError:
@@ -61,8 +71,8 @@ async def fetch(place: Place, call: Call, akeys: Collection[bytes] = ()) -> Foun
     entry = Entry.parse(raw)
     found = {
         name: value or b""
-        for index, (name, value) in enumerate(zip(names, values, strict=True), 1)
-        if value is not None
+        for name, value in zip(names, values, strict=True)
+        if value is not None or name in required
     }
     target = found.pop(SLINK, b"")
     if entry.kind is Kind.SYMLINK and len(target) != entry.value_len:
@@ -78,7 +88,7 @@ async def insert(place: Place, found: Found, call: Call, *, exclusive: bool = Tr
     """
     iods = [Iod(INODE, IodType.ARRAY, 1, WHOLE)]
     views = [memoryview(found.entry.emit())]
-    values = dict(found.values or {})
+    values = dict(found.values)
     if found.entry.kind is Kind.SYMLINK:
         values[SLINK] = found.target
     for name, value in values.items():

@@ -251,11 +251,18 @@ class Mount(Handle):
         while found is None:
             self._oids.refill(await self.container._next_lo(call))
             found = self._oids.next()
+        return self._generate(kind, class_id, *found)
+
+    def check_class(self, class_id: int) -> None:
+        """Whether files of this class can be made; 0: always. Raises: as new_oid."""
+        self._generate(Kind.FILE, class_id, 0, 0)
+
+    def _generate(self, kind: Kind, class_id: int, lo: int, user_hi: int) -> ObjectId:
         rf = self.container._redundancy_factor
         oid = generate(
             otype_of(kind),
-            lo=found[0],
-            user_hi=found[1],
+            lo=lo,
+            user_hi=user_hi,
             topology=self.container._maps.jump(self.container._level).topology,
             rf=rf,
             class_id=class_id,

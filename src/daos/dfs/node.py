@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, overload
 from daos.base.errors import AccessError
 from daos.base.ids import ObjectId
 from daos.client.array import Array
-from daos.client.chunks import Geometry
 from daos.client.memory import BufferLike
-from daos.dfs import attributes
-from daos.dfs.attributes import Stat
+from daos.dfs import attributes, xattrs
+from daos.dfs.attributes import SetAttr, Stat
+from daos.dfs.classes import check_chunk, parse_class
 from daos.dfs.entries import Place
 from daos.dfs.layout import FILE_SIZE_MAX, Entry, Kind, decode_name
+from daos.dfs.xattrs import Setting
 
 if TYPE_CHECKING:
     from daos.dfs.mount import Mount
@@ -61,6 +62,58 @@ class Node:
         with self.mount._operation(timeout) as call:
             return await attributes.stat_place(self.mount, self.place, self.oid, call)
 
+    async def setattr(self, wanted: SetAttr, *, timeout: float | None = None) -> Stat:
+        """Change attributes; what stat tells then.
+
+        Raises: AccessError, StaleFileError, InvalidError (another type, the size of what is no
+                file), NotSupportedError (set-user-id, set-group-id, sticky)
+        Cost:   two requests and what stat costs; with mtime one for each shard more
+        """
+        with self.mount._operation(timeout, write=True) as call:
+            where = (self.mount, self.place, self.oid)
+            return await attributes.setattr_place(*where, wanted, call)
+
+    async def getxattr(self, name: str, *, timeout: float | None = None) -> bytes:
+        """Raises: NoAttributeError, StaleFileError, InvalidError. Cost: one request."""
+        with self.mount._operation(timeout) as call:
+            return await xattrs.get(self.place, self.oid, name, call)
+
+    async def setxattr(
+        self,
+        name: str,
+        value: BufferLike,
+        setting: Setting = Setting.ANY,
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Raises: AccessError, ExistsError, NoAttributeError (`setting`), RecordTooBigError (over
+        64 KiB), InvalidError, StaleFileError. Cost: two requests.
+        """
+        with self.mount._operation(timeout, write=True) as call:
+            change = (name, value, setting)
+            await xattrs.set_(self.mount, self.place, self.oid, change, call)
+
+    async def removexattr(self, name: str, *, timeout: float | None = None) -> None:
+        """Raises: AccessError, NoAttributeError, InvalidError, StaleFileError. Cost: 3 requests."""
+        with self.mount._operation(timeout, write=True) as call:
+            await xattrs.remove(self.mount, self.place, self.oid, name, call)
+
+    async def listxattr(self, *, timeout: float | None = None) -> list[str]:
+        """Names, sorted. Raises: StaleFileError. Cost: two requests."""
+        with self.mount._operation(timeout) as call:
+            return await xattrs.names(self.place, self.oid, call)
+
+    async def access(self, mask: int, *, timeout: float | None = None) -> None:
+        """Whether the permissions grant R_OK, W_OK, X_OK to the process's real user and group.
+
+        Raises: PermissionDeniedError, AccessError (W_OK on a read-only mount), StaleFileError,
+                InvalidError
+        Cost:   one request
+        """
+        with self.mount._operation(timeout, write=bool(mask & os.W_OK)) as call:
+            entry = await attributes.fetch_known(self.place, self.oid, call)
+        attributes.check_access(entry, mask, uid=os.getuid(), gid=os.getgid())
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} {self.oid}>"
 
@@ -75,6 +128,27 @@ class Directory(Node):
     def at(self, name: bytes) -> Place:
         """Where the entry of a name stands."""
         return Place(self.io, name)
+
+    async def set_oclass(self, oclass: str | int | None, *, timeout: float | None = None) -> None:
+        """The class of what will be made in it from now on; None: the container's default.
+
+        Raises: AccessError, InvalidError, NotSupportedError, StaleFileError. Cost: two requests.
+        """
+        class_id = parse_class(oclass)
+        self.mount.check_class(class_id)
+        await self._set_default({"oclass": class_id}, timeout)
+
+    async def set_chunk_size(self, size: int | None, *, timeout: float | None = None) -> None:
+        """The chunk of files that will be made in it from now on; None: the container's default.
+
+        Raises: AccessError, InvalidError, StaleFileError. Cost: two requests.
+        """
+        await self._set_default({"chunk_size": check_chunk(size)}, timeout)
+
+    async def _set_default(self, fields: dict[str, int], timeout: float | None) -> None:
+        with self.mount._operation(timeout, write=True) as call:
+            entry = await attributes.fetch_known(self.place, self.oid, call)
+            self.entry = await attributes.write_fields(self.mount, self.place, entry, fields, call)
 
 
 class Symlink(Node):
@@ -98,7 +172,7 @@ class File(Node):
         self.readable = access != os.O_WRONLY
         self.writable = access != os.O_RDONLY
         self.chunk_size = entry.chunk_size or mount.defaults.chunk_size
-        self._array = Array(mount, mount.io(entry.oid), Geometry(1, self.chunk_size))
+        self._array = attributes.file_of(mount, entry)
 
     @overload
     async def read(
