@@ -86,13 +86,23 @@ class ObjectIo:
         return start
 
     def punch(
-        self, dkey: bytes, akeys: Sequence[bytes] = (), *, cond: int = 0, call: Call
+        self,
+        dkey: bytes,
+        akeys: Sequence[bytes] = (),
+        *,
+        cond: int = 0,
+        unchanged_since: int = 0,
+        call: Call,
     ) -> Start:
-        """Hide a dkey, or akeys below it; reports the epoch."""
+        """Hide a dkey, or akeys below it; reports the epoch.
+
+        `unchanged_since`: ExistsError if something of the dkey was written after this epoch.
+        """
+        conditions = {"cond": cond, "unchanged_since": unchanged_since}
 
         def start(report: Report) -> Cancel:
             self._session.check_running()
-            return self.client.punch(dkey, akeys, cond=cond, call=call, done=report)
+            return self.client.punch(dkey, akeys, **conditions, call=call, done=report)
 
         return start
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from daos.base.errors import CorruptError, NotFoundError
+from daos.base.errors import CorruptError, ExistsError, NotFoundError
 from daos.base.ids import Epoch
 from daos.base.iod import Cond, Iod, IodType
 from daos.client.landing import ManyLanding, Slot
@@ -20,6 +20,8 @@ from daos.dfs.layout import INODE, INODE_SIZE, SLINK, WHOLE, Entry, Kind, decode
 _EXISTS: Final = int(Cond.DKEY_FETCH)
 _PER_AKEY: Final = int(Cond.DKEY_FETCH | Cond.PER_AKEY)
 _AKEY: Final = int(Cond.AKEY_FETCH)
+_OVER: Final = int(Cond.DKEY_UPDATE | Cond.PER_AKEY)
+_HAS: Final = int(Cond.AKEY_UPDATE)
 _INSERT: Final = int(Cond.DKEY_INSERT)
 _UPDATE: Final = int(Cond.DKEY_UPDATE)
 _PUNCH: Final = int(Cond.PUNCH)
@@ -81,10 +83,10 @@ async def fetch(
     return Found(entry, Epoch(reply.epoch), target, found)
 
 
-async def insert(place: Place, found: Found, call: Call, *, exclusive: bool = True) -> Epoch:
-    """Write an entry with its values, new or, unless exclusive, over another one.
+async def insert(place: Place, found: Found, call: Call, *, over: bytes = b"") -> None:
+    """Write an entry with its values: a new one, or over one that has the akey `over`.
 
-    Raises: ExistsError (exclusive)
+    Raises: ExistsError (there is an entry), NotFoundError (none with that akey)
     """
     iods = [Iod(INODE, IodType.ARRAY, 1, WHOLE)]
     views = [memoryview(found.entry.emit())]
@@ -92,10 +94,11 @@ async def insert(place: Place, found: Found, call: Call, *, exclusive: bool = Tr
     if found.entry.kind is Kind.SYMLINK:
         values[SLINK] = found.target
     for name, value in values.items():
-        iods.append(Iod(name, IodType.SINGLE, len(value)))
+        cond = _HAS if name == over else 0
+        iods.append(Iod(name, IodType.SINGLE, len(value), cond=cond))
         views += [memoryview(value)] if value else []
-    cond = _INSERT if exclusive else 0
-    return await settle_epoch(place.io.update(place.name, iods, views, cond=cond, call=call))
+    cond = _OVER if over else _INSERT
+    await settle_epoch(place.io.update(place.name, iods, views, cond=cond, call=call))
 
 
 async def change(
@@ -106,12 +109,12 @@ async def change(
     *,
     values: Mapping[bytes, tuple[bytes, int]] | None = None,
 ) -> None:
-    """Write some fields of an entry that exists, and single values with conditions of their own.
+    """Write fields of an entry that exists, if any, and single values, each with conditions.
 
     Raises: NotFoundError (the entry is gone, or a condition), ExistsError (a condition)
     """
     pieces = pieces_of(entry, names)
-    iods = [Iod(INODE, IodType.ARRAY, 1, tuple(recx for recx, _ in pieces))]
+    iods = [Iod(INODE, IodType.ARRAY, 1, tuple(recx for recx, _ in pieces))] if pieces else []
     views = [memoryview(data) for _, data in pieces]
     cond = _UPDATE
     for name, (value, flags) in (values or {}).items():
@@ -121,9 +124,28 @@ async def change(
     await settle_epoch(place.io.update(place.name, iods, views, cond=int(cond), call=call))
 
 
-async def punch(place: Place, call: Call) -> None:
-    """Take the entry away. Raises: NotFoundError."""
+async def punch(place: Place, call: Call, *, unchanged_since: Epoch) -> bool:
+    """Take the entry away, if it is still what was fetched at that epoch; whether it was.
+
+    Raises: NotFoundError (it is gone)
+    """
+    request = place.io.punch(place.name, cond=_PUNCH, unchanged_since=unchanged_since, call=call)
     try:
-        await settle_epoch(place.io.punch(place.name, cond=_PUNCH, call=call))
+        await settle_epoch(request)
     except NotFoundError:
         raise NotFoundError(f"there is no {place}") from None
+    except ExistsError:
+        return False
+    return True
+
+
+async def drop(
+    place: Place, akeys: Collection[bytes], call: Call, *, unchanged_since: int = 0
+) -> bool:
+    """Take single values away; whether the entry was unchanged since that epoch, 0: whatever."""
+    request = place.io.punch(place.name, tuple(akeys), unchanged_since=unchanged_since, call=call)
+    try:
+        await settle_epoch(request)
+    except ExistsError:
+        return False
+    return True

@@ -26,6 +26,7 @@ An entry is a dkey with these akeys:
         80  u64  obj_hlc      newest epoch of the object when mtime was set; 0: never
     DFS_SLINK   single value: the target of a symlink
     x:NAME      single value: an extended attribute
+    DFS_MOVE    single value, ours: a move that is under way (`Mark`)
 
 Integers little-endian. Worked example: docs/format/dfs.md.
 Source: DAOS src/client/dfs/README.md, dfs_internal.h, common.c
@@ -63,6 +64,7 @@ ROOT_USER: Final = 1
 INODE: Final = b"DFS_INODE"
 SLINK: Final = b"DFS_SLINK"
 XATTR: Final = b"x:"
+MOVE: Final = b"DFS_MOVE"
 
 SB_DKEY: Final = b"DFS_SB_METADATA"
 SB_MAGIC: Final = 0xDA05DF50DA05DF50
@@ -324,3 +326,56 @@ def parse_roots(text: str) -> tuple[ObjectId, ObjectId]:
     if len(oids) != 4 or oids[2:] != [nil, nil] or nil in oids[:2]:
         raise CorruptError("root_oids", offset=0, want="two object ids, two that are nil", got=text)
     return oids[0], oids[1]
+
+
+_MARK: Final = struct.Struct("<BB6x16sQQQ")
+MARK_VERSION: Final = 1
+MARK_HEAD_SIZE: Final = 48
+assert _MARK.size == MARK_HEAD_SIZE
+
+
+class Role(Enum):
+    """What becomes of the entry that a mark is at."""
+
+    SOURCE = 1  # it is moved away
+    DESTINATION = 2  # something is moved there
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A move that is under way, at both its entries: the single value of akey DFS_MOVE.
+
+     0  u8   version     1
+     1  u8   role        1 source, 2 destination
+     8       token       16 bytes, the move's own
+    24  u64  until_ns    Unix time; later than that the mover does nothing more
+    32  u64  oid lo      directory of the other entry
+    40  u64  oid hi
+    48       name        of the other entry
+    """
+
+    role: Role
+    token: bytes
+    until_ns: int
+    directory: ObjectId
+    name: bytes
+
+    def emit(self) -> bytes:
+        """48 bytes and the name."""
+        oid = self.directory
+        head = (MARK_VERSION, self.role.value, self.token, self.until_ns, oid.lo, oid.hi)
+        return _MARK.pack(*head) + self.name
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Mark:
+        """Raises: CorruptError"""
+        name = raw[MARK_HEAD_SIZE:]
+        if not 0 < len(name) <= NAME_MAX:
+            raise CorruptError("mark of a move", offset=48, want="a name", got=len(raw))
+        version, role, token, until_ns, lo, hi = _MARK.unpack_from(raw)
+        if version != MARK_VERSION or raw[2:8] != bytes(6):
+            raise CorruptError("mark of a move", offset=0, want=MARK_VERSION, got=raw[:8])
+        if role not in (Role.SOURCE.value, Role.DESTINATION.value):
+            raise CorruptError("mark of a move", offset=1, want="1 or 2", got=role)
+        directory = ObjectId(hi, lo)
+        return cls(role=Role(role), token=token, until_ns=until_ns, directory=directory, name=name)

@@ -22,9 +22,10 @@ from daos.base.ids import U32_MAX, ObjectId
 from daos.client.objectio import ObjectIo
 from daos.client.pool import Pool
 from daos.client.session import Call, Handle
-from daos.dfs import attributes, format, listing, lookup, namespace
+from daos.dfs import attributes, format, listing, lookup, moving, namespace
 from daos.dfs.attributes import Stat
 from daos.dfs.classes import hint_for, otype_of
+from daos.dfs.errors import CrossDeviceError
 from daos.dfs.layout import STATFS_MAGIC, Entry, Kind, Superblock, check_name
 from daos.dfs.namespace import Spot, Wanted
 from daos.dfs.node import Directory, File, Node, Symlink
@@ -33,6 +34,7 @@ from daos.object.core import check_supported
 from daos.placement.oid import generate
 
 if TYPE_CHECKING:
+    from daos.base.clock import Clock
     from daos.client.container import Container
     from daos.client.listing import Listing
     from daos.client.values import Key
@@ -212,6 +214,48 @@ class Mount(Handle):
         with self._operation(timeout, write=True) as call:
             return await namespace.remove(self, self._spot(parent, name), kind, call, force=force)
 
+    async def move(
+        self,
+        parent: Node,
+        name: str | bytes,
+        new_parent: Node,
+        new_name: str | bytes,
+        *,
+        replace: bool = True,
+        timeout: float | None = None,
+    ) -> ObjectId | None:
+        """Rename; the object of the entry that was replaced, None: there was none.
+
+        Onto itself: nothing happens. Nodes that are open keep the name by which they were reached,
+        until they are told (`Node.moved`).
+
+        Raises: AccessError, NotDirectoryError (a parent; a directory onto what is none),
+                IsDirectoryError (the other way round), NotFoundError, ExistsError (not `replace`),
+                NotEmptyError, InvalidError (a name; a directory into itself), CrossDeviceError,
+                DeadlineError (somebody moves one of them), BusyError
+        Cost:   eight requests; to replace four more and those of the object
+        """
+        with self._operation(timeout, write=True) as call:
+            spots = self._two_spots(parent, name, new_parent, new_name)
+            return await moving.move(self, *spots, call, may_replace=replace)
+
+    async def exchange(
+        self,
+        parent: Node,
+        name: str | bytes,
+        other_parent: Node,
+        other_name: str | bytes,
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Give two entries each other's name; not at once: see moving.exchange.
+
+        Raises: as move. Cost: three moves.
+        """
+        with self._operation(timeout, write=True) as call:
+            spots = self._two_spots(parent, name, other_parent, other_name)
+            await moving.exchange(self, *spots, call)
+
     def readdir(
         self, directory: Node, anchor: bytes = b"", *, timeout: float | None = None
     ) -> Listing[Key, str]:
@@ -237,6 +281,15 @@ class Mount(Handle):
     def io(self, oid: ObjectId) -> ObjectIo:
         """Requests to an object. Raises: InvalidError, NotSupportedError, StaleHandleError."""
         return self.container._io(oid)
+
+    @property
+    def clock(self) -> Clock:
+        """What moves are timed by."""
+        return self._session.clock
+
+    def new_token(self) -> bytes:
+        """16 bytes that nobody else has."""
+        return self._session.new_id()
 
     def now_ns(self) -> int:
         """A new time, later than every epoch that this client has heard of."""
@@ -273,6 +326,13 @@ class Mount(Handle):
 
     def _spot(self, parent: Node, name: str | bytes) -> Spot:
         return namespace.spot(self, parent, name)
+
+    def _two_spots(
+        self, parent: Node, name: str | bytes, other: Node, other_name: str | bytes
+    ) -> tuple[Spot, Spot]:
+        if parent.mount is self is not other.mount:
+            raise CrossDeviceError(f"{parent!r} and {other!r} are in different file systems")
+        return self._spot(parent, name), self._spot(other, other_name)
 
     def _check_flags(self, flags: int) -> None:
         """Raises: NotSupportedError, InvalidError, AccessError."""

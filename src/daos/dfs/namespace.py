@@ -1,9 +1,9 @@
 """Names made and taken away: files, directories, symlinks. Pure decisions over `entries`.
 
 What is created is one conditional request, so that of several creators of a name one wins, and the
-others hear of it, or open what it made. Removing asks what there is, takes the entry away, which
-decides who of several removed it, and gives up the object last: a crash in between leaves an object
-without a name, which the checker finds.
+others hear of it, or open what it made. Removing asks what there is, takes the entry away if it is
+still that, which decides who of several removed it, and gives up the object last: a crash in
+between leaves an object without a name, which the checker finds.
 
 Source: DAOS src/client/dfs/obj.c dfs_open, dfs_remove, mkdir. Ours: the entry goes first
 """
@@ -23,7 +23,7 @@ from daos.base.errors import (
 from daos.base.ids import ObjectId
 from daos.client.execute import execute
 from daos.client.objectio import ObjectIo
-from daos.dfs import entries
+from daos.dfs import entries, marks
 from daos.dfs.classes import check_chunk, chunk_of, class_of, parse_class
 from daos.dfs.entries import Found, Place
 from daos.dfs.errors import IsDirectoryError, LoopError, NotDirectoryError, NotEmptyError
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from daos.dfs.mount import Mount
     from daos.dfs.node import Node
 
-# An open meets a name that comes and goes again: so often, and then it gives up.
-_ATTEMPTS: Final = 16
+# A call meets a name that comes and goes, or changes, again: so often, and then it gives up.
+_ATTEMPTS: Final = 64
 
 
 class Wanted(NamedTuple):
@@ -152,15 +152,26 @@ async def remove(mount: Mount, at: Spot, kind: Kind | None, call: Call, *, force
     whatever it is. `force`: with all that is below it.
 
     Atomicity: the entry goes at once; what `force` removes below it went before, name by name
-    Raises:    NotFoundError, NotDirectoryError, IsDirectoryError, NotEmptyError
-    Cost:      the entry is fetched, and punched; a directory is asked for an entry of each shard;
-               then the object, a request for each of its shards
+    Raises:    NotFoundError, NotDirectoryError, IsDirectoryError, NotEmptyError, BusyError,
+               DeadlineError (somebody moves it)
+    Cost:      the entry is fetched, and punched if it is still the same; a directory is asked for
+               an entry of each shard; then the object, a request for each of its shards
     """
+    for _ in range(_ATTEMPTS):
+        found = await marks.unmarked(mount, at.place, call)
+        if found is None:
+            raise NotFoundError(f"there is no {at.place}")
+        await _check_removable(mount, at, kind, found.entry, call, force=force)
+        if await entries.punch(at.place, call, unchanged_since=found.epoch):
+            await destroy(mount, found.entry, call)
+            return found.entry.oid
+    raise BusyError(f"{at.place} changes all the time: {_ATTEMPTS} attempts to remove it failed")
+
+
+async def _check_removable(
+    mount: Mount, at: Spot, kind: Kind | None, entry: Entry, call: Call, *, force: bool
+) -> None:
     directory, place = at
-    found = await entries.fetch(place, call)
-    if found is None:
-        raise NotFoundError(f"there is no {place}")
-    entry = found.entry
     if kind is Kind.DIRECTORY and entry.kind is not Kind.DIRECTORY:
         raise NotDirectoryError(f"{place} is no directory")
     if kind is not None and kind is not Kind.DIRECTORY and entry.kind is Kind.DIRECTORY:
@@ -170,9 +181,6 @@ async def remove(mount: Mount, at: Spot, kind: Kind | None, call: Call, *, force
             await _empty(mount, Directory(mount, directory, place, entry), call)
         elif await has_entries(mount.io(entry.oid), call):
             raise NotEmptyError(f"{place} is not empty")
-    await entries.punch(place, call)
-    await destroy(mount, entry, call)
-    return entry.oid
 
 
 async def destroy(mount: Mount, entry: Entry, call: Call) -> None:

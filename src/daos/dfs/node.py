@@ -20,7 +20,7 @@ from daos.dfs import attributes, xattrs
 from daos.dfs.attributes import SetAttr, Stat
 from daos.dfs.classes import check_chunk, parse_class
 from daos.dfs.entries import Place
-from daos.dfs.layout import FILE_SIZE_MAX, Entry, Kind, decode_name
+from daos.dfs.layout import FILE_SIZE_MAX, Entry, Kind, check_name, decode_name
 from daos.dfs.xattrs import Setting
 
 if TYPE_CHECKING:
@@ -56,6 +56,11 @@ class Node:
     @property
     def mode(self) -> int:
         return self.entry.mode
+
+    def moved(self, parent: Directory, name: str | bytes) -> None:
+        """It has another name now. Raises: InvalidError."""
+        self.place = parent.at(check_name(name))
+        self.parent = parent
 
     async def stat(self, *, timeout: float | None = None) -> Stat:
         """Of now. Raises: StaleFileError. Cost: the entry, and a request for each shard."""

@@ -155,17 +155,23 @@ class ObjectClient:
         akeys: Sequence[bytes] = (),
         *,
         cond: int = 0,
+        unchanged_since: int = 0,
         call: Call,
         done: UpdateDone,
     ) -> Cancel:
-        """Hide a dkey, or akeys below it, from now on."""
+        """Hide a dkey, or akeys below it, from now on.
+
+        `unchanged_since`: ExistsError if something of the dkey was written after this epoch.
+        """
         self._check_writable()
         if not dkey:
             raise InvalidError("dkey: a key has at least one byte")
         core.check_punch(self.oid, dkey, akeys, cond)
         shard = self._shard(dkey)
         dtx = self._link.new_dtx()
-        request = wire.PunchRequest(self._address(shard), dkey, tuple(akeys), cond, dtx)
+        request = wire.PunchRequest(
+            self._address(shard), dkey, tuple(akeys), cond, dtx, unchanged_since=unchanged_since
+        )
         return self._modify(shard, wire.PUNCH, request, (), call=call, done=done)
 
     def punch_shard(

@@ -234,6 +234,7 @@ class ObjectService:
                 dkey=request.dkey or None,
                 akeys=request.akeys,
                 cond=request.cond,
+                unchanged_since=request.unchanged_since,
                 dtx=request.dtx,
             )
             epoch = self._hlc.now()

@@ -120,7 +120,11 @@ class FetchReply(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class PunchRequest(msgspec.Struct, array_like=True, frozen=True):
-    """Hide an object, a dkey, or akeys from now on."""
+    """Hide an object, a dkey, or akeys from now on.
+
+    `unchanged_since`: only if nothing of the dkey was written after this epoch, else EXIST; 0: in
+    any case.
+    """
 
     address: ShardAddress
     dkey: bytes = b""
@@ -128,6 +132,7 @@ class PunchRequest(msgspec.Struct, array_like=True, frozen=True):
     cond: int = 0
     dtx: bytes = b""
     resend: int = 0
+    unchanged_since: int = 0
 
 
 class KeyListRequest(msgspec.Struct, array_like=True, frozen=True):

@@ -183,19 +183,23 @@ class VosContainer(ContainerState):
         dkey: bytes | None = None,
         akeys: Sequence[bytes] = (),
         cond: int = 0,
+        unchanged_since: int = 0,
         minor: int = MINOR_MAX,
         op: Operation | None = None,
         dtx: bytes = b"",
     ) -> Lsn:
         """Hide the object, the dkey, or the akeys, from `epoch` on.
 
+        `unchanged_since`: only if nothing below the dkey was written after this epoch.
+
         Raises:     TxRestartError   epoch <= modification_bound, or a later write below it, or
                                      it would change what was read at `epoch` or later, or in doubt
                     NotFoundError    Cond.PUNCH, and one of them does not exist
+                    ExistsError      something was written since, or that is not remembered
                     InvalidError, KeyTooBigError, NoSpaceError
         """
         self.check_alive()
-        target = _punch.Target(dkey, tuple(akeys))
+        target = _punch.Target(dkey, tuple(akeys), unchanged_since)
         return _punch.punch(self, oid, epoch, target, cond=cond, minor=minor, op=op, dtx=dtx)
 
     def list_objects(

@@ -4,6 +4,10 @@
     punch(dkey)              log of the dkey; the object's is not touched
     punch(dkey, akeys)       logs of the akeys; and of the dkey, when no akey is left visible
 
+A punch below a dkey may ask that nothing there was written after an epoch, such as that of the
+fetch which it relies on: compare and punch. Where what was written is not remembered that long,
+the answer is that something was; the caller fetches again.
+
 What was never written gets a node with nothing but the punch: a write that arrives late, with an
 epoch below it, must stay hidden.
 
@@ -25,6 +29,7 @@ from typing import Final, NamedTuple
 from daos.base.errors import (
     AccessError,
     DaosError,
+    ExistsError,
     InvalidError,
     NotFoundError,
     TxRestartError,
@@ -49,10 +54,14 @@ _KNOWN_MAX: Final = 1 << 14
 
 
 class Target(NamedTuple):
-    """What is punched: the object, or the dkey, or akeys of the dkey."""
+    """What is punched: the object, or the dkey, or akeys of the dkey.
+
+    `unchanged_since`: only if nothing of the dkey was written after this epoch; 0: in any case.
+    """
 
     dkey: bytes | None = None
     akeys: tuple[bytes, ...] = ()
+    unchanged_since: int = 0
 
 
 class _Stamp(NamedTuple):
@@ -106,7 +115,7 @@ def punch(
 class _Punch:
     """One punch on its way down."""
 
-    __slots__ = ("edit", "names", "path", "stamp", "state")
+    __slots__ = ("edit", "names", "path", "since", "stamp", "state")
 
     def __init__(self, state: ContainerState, oid: UnitOid, stamp: _Stamp, target: Target) -> None:
         self.state = state
@@ -114,6 +123,7 @@ class _Punch:
         self.edit = Edit(state.meta, state.root)
         self.names = asked(oid, target.dkey, dict.fromkeys(target.akeys))
         self.path = self.names.path
+        self.since = target.unchanged_since
 
     def run(self) -> Lsn:
         """The punch; of a transaction refused in doubt, and with a condition a read as well."""
@@ -148,6 +158,8 @@ class _Punch:
         node = self._find(dkey, node)
         seen = view(node, epoch, seen)
         log = self._decide(node, seen, "dkey", leaf=not names.akeys)
+        if self.since and state.timestamps.later_write(self.path[:2], self.since):
+            raise ExistsError(f"something of the dkey was written after {self.since}")
         if not names.akeys:
             self._put(dkey, node, log)
             return self._commit(self.path)
@@ -266,8 +278,8 @@ def _check(oid: UnitOid, target: Target, cond: int) -> None:
         raise InvalidError(f"condition bits {cond & ~Cond.PUNCH:#x} have no meaning for a punch")
     dkey_kind, akey_kind = keys.key_kinds(oid)
     if target.dkey is None:
-        if target.akeys:
-            raise InvalidError("a punch of akeys needs their dkey")
+        if target.akeys or target.unchanged_since:
+            raise InvalidError("a punch of akeys, or what was not changed, needs a dkey")
         return
     keys.check_user_key(target.dkey, dkey_kind, "dkey")
     if len(target.akeys) > AKEYS_MAX:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from daos.base.ids import ObjectId
-from daos.dfs.layout import Entry, Superblock, emit_roots, parse_roots
+from daos.dfs.layout import Entry, Mark, Role, Superblock, emit_roots, parse_roots
 
 HERE = Path(__file__).parent
 
@@ -57,6 +57,25 @@ def test_entries() -> None:
     entries = [FILE, DIRECTORY, SYMLINK]
     assert [Entry.parse(raw) for raw in golden()] == entries
     assert [entry.emit() for entry in entries] == golden()
+
+
+# Of a move to the name "to" in directory 281479271677953.0, until 2026-11-30T17:00:00Z.
+MARK = (
+    "0101000000000000" + "000102030405060708090a0b0c0d0e0f" + "00a0ff2d3ce1ec18"
+    "0000000000000000" + "0100000001000100" + "746f"
+)
+
+
+def test_mark() -> None:
+    mark = Mark(
+        role=Role.SOURCE,
+        token=bytes(range(16)),
+        until_ns=1_796_058_000 * 10**9,
+        directory=ObjectId(0x0001000100000001, 0),
+        name=b"to",
+    )
+    assert mark.emit().hex() == MARK
+    assert Mark.parse(bytes.fromhex(MARK)) == mark
 
 
 def test_superblock() -> None:

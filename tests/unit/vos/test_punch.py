@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from daos.base.errors import InvalidError, KeyTooBigError, NotFoundError, TxRestartError
+from daos.base.errors import (
+    ExistsError,
+    InvalidError,
+    KeyTooBigError,
+    NotFoundError,
+    TxRestartError,
+)
 from daos.base.ids import Epoch, ObjectType
 from daos.base.iod import Cond
 from daos.testing.shard import MemoryShard, on_shard, unit
@@ -174,3 +180,30 @@ async def test_lsn_reaches_those_who_depend_on_it(shard: MemoryShard, c: VosCont
     assert c.list_akeys(OID, b"e", Epoch(20), limit=9).lsn < lsn
     later = c.punch(OID, Epoch(30))
     assert c.list_akeys(OID, b"e", Epoch(30), limit=9).lsn == later
+
+
+@on_shard
+async def test_compare_and_punch(shard: MemoryShard, c: VosContainer) -> None:
+    """What was written below the dkey since then is in the way, and what is not remembered."""
+    await shard.put(c, OID, b"d", {b"a": b"1", b"b": b"1"}, epoch=10)
+    await shard.put(c, OID, b"e", {b"a": b"1"}, epoch=20)
+    await shard.put(c, OID, b"d", {b"b": b"2"}, epoch=30)
+    for names in ([], [b"a"]):
+        with pytest.raises(ExistsError):
+            c.punch(OID, Epoch(40), dkey=b"d", akeys=names, unchanged_since=29)
+    assert akeys(c, b"d", 50) == [b"a", b"b"]
+    c.punch(OID, Epoch(50), dkey=b"d", akeys=[b"b"], unchanged_since=30)
+    with pytest.raises(ExistsError):  # a punch is a change, too
+        c.punch(OID, Epoch(60), dkey=b"d", unchanged_since=49)
+    c.punch(OID, Epoch(60), dkey=b"d", cond=Cond.PUNCH, unchanged_since=50)
+    assert dkeys(c, 60) == [b"e"]
+    with pytest.raises(NotFoundError):  # conditions come first
+        c.punch(OID, Epoch(70), dkey=b"d", cond=Cond.PUNCH, unchanged_since=10)
+    for number in range(1 << 10):
+        await shard.put(c, OID, b"f", {b"a": b"x"}, epoch=100 + number)
+    with pytest.raises(ExistsError):
+        c.punch(OID, Epoch(2000), dkey=b"e", unchanged_since=20)
+    c.punch(OID, Epoch(2000), dkey=b"e", unchanged_since=1999)
+    assert dkeys(c, 2000) == [b"f"]
+    with pytest.raises(InvalidError):
+        c.punch(OID, Epoch(2001), unchanged_since=1)
