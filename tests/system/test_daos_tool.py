@@ -260,6 +260,26 @@ def test_pools(run: Run) -> None:
     assert "Pool space info" not in ok(run("pool query tank --health-only"))
 
 
+def test_targets_of_a_pool(run: Run) -> None:
+    text = ok(run("pool query-targets tank --rank 0"))
+    assert re.fullmatch(
+        r"(Target: state up_in\n"
+        r"- Storage tier 0 \(SCM\):\n  Total size: [\d.]+ MB\n  Free: [\d.]+ MB\n"
+        r"- Storage tier 1 \(NVME\):\n  Total size: [\d.]+ MB\n  Free: [\d.]+ MB\n){2}",
+        text,
+    ), text
+    found = json.loads(ok(run("pool query-targets tank --rank=0 --target-idx 1 -j")))["response"]
+    assert [each["target_state"] for each in found] == ["up_in"]
+    assert [tier["media_type"] for tier in found[0]["space"]] == ["scm", "nvme"]
+    for wrong, text in (
+        ("--rank 7", "no rank 7; it has 0"),
+        ("--rank 0 --target-idx 0,2", "rank 0 has targets 0 to 1, but no 2"),
+    ):
+        status, out, _ = run(f"pool query-targets tank {wrong} -j")
+        assert (status, json.loads(out)["status"]) == (1, -1005)
+        assert text in json.loads(out)["error"]
+
+
 def test_the_system(run: Run, agent: SmallAgent) -> None:
     text = ok(run("system query"))
     assert text.startswith("connected to DAOS system:\n")

@@ -17,11 +17,14 @@ from daos.cli.pool_text import (
     HEALTH_MASK,
     PoolInfo,
     Rebuild,
+    TargetInfo,
     Tier,
     as_json,
     list_text,
     list_verbose_text,
     query_text,
+    targets_json,
+    targets_text,
 )
 from daos.client.client import Client
 from daos.client.pool import Pool
@@ -71,6 +74,30 @@ def query(options: Options, pool: str, show_enabled: bool, health_only: bool) ->
         async with client.pool(pool, flags="r") as opened:
             info = await pool_info(opened, enabled=show_enabled, health_only=health_only)
             return Answer(query_text(info), as_json(info))
+
+    return with_client(options, work)
+
+
+@command(group, "query-targets")
+@click.argument("pool")
+@click.option("--rank", type=click.IntRange(0), required=True, help="The engine to ask for.")
+@click.option("--target-idx", help="Some of its targets, like 0,2-3; all if not given.")
+@click.pass_obj
+def query_targets(options: Options, pool: str, rank: int, target_idx: str | None) -> Answer:
+    """Tell state and space of targets of one engine."""
+    targets = parse_ranges(target_idx or "", "--target-idx")
+
+    async def work(client: Client) -> Answer:
+        async with client.pool(pool, flags="r") as opened:
+            found = await opened.query_targets(rank, targets)
+        infos = [
+            TargetInfo(
+                state=each.state,
+                space=tuple((tier.name.lower(), tier.total, tier.free) for tier in each.tiers),
+            )
+            for each in found
+        ]
+        return Answer(targets_text(infos), targets_json(infos))
 
     return with_client(options, work)
 

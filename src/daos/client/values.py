@@ -60,6 +60,25 @@ class PoolInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TargetTier:
+    """One storage tier of one target, in bytes."""
+
+    name: str  # "SCM", "NVMe"
+    total: int
+    free: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetInfo:
+    """What `pool.query_targets()` tells of each target."""
+
+    rank: int
+    index: int  # of the rank
+    state: str  # "up_in": serves; "new", "up", "down", "down_out", "drain"
+    tiers: tuple[TargetTier, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PoolListing:
     """One pool as the management service knows it."""
 

@@ -121,3 +121,10 @@ class PoolClient(HandleClient):
     async def query(self, call: Call) -> wire.QueryReply:
         """Numbers and space of the pool."""
         return await self._ask(wire.QUERY, self._named(), call)
+
+    async def query_targets(
+        self, rank: int, targets: tuple[int, ...], call: Call
+    ) -> tuple[wire.TargetInfo, ...]:
+        """State and space of targets of a rank; no targets: all. Raises: NotFoundError"""
+        request = wire.QueryTargetsRequest(self.pool, self.handle, rank, targets)
+        return (await self._ask(wire.QUERY_TARGETS, request, call)).targets

@@ -23,8 +23,9 @@ from daos.engine.control import Device, Place, Stored
 from daos.engine.rank import Engine, Member
 from daos.mgmt import drpc, pools, properties, smd, wire
 from daos.mgmt.administration import Queried
+from daos.placement.pool_map import ComponentState
 from daos.pool.core import PROPERTIES
-from daos.pool.wire import QueryReply, TargetQueryReply, TierSpace
+from daos.pool.wire import QueryReply, TargetInfo, TierSpace
 from daos.proto import ctl_pb2, mgmt_pb2
 from daos.proto.drpc_pb2 import Call, Response, Status
 
@@ -74,9 +75,9 @@ class FakeBackend:
 
     async def query_targets(
         self, name: str, rank: Rank, targets: Collection[int]
-    ) -> list[TargetQueryReply]:
+    ) -> list[TargetInfo]:
         self.note("query_targets", name, rank, list(targets))
-        return [TargetQueryReply(((10, 5), (100, 50)))]
+        return [TargetInfo(0, ComponentState.UPIN, ((10, 5), (100, 50)))]
 
     async def props(self, name: str) -> dict[str, str]:
         self.note("props", name)
