@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
@@ -265,7 +266,7 @@ async def test_pools_by_drpc(system: EngineSystem) -> None:
     assert len(found.infos) == 2
     targets.targets.append(2)
     found = await first.ask(MgmtMethod.POOL_QUERY_TARGETS, targets, pb.PoolQueryTargetResp)
-    assert found.status == -DER.INVAL
+    assert found.status == -DER.NONEXIST
 
     gone = pb.PoolDestroyReq(id="tank", force=True)
     assert (await first.ask(MgmtMethod.POOL_DESTROY, gone, pb.PoolDestroyResp)).status == 0
@@ -280,12 +281,29 @@ async def test_storage_by_drpc(system: EngineSystem) -> None:
         (device,) = (
             await engine.ask(MgmtMethod.SMD_LIST_DEVS, ctl.SmdDevReq(), ctl.SmdDevResp)
         ).devices
-        assert (device.rank, list(device.tgt_ids)) == (engine.number, [0, 1])
+        services = [1024] if engine.number == 0 else []
+        assert (device.rank, list(device.tgt_ids)) == (engine.number, [0, 1, *services])
         assert device.total_bytes >= device.avail_bytes > 0
         (shards,) = (
             await engine.ask(MgmtMethod.SMD_LIST_POOLS, ctl.SmdPoolReq(), ctl.SmdPoolResp)
         ).pools
         assert (shards.uuid, list(shards.tgt_ids), len(shards.blobs)) == (str(pool), [0, 1], 2)
+
+
+@on_engines()
+async def test_every_process_logs_what_it_is_told_to(system: EngineSystem) -> None:
+    (engine,) = system.engines
+    request = ctl.SetLogMasksReq(masks="CRIT,engine=DEBUG")
+    done = await engine.ask(MgmtMethod.SET_LOG_MASKS, request, ctl.SetLogMasksResp)
+    assert (done.status, list(done.errors)) == (0, [])
+    pids = [engine.pid, *engine.children()]
+    wrong = ctl.SetLogMasksReq(masks="LOUD")
+    done = await engine.ask(MgmtMethod.SET_LOG_MASKS, wrong, ctl.SetLogMasksResp)
+    assert done.status == -DER.INVAL
+    assert "is none of DEBUG" in done.errors[0]
+    assert await engine.stop() == 0  # by now all have heard
+    told = re.findall(r"(\d+) DEBUG daos.engine.logmask: log masks: ", engine.log.read_text())
+    assert sorted(map(int, told)) == sorted(pids)
 
 
 @on_engines()

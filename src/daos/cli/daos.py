@@ -24,6 +24,9 @@ TOOL = Tool(
         ),
         "object": Entry("daos.cli.daos_object:group", "Query objects.", ("obj",)),
         "system": Entry("daos.cli.daos_system:group", "Query the system.", ("sys",)),
+        "server-version": Entry(
+            "daos.cli.daos_system:server_version", "Print the version of the servers."
+        ),
         "version": Entry("daos.cli.version:command", "Print the version."),
         "completion": Entry("daos.cli.completion:command", "Print a script that completes words."),
     },

@@ -243,9 +243,8 @@ def list_of_pools(options: Options, *, verbose: bool, no_query: bool) -> Answer:
                     wrong.append(f"{pool.label or pool.uuid}: {error}")
             infos.append(info)
         text = list_verbose_text(infos) if verbose else list_text(infos, queried=not no_query)
-        text += "".join(f"ERROR: {line}\n" for line in wrong)
         response = {"status": 0, "pools": [as_json(info) for info in infos]}
-        return Answer(text, response, failed=bool(wrong))
+        return Answer(text, response, problems=tuple(wrong))
 
     return with_control(options, work)
 

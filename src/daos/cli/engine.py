@@ -7,7 +7,7 @@
     -m A,B   modules                       -h       help
 
     D_INTERFACE, D_PORT    listen on that interface, too: tag t at D_PORT + t
-    D_LOG_MASK             what is logged: ERR, WARN, INFO, DEBUG
+    D_LOG_MASK             what is logged: ERR, WARN, INFO, DEBUG; `ERR,mgmt=DEBUG`: more of some
 
 Options that the reference has for hardware are refused by name: there is nothing behind them.
 
@@ -32,7 +32,7 @@ from daos.base.directory import LOCK, Lock, told_by
 from daos.base.errors import DaosError, InvalidError
 from daos.cart.transport.ranks import PORT_MAX
 from daos.control.network import address_of
-from daos.engine import cores, process
+from daos.engine import cores, logmask, process
 from daos.engine.config import TARGETS_MAX, EngineConfig
 from daos.engine.modules import Modules
 
@@ -51,16 +51,6 @@ _REFUSED: Final = {
     "-H": "huge pages: none are used",
     "-T": "storage tiers: data and metadata share a device",
     "-C": "check mode: there is no checker yet",
-}
-_LEVELS: Final = {
-    "DEBUG": logging.DEBUG,
-    "DBUG": logging.DEBUG,
-    "INFO": logging.INFO,
-    "NOTE": logging.INFO,
-    "WARN": logging.WARNING,
-    "ERR": logging.ERROR,
-    "ERROR": logging.ERROR,
-    "CRIT": logging.CRITICAL,
 }
 
 
@@ -150,15 +140,13 @@ def _tcp(environ: Mapping[str, str], targets: int) -> tuple[str, int] | None:
 
 def _log(environ: Mapping[str, str]) -> None:
     """Raises: InvalidError"""
-    # Masks of facilities of the reference (`MEM=ERR`) name nothing here.
-    masks = [each for each in environ.get("D_LOG_MASK", "").split(",") if "=" not in each]
-    mask = (masks[0] if masks else "").upper() or "INFO"
-    if mask not in _LEVELS:
-        raise InvalidError(f"D_LOG_MASK={mask}: one of {', '.join(_LEVELS)}")
-    logging.basicConfig(
-        level=_LEVELS[mask],
-        format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s",
-    )
+    try:
+        # Some facilities of the reference (`MEM=ERR`) name nothing here.
+        levels = logmask.parse(environ.get("D_LOG_MASK", ""), strict=False)
+    except InvalidError as error:
+        raise InvalidError(f"D_LOG_MASK: {error.message}") from None
+    logging.basicConfig(format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
+    logmask.apply(levels)
 
 
 def _new_loop() -> Callable[[], asyncio.AbstractEventLoop]:

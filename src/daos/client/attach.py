@@ -49,6 +49,7 @@ class Attachment(NamedTuple):
     ranks: Mapping[Rank, RankUri]
     service: Endpoint  # of management
     provider: str
+    version: str  # of the servers; "": not told
 
 
 class Agent:
@@ -80,7 +81,11 @@ class Agent:
         if not ranks or not info.ms_ranks:
             raise ProtocolError(f"the agent at {self.socket} knows no rank of {info.sys!r}")
         service = Endpoint(Rank(min(info.ms_ranks)), SYSTEM_TAG)
-        return Attachment(info.sys, ranks, service, info.client_net_hint.provider)
+        build = info.build_info
+        version = (
+            f"{build.major}.{build.minor}.{build.patch}" if info.HasField("build_info") else ""
+        )
+        return Attachment(info.sys, ranks, service, info.client_net_hint.provider, version)
 
     async def pool_connected(self, pool: UUID, handle: UUID) -> None:
         """This process has connected."""

@@ -28,12 +28,14 @@ from daos.base.clock import Clock, Rng, uuid_from
 from daos.base.errors import (
     DER,
     AccessError,
+    BusyError,
     DaosError,
     DeadlineError,
     InvalidError,
     ShutdownError,
     error_for,
 )
+from daos.base.sets import print_ranks
 from daos.base.version import VERSION
 from daos.control import faults, files
 from daos.control.config.model import ServerConfig, command, environment
@@ -151,6 +153,22 @@ class Harness:
         """Make the storage of an engine that has none. Raises: as `Instance.format`"""
         instance.format(uuid_from(self._rng), self.config.name, fault_domain=self.fault_domain)
         log.info("instance %d formatted in %s", instance.index, instance.config.storage)
+
+    def erase(self) -> list[Instance]:
+        """Forget the system: its members and its settings; which engines wait for a format now.
+
+        Versions of the map of ranks are not used again (H3).
+
+        Raises: BusyError  an engine runs; AccessError, NoSpaceError
+        """
+        if wanted := [keeper.instance for keeper in self._keepers if keeper.wanted]:
+            ranks = print_ranks(each.rank for each in wanted if each.rank is not None)
+            raise BusyError(f"not all ranks are stopped: {ranks} run; `dmg system stop` stops them")
+        formatted = [each for each in self.instances if each.superblock is not None]
+        for instance in formatted:
+            instance.unformat()
+        self.keep(SystemRecord(self.config.name, map_version=self.record.map_version))
+        return formatted
 
     async def start_instances(self, instances: Iterable[Instance]) -> None:
         """Have these run; what runs already, and what is not formatted, is left alone."""
@@ -390,6 +408,11 @@ class _Keeper:
         self._delay_s = 0.0
         self.returns_soon = False  # ended, and is started again within `_SOON_S`
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it runs, or will run again by itself."""
+        return self.running or self._wanted.is_set()
 
     def begin(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._keep())

@@ -22,6 +22,7 @@ from typing import Final
 from daos.base.errors import DaosError
 from daos.base.ids import Rank, TargetIndex
 from daos.cart.transport.ranks import Places, RankNetwork, parse_uri
+from daos.engine import logmask
 from daos.engine.config import EngineConfig
 from daos.engine.modules import Modules
 from daos.engine.rank import Part
@@ -30,6 +31,7 @@ from daos.engine.tether import (
     Failed,
     Group,
     Joined,
+    Levels,
     Listening,
     Message,
     Ready,
@@ -122,6 +124,8 @@ class _Child:
             case Joined():
                 if self._part is not None:
                     self._part.joined()
+            case Levels(levels):
+                logmask.apply(levels)
             case Stop():
                 self._stop.set()
             case _:

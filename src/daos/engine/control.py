@@ -65,6 +65,9 @@ class Control(Protocol):
     def prepare_shutdown(self) -> None:
         """A stop follows."""
 
+    def set_log_masks(self, masks: str) -> None:
+        """Log this from now on, in all processes of the engine. Raises: InvalidError"""
+
     def device(self) -> Device:
         """What the devices of this engine are kept on. Raises: DaosError"""
 

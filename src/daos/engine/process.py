@@ -34,7 +34,7 @@ from daos.drpc.client import call
 from daos.drpc.modules import ModuleId, SrvMethod
 from daos.drpc.registry import M, Methods, Peer, Registry
 from daos.drpc.server import Listener
-from daos.engine import child, inventory
+from daos.engine import child, inventory, logmask
 from daos.engine.config import SERVER_SOCKET, EngineConfig
 from daos.engine.control import Device, Place, Stored
 from daos.engine.modules import Modules
@@ -44,6 +44,7 @@ from daos.engine.tether import (
     Failed,
     Group,
     Joined,
+    Levels,
     Listening,
     Message,
     Ready,
@@ -396,6 +397,11 @@ class EngineProcess:
 
     def prepare_shutdown(self) -> None:
         log.info("rank %s is about to be stopped", self._rank)
+
+    def set_log_masks(self, masks: str) -> None:
+        levels = logmask.parse(masks)
+        logmask.apply(levels)
+        self._tell_targets(Levels(levels))
 
     def device(self) -> Device:
         return inventory.device(self._config)

@@ -306,6 +306,18 @@ class SystemStartResp(_message.Message):
     absenthosts: str
     def __init__(self, results: _Optional[_Iterable[_Union[_shared_pb2.RankResult, _Mapping]]] = ..., absentranks: _Optional[str] = ..., absenthosts: _Optional[str] = ...) -> None: ...
 
+class SystemEraseReq(_message.Message):
+    __slots__ = ("sys",)
+    SYS_FIELD_NUMBER: _ClassVar[int]
+    sys: str
+    def __init__(self, sys: _Optional[str] = ...) -> None: ...
+
+class SystemEraseResp(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[_shared_pb2.RankResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[_shared_pb2.RankResult, _Mapping]]] = ...) -> None: ...
+
 class SystemCleanupReq(_message.Message):
     __slots__ = ("sys", "machine")
     SYS_FIELD_NUMBER: _ClassVar[int]

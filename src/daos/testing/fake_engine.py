@@ -82,6 +82,7 @@ class FakeEngine:
             (MgmtMethod.POOL_GET_PROP, pb.PoolGetPropReq, pb.PoolGetPropResp()),
             (MgmtMethod.POOL_QUERY_TARGETS, pb.PoolQueryTargetReq, pb.PoolQueryTargetResp()),
             (MgmtMethod.SMD_LIST_DEVS, ctl_pb2.SmdDevReq, ctl_pb2.SmdDevResp()),
+            (MgmtMethod.SET_LOG_MASKS, ctl_pb2.SetLogMasksReq, ctl_pb2.SetLogMasksResp()),
             (MgmtMethod.SMD_LIST_POOLS, ctl_pb2.SmdPoolReq, ctl_pb2.SmdPoolResp()),
         )
         for number, request, reply in others:

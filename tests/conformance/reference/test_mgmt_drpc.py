@@ -120,6 +120,9 @@ class FakeControl:
     def prepare_shutdown(self) -> None:
         self.note("prepare_shutdown")
 
+    def set_log_masks(self, masks: str) -> None:
+        self.note("set_log_masks", masks)
+
     def device(self) -> Device:
         self.note("device")
         return Device(OTHER, (0, 1), 1000, 600, 4096)
@@ -180,6 +183,7 @@ REPLIES: dict[MgmtMethod, Any] = {
     MgmtMethod.LIST_CONTAINERS: mgmt_pb2.ListContResp,
     MgmtMethod.SMD_LIST_DEVS: ctl_pb2.SmdDevResp,
     MgmtMethod.SMD_LIST_POOLS: ctl_pb2.SmdPoolResp,
+    MgmtMethod.SET_LOG_MASKS: ctl_pb2.SetLogMasksResp,
 }
 # Each with what it needs to reach the backend.
 POOL_REQUESTS: dict[MgmtMethod, Any] = {
@@ -402,6 +406,7 @@ def test_m6_an_engine_that_refuses(table: Table) -> None:
         (MgmtMethod.SET_RANK, mgmt_pb2.SetRankReq()),
         (MgmtMethod.GROUP_UPDATE, mgmt_pb2.GroupUpdateReq()),
         (MgmtMethod.SET_UP, mgmt_pb2.SetUpReq()),
+        (MgmtMethod.SET_LOG_MASKS, ctl_pb2.SetLogMasksReq(masks="ERR")),
         (MgmtMethod.SMD_LIST_DEVS, ctl_pb2.SmdDevReq()),
         (MgmtMethod.SMD_LIST_POOLS, ctl_pb2.SmdPoolReq()),
     ):
@@ -413,6 +418,10 @@ def test_storage(table: Table) -> None:
     assert (device.uuid, list(device.tgt_ids), device.rank) == (str(OTHER), [0, 1], 1)
     assert (device.total_bytes, device.avail_bytes, device.usable_bytes) == (1000, 600, 600)
     assert (device.cluster_size, device.role_bits) == (4096, 7)
+    assert (device.ctrlr.dev_state, device.ctrlr.led_state) == (ctl_pb2.NORMAL, ctl_pb2.NA)
+    table.control.rank = Rank(0)  # the services are there: 1024 stands for the system xstream
+    (device,) = table.ask(MgmtMethod.SMD_LIST_DEVS, ctl_pb2.SmdDevReq()).devices
+    assert list(device.tgt_ids) == [0, 1, 1024]
     (pool,) = table.ask(MgmtMethod.SMD_LIST_POOLS, ctl_pb2.SmdPoolReq()).pools
     assert (pool.uuid, list(pool.tgt_ids), list(pool.blobs)) == (str(POOL), [0, 1], [11, 12])
 
