@@ -116,6 +116,11 @@ class Group(_Inner, click.Group):
         """Let a command be called by other names, too."""
         self._aliases.update(dict.fromkeys(others, name))
 
+    @property
+    def aliases(self) -> frozenset[str]:
+        """Names that are accepted and not listed."""
+        return frozenset(self._aliases)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         own = super().list_commands(ctx)
         return sorted({*own, *(name for name, entry in self.entries.items() if not entry.hidden)})
