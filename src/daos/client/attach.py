@@ -29,6 +29,7 @@ from daos.cart.context import Context, Endpoint
 from daos.cart.transport.ranks import Places, RankNetwork, RankUri, parse_uri
 from daos.client.client import Client
 from daos.client.portal import Portal
+from daos.client.session import RANGES_MAX
 from daos.client.sync import Client as SyncClient
 from daos.drpc.client import call
 from daos.drpc.modules import MgmtMethod, ModuleId
@@ -116,11 +117,17 @@ class Agent:
 
 
 async def attach(
-    socket: Path, *, system: str, clock: Clock, rng: Rng, timeout: float = 60.0
+    socket: Path,
+    *,
+    system: str,
+    clock: Clock,
+    rng: Rng,
+    timeout: float = 60.0,
+    ranges_max: int = RANGES_MAX,
 ) -> Client:
     """A client of the system that the agent at `socket` serves. Close it.
 
-    Units:  timeout in seconds, for calls that name none
+    Units:  timeout in seconds, for calls that name none; ranges_max: as `Client`
     Raises: as `Agent.attach_info`
     """
     agent = Agent(socket, system)
@@ -143,6 +150,7 @@ async def attach(
         timeout=timeout,
         monitor=agent,
         machine=gethostname(),
+        ranges_max=ranges_max,
     )
 
 
@@ -150,12 +158,27 @@ class AttachedClient(SyncClient):
     """The synchronous face, with a loop thread of its own that ends when it is closed."""
 
     def __init__(
-        self, socket: Path, *, system: str, clock: Clock, rng: Rng, timeout: float = 60.0
+        self,
+        socket: Path,
+        *,
+        system: str,
+        clock: Clock,
+        rng: Rng,
+        timeout: float = 60.0,
+        ranges_max: int = RANGES_MAX,
     ) -> None:
         """Raises: as `attach`"""
         portal = Portal(name="daos-client")
         try:
-            core = portal.call(attach, socket, system=system, clock=clock, rng=rng, timeout=timeout)
+            core = portal.call(
+                attach,
+                socket,
+                system=system,
+                clock=clock,
+                rng=rng,
+                timeout=timeout,
+                ranges_max=ranges_max,
+            )
         except BaseException:
             portal.close()
             raise

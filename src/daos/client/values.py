@@ -117,6 +117,13 @@ class Snapshot(NamedTuple):
     name: str
 
 
+class ArrayStat(NamedTuple):
+    """What `array.stat()` tells."""
+
+    size: int  # records
+    newest: Epoch  # when it was changed last; 0: there is nothing
+
+
 @dataclass(frozen=True, slots=True)
 class Extents:
     """Array records for `update_many`: data at offsets, both in records of `record_size` bytes."""

@@ -282,10 +282,14 @@ class QueryKeyRequest(msgspec.Struct, array_like=True, frozen=True):
     flags: int
     dkey: bytes = b""
     akey: bytes = b""
+    newest: bool = False  # the shard's newest epoch as well
 
 
 class QueryKeyReply(msgspec.Struct, array_like=True, frozen=True):
-    """`found` False: nothing visible at the queried level on this shard."""
+    """`found` False: nothing visible at the queried level on this shard.
+
+    `newest`: when the shard was changed last, where that was asked for; 0: nothing is there.
+    """
 
     found: bool
     dkey: bytes = b""
@@ -293,6 +297,7 @@ class QueryKeyReply(msgspec.Struct, array_like=True, frozen=True):
     recx: Recx | None = None
     record_size: int = 0
     epoch: int = 0
+    newest: int = 0
 
 
 class NewestEpochRequest(msgspec.Struct, array_like=True, frozen=True):
