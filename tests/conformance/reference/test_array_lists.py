@@ -152,6 +152,16 @@ def test_array_of_bytes_with_sparse_writes(cont: daos.Container, do: Do) -> None
     assert into == want[:130] + want[490:510] + want[200:207]
 
 
+def test_array_with_one_record_behind_what_is_read(cont: daos.Container) -> None:
+    array, into = byte_array(cont, 16), bytearray(b"\xff" * 10)
+    array.write(0, noise(9))
+    assert array.read_many([(0, 10)], into) == (9, 1)
+    assert into == noise(9) + b"\xff"
+    array.write(20, b"x")
+    assert array.read_many([(0, 10)], into) == (10, 0)
+    assert into == noise(9) + b"\0"
+
+
 def test_array_five_thousand_strides(cont: daos.Container) -> None:
     """A13: in memory every second integer, in the array every third one."""
     array = cont.array(cell_size=4, chunk_size=MIB)
@@ -178,13 +188,18 @@ def test_array_stat_after_each_change(cont: daos.Container) -> None:
         lambda: array.write(0, b"sixsix"),
         lambda: array.resize(6),
         lambda: array.resize(0),
+        lambda: array.resize(0),
     ):
         change()
         found.append(array.stat())
-    assert [stat.size for stat in found] == [MIB, 0, 6, 6, 0]
+    assert [stat.size for stat in found] == [MIB, 0, 6, 6, 0, 0]
     epochs = [stat.newest for stat in found]
     assert epochs == sorted(set(epochs))
     assert array.newest_epoch() == array.stat().newest == epochs[-1]
+    assert list(cont.object(array.oid).dkeys()) == [1]  # §1.6: the first one is never punched
+    empty = byte_array(cont)
+    empty.resize(0)
+    assert empty.stat() == (0, 0)
 
 
 def test_array_punches_that_find_nothing(cont: daos.Container) -> None:
