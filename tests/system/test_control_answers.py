@@ -16,6 +16,7 @@ import pytest
 
 from daos.base.clock import SystemClock
 from daos.base.errors import DER, AccessError, BusyError, DaosError, InvalidError, NotFoundError
+from daos.base.peers import Peer
 from daos.control import files
 from daos.control.access import Component
 from daos.control.client import ControlClient
@@ -23,7 +24,6 @@ from daos.control.faults import FaultError
 from daos.control.members import MemberState
 from daos.drpc.client import call
 from daos.drpc.modules import MgmtMethod, ModuleId, SrvMethod
-from daos.drpc.registry import Peer
 from daos.proto import ctl_pb2, mgmt_pb2
 from daos.proto.srv_pb2 import NotifyReadyReq, NotifyReadyResp
 from tests.system.control import WITHIN_S, Running, config, nothing, run
@@ -157,7 +157,7 @@ def test_only_the_process_that_was_started_is_an_engine(base: Path) -> None:
     async def scenario(running: Running) -> None:
         server = running.config.sockets / "daos_server.sock"
         lie = NotifyReadyReq(uri="sm:///x", drpcListenerSock=str(server), instanceIdx=0)
-        with pytest.raises(DaosError, match="FAILURE"):
+        with pytest.raises(AccessError, match="is not instance 0"):
             await call(
                 server, ModuleId.SRV, SrvMethod.NOTIFY_READY, lie, NotifyReadyResp, timeout_s=10
             )

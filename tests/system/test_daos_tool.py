@@ -14,11 +14,12 @@ import pytest
 
 import daos
 from daos.base.errors import DER, DaosError, NotFoundError
+from daos.base.peers import Peer
 from daos.cart.transport.ranks import RankUri, this_host
 from daos.cli.daos import TOOL
 from daos.cli.frame import main
 from daos.drpc.modules import MgmtMethod, ModuleId
-from daos.drpc.registry import Methods, Peer, Registry
+from daos.drpc.registry import Methods, Registry
 from daos.drpc.server import Listener
 from daos.embedded.remote import connect
 from daos.proto.mgmt_pb2 import DaosResp, GetAttachInfoReq, GetAttachInfoResp, PoolMonitorReq

@@ -47,8 +47,10 @@ class Station:
         loop: asyncio.AbstractEventLoop,
         limits: Limits,
         on_bug: Callable[[Exception], None] | None,
+        key: bytes | None,
     ) -> None:
         self.endpoint = endpoint
+        self.key = key  # of the system, known to its engines
         self.clock = clock
         self.hlc = hlc
         self.loop = loop

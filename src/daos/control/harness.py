@@ -35,8 +35,10 @@ from daos.base.errors import (
     ShutdownError,
     error_for,
 )
+from daos.base.peers import Peer
 from daos.base.sets import print_ranks
 from daos.base.version import VERSION
+from daos.cart.proof import KEY_SIZE
 from daos.control import faults, files
 from daos.control.config.model import ServerConfig, command, environment
 from daos.control.instance import Instance, is_socket
@@ -44,7 +46,6 @@ from daos.control.layout import SIZE_MAX, SystemRecord
 from daos.control.members import MemberState
 from daos.control.restarts import RestartLimit
 from daos.drpc.modules import MgmtMethod
-from daos.drpc.registry import Peer
 from daos.proto.mgmt_pb2 import (
     DaosResp,
     GroupUpdateReq,
@@ -96,6 +97,8 @@ class Harness:
         self._clock = clock
         self._rng = rng
         self._say = say
+        # By which the engines of this system know each other; it is written nowhere.
+        self._key = rng.getrandbits(8 * KEY_SIZE).to_bytes(KEY_SIZE, "little")
         self._keepers = [_Keeper(self, instance, clock) for instance in self.instances]
         self._admitting = asyncio.Lock()
         self._change = asyncio.Condition()
@@ -339,7 +342,8 @@ class Harness:
 
     async def _tell_rank(self, instance: Instance) -> DaosError | None:
         assert instance.rank is not None
-        request = SetRankReq(rank=instance.rank, map_version=self.record.map_version)
+        version = self.record.map_version
+        request = SetRankReq(rank=instance.rank, map_version=version, key=self._key)
         try:
             answer = await instance.ask(MgmtMethod.SET_RANK, request, DaosResp)
             _check(answer, "SetRank")

@@ -114,9 +114,9 @@ class _Child:
             case Group(version, uris):
                 uris_by_rank = {Rank(rank): parse_uri(uri) for rank, uri in uris.items()}
                 self._places.update(version, uris_by_rank)
-            case Begin(rank, uri):
+            case Begin(rank, uri, key):
                 try:
-                    self._begin(Rank(rank), uri)
+                    self._begin(Rank(rank), uri, key)
                 except DaosError as error:
                     self._tether.send(Failed(error.code, error.message))
                 else:
@@ -131,7 +131,7 @@ class _Child:
             case _:
                 raise AssertionError(f"{message} is for the parent")
 
-    def _begin(self, rank: Rank, uri: str) -> None:
+    def _begin(self, rank: Rank, uri: str, key: bytes) -> None:
         config = self._config
         loop = asyncio.get_running_loop()
         self._part = Part(
@@ -144,6 +144,7 @@ class _Child:
             aggregation=config.aggregation,
             clock=config.clock,
             rng=config.rng,
+            key=key,
         )
         self._part.add_target(self._index)
 

@@ -20,7 +20,8 @@ from daos.engine.access import Access
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from daos.drpc.registry import M, Peer
+    from daos.base.peers import Peer
+    from daos.drpc.registry import M
     from daos.engine.control import Control
     from daos.engine.rank import Engine
     from daos.engine.target import Target

@@ -69,14 +69,17 @@ class Part:
         aggregation: AggregationConfig | None = None,
         clock: Clock,
         rng: Rng,
+        key: bytes | None = None,
     ) -> None:
-        """`directory` is closed by `stop`; nobody else may have its devices open."""
+        """`directory` is closed by `stop`; nobody else may have its devices open. `key`: of the
+        system, whose engines are in several processes."""
         self.rank: Final = rank
         self.modules: Final = modules
         self.network: Final = network
         self.directory: Final = directory
         self.clock: Final = clock
         self.rng: Final = rng
+        self._key = key
         self.loop = asyncio.get_running_loop()
         self.hlc = Hlc(clock)
         self.targets: list[Target] = []
@@ -169,6 +172,7 @@ class Part:
             rng=self.rng,
             loop=self.loop,
             on_bug=on_bug,
+            key=self._key,
         )
 
 
@@ -187,6 +191,7 @@ class Engine(Part):
         aggregation: AggregationConfig | None = None,
         clock: Clock,
         rng: Rng,
+        key: bytes | None = None,
         tell_joined: Callable[[], None] | None = None,
     ) -> None:
         """`tell_joined`: told when `joined` is; for who has targets elsewhere."""
@@ -200,6 +205,7 @@ class Engine(Part):
             aggregation=aggregation,
             clock=clock,
             rng=rng,
+            key=key,
         )
         self.xstream = self._new_xstream(SYSTEM_TAG)
         self.members: Sequence[Member] = ()

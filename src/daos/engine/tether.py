@@ -45,6 +45,7 @@ class Begin(msgspec.Struct, tag=True, frozen=True):
 
     rank: int
     uri: str
+    key: bytes  # of the system
 
 
 class Listening(msgspec.Struct, tag=True, frozen=True):

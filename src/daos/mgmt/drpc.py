@@ -16,8 +16,8 @@ from typing import Final
 
 from daos.base.errors import DaosError, InvalidError
 from daos.base.ids import Rank
+from daos.base.peers import Peer
 from daos.drpc.modules import MgmtMethod, ModuleId
-from daos.drpc.registry import Peer
 from daos.engine.control import Control, Place
 from daos.engine.module import DrpcTable
 from daos.engine.rank import Member
@@ -51,7 +51,9 @@ class _Ranks:
         self._control = control
 
     async def set_rank(self, request: pb.SetRankReq, peer: Peer) -> pb.DaosResp:
-        return self._done("SetRank", lambda: self._control.set_rank(Rank(request.rank)))
+        return self._done(
+            "SetRank", lambda: self._control.set_rank(Rank(request.rank), request.key)
+        )
 
     async def update_group(self, request: pb.GroupUpdateReq, peer: Peer) -> pb.GroupUpdateResp:
         places = [Place(Rank(each.rank), each.uri, each.incarnation) for each in request.engines]

@@ -17,10 +17,11 @@ from uuid import UUID
 from daos.base.errors import DaosError, InvalidError, NotSupportedError
 from daos.base.ids import Rank
 from daos.base.names import maybe_uuid
+from daos.base.peers import Peer
 from daos.base.sets import print_ranks
 from daos.container.wire import ContainerRecord
 from daos.drpc.modules import MgmtMethod
-from daos.drpc.registry import M, Peer
+from daos.drpc.registry import M
 from daos.engine.module import DrpcTable
 from daos.engine.rank import SERVICE_RANK
 from daos.mgmt import properties, wire

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Final
 
 from daos.base.errors import DaosError
+from daos.base.peers import Peer
 from daos.drpc.modules import MgmtMethod
-from daos.drpc.registry import Peer
 from daos.engine.control import Control
 from daos.engine.module import DrpcTable
 from daos.engine.rank import SERVICE_RANK

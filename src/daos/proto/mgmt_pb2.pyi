@@ -61,14 +61,16 @@ class GroupUpdateResp(_message.Message):
     def __init__(self, status: _Optional[int] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class SetRankReq(_message.Message):
-    __slots__ = ("rank", "map_version", "daos_version")
+    __slots__ = ("rank", "map_version", "daos_version", "key")
     RANK_FIELD_NUMBER: _ClassVar[int]
     MAP_VERSION_FIELD_NUMBER: _ClassVar[int]
     DAOS_VERSION_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
     rank: int
     map_version: int
     daos_version: int
-    def __init__(self, rank: _Optional[int] = ..., map_version: _Optional[int] = ..., daos_version: _Optional[int] = ...) -> None: ...
+    key: bytes
+    def __init__(self, rank: _Optional[int] = ..., map_version: _Optional[int] = ..., daos_version: _Optional[int] = ..., key: _Optional[bytes] = ...) -> None: ...
 
 class PingRankReq(_message.Message):
     __slots__ = ("rank",)

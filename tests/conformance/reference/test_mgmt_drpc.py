@@ -16,9 +16,10 @@ from google.protobuf.message import Message
 
 from daos.base.errors import DER, AgainError, DaosError
 from daos.base.ids import Rank
+from daos.base.peers import Peer
 from daos.container.wire import ContainerRecord
 from daos.drpc.modules import MgmtMethod, ModuleId
-from daos.drpc.registry import M, Methods, Peer, Registry
+from daos.drpc.registry import M, Methods, Registry
 from daos.engine.control import Device, Place, Stored
 from daos.engine.rank import Engine, Member
 from daos.mgmt import drpc, pools, properties, smd, wire
@@ -108,7 +109,7 @@ class FakeControl:
     def engine(self) -> Engine:
         raise AgainError("not set up")
 
-    def set_rank(self, rank: Rank) -> None:
+    def set_rank(self, rank: Rank, key: bytes) -> None:
         self.note("set_rank", rank)
 
     def update_group(self, version: int, places: Sequence[Place]) -> None:
