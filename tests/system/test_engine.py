@@ -184,7 +184,8 @@ async def test_what_a_server_may_get_wrong(system: EngineSystem) -> None:
         reply = await engine.ask(method, request, pb.DaosResp)
         return -reply.status
 
-    assert await status(MgmtMethod.SET_RANK, pb.SetRankReq(rank=0)) == 0
+    assert await status(MgmtMethod.SET_RANK, pb.SetRankReq(rank=0, key=system.key)) == 0
+    assert await status(MgmtMethod.SET_RANK, pb.SetRankReq(rank=0)) == DER.INVAL
     assert await status(MgmtMethod.SET_RANK, pb.SetRankReq(rank=1)) == DER.EXIST
     assert await status(MgmtMethod.SET_UP, system.members()) == DER.ALREADY
     assert await status(MgmtMethod.PING_RANK, pb.PingRankReq(rank=0)) == 0
