@@ -6,14 +6,19 @@ Source: DAOS src/control/cmd/dmg/auto.go; features §2.1.4
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from daos.base.errors import InvalidError
 from daos.cli.frame import Answer
-from daos.control.config.generate import CLASSES, Wanted, generate
-from daos.control.fabric import PROVIDER, Fabric
+from daos.cli.later import Later
+from daos.control.fabric import CLASSES, PROVIDER, Fabric
+
+if TYPE_CHECKING:
+    from daos.control.config import generate
+else:
+    generate = Later("daos.control.config.generate")
 
 
 def generating(function: Callable[..., Answer]) -> Callable[..., Answer]:
@@ -37,9 +42,9 @@ def generated(fabric: Fabric, given: dict[str, Any]) -> Answer:
     ports = (given["fabric_ports"] or "").split(",") if given["fabric_ports"] else []
     if wrong := [port for port in ports if not port.strip().isdecimal()]:
         raise InvalidError(f"--fabric-ports: {wrong[0]!r} is no port; expected like 31316,32316")
-    text, config = generate(
+    text, config = generate.generate(
         fabric,
-        Wanted(
+        generate.Wanted(
             replicas=tuple(each.strip() for each in given["ms_replicas"].split(",")),
             engines=given["num_engines"],
             net_class=given["net_class"],

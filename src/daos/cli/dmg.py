@@ -5,11 +5,9 @@ Source: DAOS src/control/cmd/dmg/main.go; features §2.1
 
 from __future__ import annotations
 
-import sys
-
 import click
 
-from daos.cli.frame import Entry, Tool, main
+from daos.cli.frame import Entry, Tool, run_tool
 
 TOOL = Tool(
     "dmg",
@@ -41,7 +39,7 @@ TOOL = Tool(
 
 def run() -> None:
     """The console script."""
-    sys.exit(main(TOOL))
+    run_tool(TOOL)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ Source: DAOS src/control/cmd/dmg/{network,auto,server}.go; features §2.1.4
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,10 +14,15 @@ from daos.cli.config_options import generated, generating
 from daos.cli.controlled import with_control
 from daos.cli.frame import Answer, Group, Options, command
 from daos.cli.hosts import answer_of, apart, errors_json
+from daos.cli.later import Later
 from daos.cli.network_text import scan_json, scan_text
-from daos.control.client import ControlClient
 from daos.control.fabric import Fabric, Interface
-from daos.proto import ctl_pb2 as pb
+
+if TYPE_CHECKING:
+    from daos.control.client import ControlClient
+    from daos.proto import ctl_pb2 as pb
+else:
+    pb = Later("daos.proto.ctl_pb2")
 
 network = Group("network", help="Tell the interfaces of hosts.")
 config = Group("config", help="Make a configuration for servers.")

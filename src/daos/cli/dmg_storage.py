@@ -5,7 +5,7 @@ Source: DAOS src/control/cmd/dmg/storage.go, storage_query.go; features §2.1.3
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -13,6 +13,7 @@ from daos.base.errors import DER, DaosError
 from daos.cli.controlled import with_control
 from daos.cli.frame import Answer, Group, Options, command
 from daos.cli.hosts import answer_of, apart
+from daos.cli.later import Later
 from daos.cli.storage_text import (
     Device,
     Mount,
@@ -26,8 +27,12 @@ from daos.cli.storage_text import (
     usage_text,
 )
 from daos.cli.text import rule, table
-from daos.control.client import ControlClient
-from daos.proto import ctl_pb2 as pb
+
+if TYPE_CHECKING:
+    from daos.control.client import ControlClient
+    from daos.proto import ctl_pb2 as pb
+else:
+    pb = Later("daos.proto.ctl_pb2")
 
 group = Group("storage", help="Format storage, and tell how it is used.")
 query = Group("query", help="Tell how storage is used.")

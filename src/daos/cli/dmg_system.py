@@ -6,6 +6,7 @@ Source: DAOS src/control/cmd/dmg/system.go; features §2.1.2
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +15,7 @@ from daos.base.ranges import format_ranges, parse_ranges
 from daos.cli.controlled import with_control
 from daos.cli.dmg_pool import list_of_pools
 from daos.cli.frame import Answer, Command, Group, Options, command, names, pairs
+from daos.cli.later import Later
 from daos.cli.system_text import (
     Member,
     leader_text,
@@ -22,9 +24,13 @@ from daos.cli.system_text import (
     results_text,
 )
 from daos.cli.text import table
-from daos.control.client import ControlClient
-from daos.proto import mgmt_pb2 as pb
-from daos.proto.shared_pb2 import RankResult
+
+if TYPE_CHECKING:
+    from daos.control.client import ControlClient
+    from daos.proto import mgmt_pb2 as pb
+    from daos.proto.shared_pb2 import RankResult
+else:
+    pb = Later("daos.proto.mgmt_pb2")
 
 group = Group("system", help="Query, stop and start ranks.")
 

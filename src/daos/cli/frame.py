@@ -12,13 +12,14 @@ Source: DAOS src/control/cmd/dmg/main.go, src/control/lib/ui; features "Conventi
 from __future__ import annotations
 
 import difflib
+import gc
 import importlib
 import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 import click
 
@@ -227,6 +228,13 @@ def main(tool: Tool, arguments: Sequence[str] | None = None) -> int:
         if options.debug:
             traceback.print_exc()
         return _fail(name, options, error)
+
+
+def run_tool(tool: Tool) -> NoReturn:
+    """What a console script does."""
+    # Nearly all that is allocated in so short a life stays: it is not looked at again and again.
+    gc.set_threshold(100_000, 50, 100)
+    sys.exit(main(tool))
 
 
 def _say(name: str, answer: Answer, options: Options) -> int:

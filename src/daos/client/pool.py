@@ -8,14 +8,13 @@ Source: DAOS src/client/api/pool.c, container.c
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 from daos.base.errors import InvalidError
 from daos.base.ids import MapVersion, Rank
 from daos.base.names import check_label
 from daos.client.attributes import ServiceHandle, texts
-from daos.client.container import Container
 from daos.client.session import Handle, Opening, Session
 from daos.client.values import (
     ContainerListing,
@@ -31,6 +30,9 @@ from daos.placement.pool_map import ComponentState, PoolMap
 from daos.pool import wire
 from daos.pool.client import PoolClient
 from daos.pool.core import check_flags
+
+if TYPE_CHECKING:
+    from daos.client.container import Container
 
 _TIERS = ("SCM", "NVMe")
 # Source: features §2.1.1, states of a target
@@ -182,6 +184,9 @@ class Pool(ServiceHandle[PoolClient]):
         return await self._open(str(UUID(bytes=record.uuid)), "rw", timeout)
 
     async def _open(self, name: str, flags: str, timeout: float | None) -> Container:
+        # All kinds of objects: a third of what a tool that only asks about pools would load.
+        from daos.client.container import Container
+
         with self._operation(timeout, write=flags != "r") as call:
             link = ContainerClient(
                 pacing=self._session.pacing,

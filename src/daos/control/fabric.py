@@ -29,6 +29,9 @@ class NetClass(IntEnum):
     LOOPBACK = 772
 
 
+CLASSES: Final = {each.name.lower(): each for each in NetClass}
+
+
 class Interface(NamedTuple):
     """One, and the provider that it can be used with. `numa_node` 0: also where none is known."""
 

@@ -14,7 +14,8 @@ import random
 from pathlib import Path
 
 from daos.base.clock import SystemClock
-from daos.client.attach import AttachedClient, attach
+from daos.client.attach import attach
+from daos.client.attached import AttachedClient
 from daos.client.client import Client
 from daos.client.ranges import ranges_limit
 from daos.client.session import Opening

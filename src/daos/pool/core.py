@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from daos.base.errors import AccessError, BusyError, InvalidError, NotFoundError
 from daos.base.ids import U32_MAX, Rank
@@ -15,7 +15,9 @@ from daos.base.names import check_label
 from daos.base.props import Property, Settable, Table, fixed, integer, one_of
 from daos.base.ranges import format_ranges
 from daos.base.sizes import format_percent, parse_percent, parse_size
-from daos.placement.pool_map import PoolMap, Target
+
+if TYPE_CHECKING:
+    from daos.placement.pool_map import PoolMap, Target
 
 FLAGS: Final = ("r", "rw", "ex")  # read-only, read-write, exclusive (and read-write)
 

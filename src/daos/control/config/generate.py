@@ -17,14 +17,9 @@ import yaml
 from daos.base.errors import InvalidError
 from daos.control.config.model import TARGETS_MAX
 from daos.control.config.server import parse
-from daos.control.fabric import PROVIDER, Fabric, Interface, NetClass
+from daos.control.fabric import CLASSES, PROVIDER, Fabric, Interface
 from daos.control.places import PORT, SYSTEM
 
-CLASSES: Final = {
-    "ethernet": NetClass.ETHERNET,
-    "infiniband": NetClass.INFINIBAND,
-    "loopback": NetClass.LOOPBACK,
-}
 # More than the cores of large hosts would have: a target is a process, and 13 MiB.
 _TARGETS_MAX: Final = 16
 _FIRST_PORT: Final = 31316
