@@ -180,8 +180,7 @@ class MetaContext:
         try:
             end = await replay(device, superblock, Applier(tree, space_map).apply)
             tree.commit_batch()
-            if tree.failure is not None:
-                raise tree.failure
+            tree.check()
             space = Space(superblock.data_first, superblock.data_count)
             try:
                 for _ in space.loading(space_map, kept=checkpoint.extents):
@@ -485,8 +484,7 @@ class MetaContext:
         """Copy tree and map as they are now: up to the first await nothing can change them."""
         self._tree.commit_batch()
         self._check_tree()
-        if self._tree.failure is not None:  # a copy would lack what the log is to forget
-            raise self._tree.failure
+        self._tree.check()  # a copy would lack what the log is to forget
         pages = self._room.recount()
         space_map, blocks_allocated = self.space.snapshot_map(), self.space.blocks_allocated
         self._copy_blocks = checkpoint_blocks(pages, self.space.map_bytes_max)

@@ -270,6 +270,17 @@ class Harness:
         await self.changed()
         log.info("instance %d is process %d", instance.index, instance.pid)
 
+    def sweep(self, instance: Instance, pid: int | None) -> None:
+        """Remove the sockets of process `pid`, which has ended: if it was killed, it could not."""
+        patterns = [f"daos_engine_{pid}.sock"]
+        if instance.rank is not None:
+            patterns.append(f"{instance.rank}.*")
+        try:
+            for pattern in patterns:
+                files.remove_sockets(self.config.sockets, pattern)
+        except DaosError as error:
+            log.warning("sockets of instance %d stay: %s", instance.index, error)
+
     async def bring_up(self, instance: Instance) -> None:
         """From the start of its process to its place in the system.
 
@@ -475,6 +486,7 @@ class _Keeper:
             return
         if instance.stopping:  # meanwhile
             instance.signal(signal.SIGTERM)
+        pid = instance.pid
         loop = asyncio.get_running_loop()
         end = loop.create_task(instance.wait())
         rise = loop.create_task(harness.bring_up(instance))
@@ -490,6 +502,7 @@ class _Keeper:
                 log.error("instance %d can't join: %s", instance.index, failure)
                 instance.signal(signal.SIGKILL)
             how = await end
+            harness.sweep(instance, pid)
         finally:
             rise.cancel()
             await asyncio.wait({rise})
