@@ -350,3 +350,23 @@ async def test_every_target_knows_the_pool_map(system: EngineSystem) -> None:
         with pytest.raises(StaleMapError, match="version 1, the request's 0"):
             await link.context.call(to, OBJECT_LIST, listing, deadline_ns=deadline_ns)
     await client.close()
+
+
+@on_engines()
+async def test_a_signal_has_every_process_write_down_what_it_is_at(system: EngineSystem) -> None:
+    await make_pool(system)
+    async with system.client() as client:
+        await Writer(client).begin()
+        (engine,) = system.engines
+        os.kill(engine.pid, signal.SIGUSR2)
+        files: list[Path] = []
+        while len(files) < 1 + system.targets or not all(path.stat().st_size for path in files):
+            await asyncio.sleep(0.01)  # files tell nobody that they are there
+            files = sorted(system.sockets.glob("daos_dump_*.txt"))
+        texts = [path.read_text() for path in files]
+        assert sum("rank 0 tag 0: " in text for text in texts) == 1
+        for tag in range(1, 1 + system.targets):
+            (text,) = [each for each in texts if f"rank 0 tag {tag}: " in each]
+            assert "aggregation ticks, " in text
+            assert "garbage collection, " in text
+        assert await engine.stop() == 0, "and it serves on"

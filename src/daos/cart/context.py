@@ -37,7 +37,7 @@ from daos.cart.framing import Framing, Limits
 from daos.cart.proof import PROOF_NS, PROVE, ProveReply, prove
 from daos.cart.protocol import Procedure, ReplyT, RequestT
 from daos.cart.serving import Handler, Land, Rpc, ServerChannel, Service
-from daos.cart.station import Station
+from daos.cart.station import Gate, Station
 from daos.cart.wire import NO_RANK, Endpoint
 
 if TYPE_CHECKING:
@@ -153,6 +153,25 @@ class Context:
         self._station.services[procedure.opcode] = Service(
             procedure, cast("Handler", handler), land, inspect.iscoroutinefunction(handler)
         )
+
+    def guard(self, gate: Gate, *, turn_ns_max: int) -> None:
+        """Have `gate` decide when requests run, and told of turns that take longer than that."""
+        self._station.gate, self._station.turn_ns_max = gate, turn_ns_max
+
+    def engage(self) -> None:
+        """From now on the gate is asked about every request."""
+        self._station.turn_max = 0
+        self._station.taken_max = self._station.taken
+
+    def release(self, turn_max: int) -> None:
+        """From now on only about those above so many in a turn, roughly."""
+        self._station.turn_max = turn_max
+        self._station.taken_max = self._station.taken + turn_max
+
+    @property
+    def tasks(self) -> tuple[asyncio.Task[None], ...]:
+        """Of handlers that are coroutines; each has the name of its procedure."""
+        return tuple(self._station.tasks)
 
     @property
     def procedures(self) -> tuple[Procedure[Any, Any], ...]:

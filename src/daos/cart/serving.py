@@ -4,7 +4,8 @@ The order of a request's checks: known procedure, meant for us, clock, of whom i
 readable, payload wanted.
 Each failure is a reply with its own code; the payload of a refused request is dropped.
 
-    V1  a handler runs once for a request, after its payload is whole
+    V1  a handler runs once for a request, after its payload is whole; never, where the connection
+        ended while the request waited for its turn (station.py `Gate`)
     V2  an answer goes out once; a second one is a bug (assert), one after the end of the
         connection goes nowhere
     V3  `abort` is called at most once, when the connection or the context ends before the answer.
@@ -108,6 +109,10 @@ class Rpc(msgspec.Struct, Generic[RequestT, ReplyT], eq=False):
         """Answer with an error: its code and text reach the caller."""
         self._channel.fail(self, error)
 
+    def run(self) -> None:
+        """Call the handler of a request that was kept; nothing where its connection has ended."""
+        self._channel.run(self)
+
 
 # None: the payload is dropped, no handler is called; whoever was asked answers, now or later.
 Land = Callable[[Rpc[RequestT, ReplyT]], Sequence[memoryview] | None]
@@ -148,11 +153,12 @@ class ServerChannel:
     # What the link calls
 
     def data_to_send(self, nbytes_max: int) -> Sequence[bytes | memoryview]:
-        session = self.session
+        session, station = self.session, self.station
         self._kicked = False
+        station.taken_max = station.taken + station.turn_max
         if not session.has_output:
             return ()
-        pieces = session.data_to_send(nbytes_max, self.station.hlc.now())
+        pieces = session.data_to_send(nbytes_max, station.hlc.now())
         if session.has_output:
             self._kick()
         return pieces
@@ -164,8 +170,8 @@ class ServerChannel:
             self._maybe_resume()
 
     def buffer_updated(self, nbytes: int) -> None:
-        session = self.session
-        now_ns = self.station.clock.now_ns()
+        session, station = self.session, self.station
+        now_ns = station.clock.now_ns()
         events = session.buffer_updated(nbytes, now_ns)
         while events:
             more: list[Event[None]] = []
@@ -194,6 +200,10 @@ class ServerChannel:
             events = more
         if not self._kicked and session.has_output:
             self._kick()  # replies that the session gave by itself
+        if station.turn_ns_max:
+            took_ns = station.clock.now_ns() - now_ns
+            if took_ns > station.turn_ns_max and station.gate is not None:
+                station.gate.overran(f"requests of {self.peer}", took_ns)
         # Not in the middle of a payload: its request, one of those served, would wait for itself.
         if self._landing is None and not session.may_read and not self._paused:
             self._paused = True
@@ -335,6 +345,12 @@ class ServerChannel:
         if land is None:
             rpc.fail(InvalidError(f"{name} takes no payload, {size} bytes came"))
             return False
+        gate = self.station.gate
+        if gate is not None and not self.station.turn_max:
+            refusal = gate.refusal(rpc)
+            if refusal is not None:
+                rpc.fail(refusal)
+                return False
         views = self.station.attempt(name, land, rpc)
         if views is None:
             return False
@@ -354,9 +370,19 @@ class ServerChannel:
         rpc.payload = views
         return True
 
-    def _dispatch(self, rpc: Rpc) -> None:
-        """Call the handler."""
+    def run(self, rpc: Rpc) -> None:
+        if self._rpcs.get(rpc.header.rpc_id) is rpc:
+            self._dispatch(rpc, kept=True)
+
+    def _dispatch(self, rpc: Rpc, *, kept: bool = False) -> None:
+        """Call the handler, or let the request wait for its turn."""
         station = self.station
+        if not kept:
+            station.taken += 1
+            if station.taken > station.taken_max:
+                gate = station.gate
+                if gate is not None and gate.takes(rpc):
+                    return
         service = rpc.service
         rpc.abort = None  # of `land`
         if service.is_coroutine:

@@ -8,6 +8,10 @@
 
     D_INTERFACE, D_PORT    listen on that interface, too: tag t at D_PORT + t
     D_LOG_MASK             what is logged: ERR, WARN, INFO, DEBUG; `ERR,mgmt=DEBUG`: more of some
+    DAOS_SCHED_PRIO_DISABLED       1: requests run as they come, whatever else is to be done
+    DAOS_SCHED_UNIT_RUNTIME_MAX    ms; what runs longer without a pause is logged (32)
+
+SIGUSR1 and SIGUSR2 have it write what it is at into the directory of its sockets.
 
 Options that the reference has for hardware are refused by name: there is nothing behind them.
 
@@ -35,6 +39,7 @@ from daos.control.network import address_of
 from daos.engine import cores, logmask, process
 from daos.engine.config import TARGETS_MAX, EngineConfig
 from daos.engine.modules import Modules
+from daos.engine.sched_core import SchedConfig
 
 _PROGRAM: Final = "daos_engine"
 MODULES: Final = "mgmt,pool,cont,obj"
@@ -43,6 +48,7 @@ _GROUP_SIZE_MAX: Final = 15
 # An engine that was killed may have a target that ends right now.
 _LOCK_S: Final = 2.0
 _HELPERS_PER_TARGET: Final = 2
+_TURN_MS_MAX: Final = 60_000
 _REFUSED: Final = {
     "-c": "the old name of -t: say -t",
     "-n": "a configuration of NVMe: devices are files in the storage",
@@ -110,6 +116,7 @@ def _config(options: argparse.Namespace, environ: Mapping[str, str]) -> EngineCo
             targets=options.targets,
             helpers=options.helpers,
         ),
+        sched=_sched(environ),
         clock=SystemClock(),
         rng=random.SystemRandom(),
         new_loop=_new_loop(),
@@ -136,6 +143,16 @@ def _tcp(environ: Mapping[str, str], targets: int) -> tuple[str, int] | None:
         return address_of(interface), int(port)
     except InvalidError as error:
         raise InvalidError(f"D_INTERFACE={interface}: {error.message}") from None
+
+
+def _sched(environ: Mapping[str, str]) -> SchedConfig:
+    """Raises: InvalidError"""
+    disabled = environ.get("DAOS_SCHED_PRIO_DISABLED", "").lower() in {"1", "true", "yes"}
+    turn = environ.get("DAOS_SCHED_UNIT_RUNTIME_MAX", "32")
+    if not (turn.isascii() and turn.isdigit() and 0 < int(turn) <= _TURN_MS_MAX):
+        text = f"DAOS_SCHED_UNIT_RUNTIME_MAX={turn}: milliseconds, 1 to {_TURN_MS_MAX}"
+        raise InvalidError(text)
+    return SchedConfig(prioritised=not disabled, turn_ms_max=int(turn))
 
 
 def _log(environ: Mapping[str, str]) -> None:

@@ -91,6 +91,8 @@ class _Target:
 
 def start(config: EngineConfig, modules: Modules) -> int:
     """Be a rank; returns the exit status. There is no loop, thread or child yet."""
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)  # until there is something to tell
     began = Hlc(config.clock)
     bound = began.bound(began.now())
     parent = os.getpid()
@@ -160,6 +162,11 @@ class EngineProcess:
             loop.add_signal_handler(number, self._stop.set)
         for index, pid, end in forked:
             self._tie(_Target(index, pid, end), loop)
+        child.dump_at_signals(
+            self._config,
+            lambda: [] if self._engine is None else [self._engine.xstream],
+            [target.pid for target in self._targets],
+        )
         problems: list[str] = []
         try:
             await self._serve()
@@ -376,6 +383,7 @@ class EngineProcess:
             live_path=config.new_live_path(None),
             meta=config.meta,
             aggregation=config.aggregation,
+            sched=config.sched,
             clock=config.clock,
             rng=config.rng,
             key=self._key,

@@ -26,7 +26,7 @@ from daos.base.ids import Epoch, GroupIndex, ObjectId
 from daos.base.iod import Iod, QueryFlag, Recx
 from daos.cart.protocol import Procedure
 from daos.object import core, wire
-from daos.object.attempts import Attempts, Cancel, Done
+from daos.object.attempts import Attempts, Before, Cancel, Done
 from daos.object.fetching import FetchDone, Fetching, Into
 from daos.object.link import Call, ContainerLink
 from daos.object.memory import Room, lend_values
@@ -338,13 +338,14 @@ class ObjectClient:
         def stale() -> None:
             link.refresh(link.endpoint(shard))
 
-        def send(unanswered: int, done: Done[wire.UpdateReply]) -> Cancel:
+        def send(before: Before, done: Done[wire.UpdateReply]) -> Cancel:
             nonlocal copy, shard
             if copy is None:
                 copy = request
             else:  # while nothing can have been executed, the id may be another one: a newer one
+                unanswered, place = before
                 dtx = copy.dtx if unanswered else link.new_dtx()
-                copy = msgspec.structs.replace(copy, dtx=dtx, resend=unanswered)
+                copy = msgspec.structs.replace(copy, dtx=dtx, resend=unanswered, enqueue_id=place)
                 if copy.address.map_version != self._maps.version:
                     new = self._now(shard)
                     # Where it stood a copy may have been executed: nobody else knows the id.
