@@ -40,6 +40,7 @@ from daos.bio.meta import MetaConfig, MetaContext
 from daos.cart.context import Context, Endpoint
 from daos.cart.transport import Transport
 from daos.cart.transport.inproc import InprocNetwork
+from daos.engine.sched import Scheduler
 from daos.engine.storage import Storage
 from daos.engine.target import Kept, Target
 from daos.engine.xstream import Xstream
@@ -85,12 +86,19 @@ class Stand:
             tag=tag_of(_TARGET),
             context=self.server,
             storage=Storage(directory, live_path=live_path, config=config),
+            sched=(sched := Scheduler(self.loop, self.clock)),
             clock=self.clock,
             hlc=self.hlc,
             rng=self.rng,
             loop=self.loop,
         )
         self.target = Target(_TARGET, xstream)
+        scheduled = {each.opcode: how for each, how in ObjectModule.scheduled.items()}
+        sched.guard(
+            self.server,
+            scheduled,
+            lambda rpc: self.target.pool_of(rpc.request.address.handle),
+        )
         self.container: VosContainer
 
     @property

@@ -12,10 +12,10 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.wrappers_pb2 import Int64Value
 
 from daos.base.ids import TargetIndex, tag_of
+from daos.base.peers import Peer
 from daos.cart.context import Endpoint, Rpc
 from daos.cart.protocol import Procedure, opcode
 from daos.drpc.modules import ModuleId
-from daos.drpc.registry import Peer
 from daos.engine.access import Access, Caller
 from daos.engine.control import Control
 from daos.engine.module import DrpcTable, Module

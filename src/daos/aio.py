@@ -49,6 +49,8 @@ from daos.client.values import (
     Range,
     Snapshot,
     SpaceInfo,
+    TargetInfo,
+    TargetTier,
     TierInfo,
     Version,
 )
@@ -79,6 +81,8 @@ __all__ = [
     "Range",
     "Snapshot",
     "SpaceInfo",
+    "TargetInfo",
+    "TargetTier",
     "TierInfo",
     "Version",
     "connect",

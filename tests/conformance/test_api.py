@@ -91,6 +91,20 @@ class TestPool:
         with pytest.raises(AttributeError):
             info.label = "other"  # type: ignore[misc]  # frozen
 
+    def test_query_targets(self, pool: daos.Pool) -> None:
+        info = pool.query()
+        whole = pool.query_targets(0)
+        assert [each.index for each in whole] == list(range(4 // info.ranks))
+        assert {(each.rank, each.state) for each in whole} == {(0, "up_in")}
+        totals = [sum(tier.total for tier in each.tiers) for each in whole]
+        assert sum(totals) * info.ranks == info.space.total
+        assert all(0 < tier.free <= tier.total for each in whole for tier in each.tiers)
+        assert [each.index for each in pool.query_targets(0, [1])] == [1]
+        with pytest.raises(daos.NotFoundError, match="no rank 9; it has 0"):
+            pool.query_targets(9)
+        with pytest.raises(daos.NotFoundError, match=r"has targets 0 to [13], but no 4"):
+            pool.query_targets(0, [1, 4])
+
     def test_missing_pools_and_bad_flags(self, client: daos.Client) -> None:
         with pytest.raises(daos.NotFoundError, match="nowhere"):
             client.pool("nowhere")

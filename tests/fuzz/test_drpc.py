@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daos.base.errors import DaosError
+from daos.base.peers import Peer
 from daos.drpc.layout import MESSAGE_MAX, MessageReader, packets
-from daos.drpc.registry import Methods, Peer, Registry
+from daos.drpc.registry import Methods, Registry
 from daos.proto.drpc_pb2 import Call, Status
 
 SMALL = st.integers(0, 6)

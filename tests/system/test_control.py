@@ -16,10 +16,11 @@ import pytest
 
 from daos.base.directory import LOCK, Lock
 from daos.base.errors import DER, BusyError, DaosError, InvalidError, ShutdownError
+from daos.base.peers import Peer
 from daos.control import layout
 from daos.control.members import MemberState
 from daos.drpc.modules import ModuleId, SrvMethod
-from daos.drpc.registry import Methods, Peer, Registry
+from daos.drpc.registry import Methods, Registry
 from daos.drpc.server import Listener
 from daos.proto import ctl_pb2, mgmt_pb2
 from daos.proto.srv_pb2 import NotifyReadyReq, NotifyReadyResp

@@ -15,14 +15,15 @@ from uuid import UUID
 import pytest
 
 from daos.base.clock import SystemClock
-from daos.base.errors import DER, AccessError, DaosError, InvalidError, NotFoundError
+from daos.base.errors import DER, AccessError, BusyError, DaosError, InvalidError, NotFoundError
+from daos.base.peers import Peer
 from daos.control import files
 from daos.control.access import Component
 from daos.control.client import ControlClient
 from daos.control.faults import FaultError
+from daos.control.members import MemberState
 from daos.drpc.client import call
 from daos.drpc.modules import MgmtMethod, ModuleId, SrvMethod
-from daos.drpc.registry import Peer
 from daos.proto import ctl_pb2, mgmt_pb2
 from daos.proto.srv_pb2 import NotifyReadyReq, NotifyReadyResp
 from tests.system.control import WITHIN_S, Running, config, nothing, run
@@ -156,7 +157,7 @@ def test_only_the_process_that_was_started_is_an_engine(base: Path) -> None:
     async def scenario(running: Running) -> None:
         server = running.config.sockets / "daos_server.sock"
         lie = NotifyReadyReq(uri="sm:///x", drpcListenerSock=str(server), instanceIdx=0)
-        with pytest.raises(DaosError, match="FAILURE"):
+        with pytest.raises(AccessError, match="is not instance 0"):
             await call(
                 server, ModuleId.SRV, SrvMethod.NOTIFY_READY, lie, NotifyReadyResp, timeout_s=10
             )
@@ -179,6 +180,114 @@ def test_a_host_tells_of_its_storage(base: Path) -> None:
         assert [each.rank for each in smd.ranks] == [0]
 
     run(config(base), scenario)
+
+
+def test_engines_are_told_what_to_log(base: Path) -> None:
+    asked = config(base, engines=2)
+    asked = replace(
+        asked, engines=tuple(replace(each, log_mask="ERR,mgmt=INFO") for each in asked.engines)
+    )
+
+    async def scenario(running: Running) -> None:
+        reply = ctl_pb2.SetLogMasksResp
+        done = await running.ask_host(
+            "SetEngineLogMasks", ctl_pb2.SetLogMasksReq(masks="DEBUG"), reply
+        )
+        assert (done.status, list(done.errors)) == (0, [])
+        await running.ask_host("SetEngineLogMasks", ctl_pb2.SetLogMasksReq(reset_masks=True), reply)
+        for index in (0, 1):
+            masks = [each.get("masks") for each in running.told(index) if "masks" in each]
+            assert masks == ["DEBUG", "ERR,mgmt=INFO"]
+        stop = mgmt_pb2.SystemStopReq(ranks="1", force=True)
+        await running.ask("SystemStop", stop, mgmt_pb2.SystemStopResp)
+        done = await running.ask_host("SetEngineLogMasks", ctl_pb2.SetLogMasksReq(), reply)
+        assert list(done.errors) == ["instance 1: the engine does not run"]
+
+    run(asked, scenario)
+
+
+def test_a_host_tells_of_its_interfaces(base: Path) -> None:
+    async def scenario(running: Running) -> None:
+        reply = ctl_pb2.NetworkScanResp
+        found = await running.ask_host("NetworkScan", ctl_pb2.NetworkScanReq(), reply)
+        assert ("ofi+tcp", "lo", 772) in [
+            (each.provider, each.device, each.netdevclass) for each in found.interfaces
+        ]
+        assert found.numacount >= 1
+        request = ctl_pb2.NetworkScanReq(provider="x")
+        (error,) = (await running.admin.ask_hosts("NetworkScan", request, reply)).values()
+        assert isinstance(error, InvalidError)
+        assert "no provider 'x'" in error.message
+
+    run(config(base), scenario)
+
+
+def test_storage_that_waits_is_scanned_as_well(base: Path) -> None:
+    asked = replace(config(base, engines=2), auto_format=False)
+
+    async def scenario(running: Running) -> None:
+        reply = ctl_pb2.StorageScanResp
+        for usage, count in ((False, 2), (True, 0)):
+            request = ctl_pb2.StorageScanReq(scm=ctl_pb2.ScanScmReq(usage=usage))
+            found = await running.ask_host("StorageScan", request, reply)
+            assert len(found.scm.namespaces) == count
+        request = ctl_pb2.StorageScanReq()
+        first, second = (await running.ask_host("StorageScan", request, reply)).scm.namespaces
+        assert first.dev == second.dev  # one file system: each may take its half
+        assert first.mount.usable_bytes <= first.mount.avail_bytes // 2
+
+    run(asked, scenario, ready=False)
+
+
+def test_a_system_is_erased_when_it_has_stopped(base: Path) -> None:
+    async def scenario(running: Running) -> None:
+        pb = mgmt_pb2
+        attributes = pb.SystemSetAttrReq(attributes={"a": "1"})
+        await running.ask("SystemSetAttr", attributes, pb.DaosResp)
+        version = running.server.harness.record.map_version
+        with pytest.raises(BusyError, match="not all ranks are stopped: 0-1 run; `dmg system stop"):
+            await running.ask("SystemErase", pb.SystemEraseReq(), pb.SystemEraseResp)
+        await running.ask("SystemStop", pb.SystemStopReq(ranks="0"), pb.SystemStopResp)
+        with pytest.raises(BusyError, match="1 run"):
+            await running.ask("SystemErase", pb.SystemEraseReq(), pb.SystemEraseResp)
+        await running.ask("SystemStop", pb.SystemStopReq(), pb.SystemStopResp)
+        done = await running.ask("SystemErase", pb.SystemEraseReq(), pb.SystemEraseResp)
+        assert [(each.rank, each.action, each.state) for each in done.results] == [
+            (0, "erase", "awaitformat"),
+            (1, "erase", "awaitformat"),
+        ]
+        assert await running.states() == []
+        again = await running.ask("SystemErase", pb.SystemEraseReq(), pb.SystemEraseResp)
+        assert not again.results
+        for each in running.instances:
+            assert not (each.config.storage / "superblock").exists()
+        await running.ask_host(
+            "StorageFormat", ctl_pb2.StorageFormatReq(), ctl_pb2.StorageFormatResp
+        )
+        await running.server.ready(within_s=WITHIN_S)
+        assert await running.states() == ["joined", "joined"]
+        found = await running.ask("SystemGetAttr", pb.SystemGetAttrReq(), pb.SystemGetAttrResp)
+        assert not found.attributes
+        assert running.server.harness.record.map_version > version
+
+    run(config(base, engines=2), scenario)
+
+
+@pytest.mark.expects_warning("ended: killed by signal 9", "is started again in")
+def test_an_engine_that_will_come_back_keeps_its_system(base: Path) -> None:
+    async def scenario(running: Running) -> None:
+        victim = running.instances[0]
+        for _ in range(2):
+            await running.until(lambda: victim.state is MemberState.JOINED)
+            assert victim.pid is not None
+            os.kill(victim.pid, signal.SIGKILL)
+            await running.until(lambda: victim.state is not MemberState.JOINED)
+        await running.until(lambda: victim.state is MemberState.ERRORED)
+        with pytest.raises(BusyError):
+            await running.ask("SystemErase", mgmt_pb2.SystemEraseReq(), mgmt_pb2.SystemEraseResp)
+        assert victim.superblock is not None
+
+    run(replace(config(base), restart_min_delay_s=1000.0), scenario)
 
 
 def test_a_host_stops_and_starts_its_ranks(base: Path) -> None:

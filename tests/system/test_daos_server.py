@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
 
@@ -130,6 +131,60 @@ def test_a_target_that_is_killed_takes_its_rank_with_it_and_comes_back(system: O
     assert len(system.pids("daos.cli.engine")) == 5
     system.stop()
     assert system.left() == []
+
+
+def sockets(system: OwnSystem) -> set[str]:
+    return {path.name for path in system.sockets.iterdir() if path.is_socket()}
+
+
+def test_sockets_of_a_killed_engine_go_with_it(system: OwnSystem) -> None:
+    system.start()
+    before = sockets(system)
+    for _ in range(2):  # at once, then no more often than each 300 s
+        parent = min(system.pids("daos.cli.engine"))
+        os.kill(parent, signal.SIGKILL)
+        ended(parent)
+        for _ in range(1000):
+            ask(system, "SystemQuery", pb.SystemQueryReq(), pb.SystemQueryResp)
+            if f"daos_engine_{parent}.sock" not in sockets(system):
+                break
+    own = {name for name in before if name[0].isdigit() or name.startswith("daos_engine")}
+    assert len(own) == 6
+    assert sockets(system) == before - own
+    assert "Errored" in system.run("dmg", "system", "query").stdout
+    system.stop()
+    assert system.left() == []
+
+
+def locks(system: OwnSystem) -> list[str]:
+    """Held ones, of files below the directory."""
+    inodes = {path.stat().st_ino for path in system.base.rglob("*") if path.is_file()}
+    lines = Path("/proc/locks").read_text().splitlines()
+    return [line for line in lines if int(line.split()[5].rpartition(":")[2]) in inodes]
+
+
+def test_all_killed_at_once_leaves_nothing_that_a_start_and_a_stop_do_not_remove(
+    system: OwnSystem,
+) -> None:
+    system.start()
+    create(system, "tank")
+    assert locks(system)
+    before = sockets(system)
+    pids = system.pids()
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    for pid in pids:
+        ended(pid)
+    assert locks(system) == []
+    done = system.run("daos", "container", "list", "tank", check=False)
+    assert (done.returncode, "DER_UNREACH" in done.stderr) == (1, True), done
+    system.start()
+    assert labels(system) == ["tank"]
+    stale = {name for name in before if name.startswith("daos_engine")}
+    assert not stale & sockets(system)
+    system.stop()
+    assert system.left() == []
+    assert locks(system) == []
 
 
 CONFIG = """\

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,69 +12,14 @@ import pytest
 
 import daos
 from daos.base.errors import DER, DaosError, NotFoundError
-from daos.cart.transport.ranks import RankUri, this_host
 from daos.cli.daos import TOOL
 from daos.cli.frame import main
-from daos.drpc.modules import MgmtMethod, ModuleId
-from daos.drpc.registry import Methods, Peer, Registry
-from daos.drpc.server import Listener
 from daos.embedded.remote import connect
-from daos.proto.mgmt_pb2 import DaosResp, GetAttachInfoReq, GetAttachInfoResp, PoolMonitorReq
 from daos.testing.served import Served
+from tests.system.agent import SmallAgent
 
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 Run = Callable[..., tuple[int, str, str]]
-
-
-class SmallAgent:
-    """An agent in a thread of the test, which knows one rank and counts what it is told."""
-
-    def __init__(self, directory: Path, sockets: Path) -> None:
-        self.socket = directory / "daos_agent.sock"
-        self._uri = str(RankUri(sockets, None, this_host()))
-        self.handles: set[str] = set()
-        self._ready = threading.Event()
-        self._loop = asyncio.new_event_loop()
-        self._end: asyncio.Future[None] = self._loop.create_future()
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=[self._run()])
-
-    def __enter__(self) -> SmallAgent:
-        self._thread.start()
-        assert self._ready.wait(20)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._loop.call_soon_threadsafe(self._end.set_result, None)
-        self._thread.join()
-        self._loop.close()
-
-    async def _run(self) -> None:
-        methods = Methods()
-        methods.add(MgmtMethod.GET_ATTACH_INFO, GetAttachInfoReq, self._info)
-        methods.add(MgmtMethod.NOTIFY_POOL_CONNECT, PoolMonitorReq, self._connected)
-        methods.add(MgmtMethod.NOTIFY_POOL_DISCONNECT, PoolMonitorReq, self._disconnected)
-        registry = Registry()
-        registry.register(ModuleId.MGMT, methods)
-        listener = await Listener.start(self.socket, registry, mode=0o600)
-        self._ready.set()
-        await self._end
-        await listener.close()
-
-    async def _info(self, request: GetAttachInfoReq, peer: Peer) -> GetAttachInfoResp:
-        if request.sys != "daos_server":
-            return GetAttachInfoResp(status=-int(DER.INVAL))
-        info = GetAttachInfoResp(sys="daos_server", ms_ranks=[0])
-        info.rank_uris.add(rank=0, uri=self._uri, num_ctxs=5)
-        info.client_net_hint.provider = "sm"
-        return info
-
-    async def _connected(self, request: PoolMonitorReq, peer: Peer) -> DaosResp:
-        self.handles.add(request.poolHandleUUID)
-        return DaosResp()
-
-    async def _disconnected(self, request: PoolMonitorReq, peer: Peer) -> DaosResp:
-        self.handles.discard(request.poolHandleUUID)
-        return DaosResp()
 
 
 @pytest.fixture(scope="module")
@@ -258,6 +201,26 @@ def test_pools(run: Run) -> None:
     assert text.startswith(f"Pool {info['uuid']}, ntarget=2, disabled=0, leader=0, version=1")
     assert "- Enabled ranks: 0\n" in text
     assert "Pool space info" not in ok(run("pool query tank --health-only"))
+
+
+def test_targets_of_a_pool(run: Run) -> None:
+    text = ok(run("pool query-targets tank --rank 0"))
+    assert re.fullmatch(
+        r"(Target: state up_in\n"
+        r"- Storage tier 0 \(SCM\):\n  Total size: [\d.]+ MB\n  Free: [\d.]+ MB\n"
+        r"- Storage tier 1 \(NVME\):\n  Total size: [\d.]+ MB\n  Free: [\d.]+ MB\n){2}",
+        text,
+    ), text
+    found = json.loads(ok(run("pool query-targets tank --rank=0 --target-idx 1 -j")))["response"]
+    assert [each["target_state"] for each in found] == ["up_in"]
+    assert [tier["media_type"] for tier in found[0]["space"]] == ["scm", "nvme"]
+    for wrong, text in (
+        ("--rank 7", "no rank 7; it has 0"),
+        ("--rank 0 --target-idx 0,2", "rank 0 has targets 0 to 1, but no 2"),
+    ):
+        status, out, _ = run(f"pool query-targets tank {wrong} -j")
+        assert (status, json.loads(out)["status"]) == (1, -1005)
+        assert text in json.loads(out)["error"]
 
 
 def test_the_system(run: Run, agent: SmallAgent) -> None:

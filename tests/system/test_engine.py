@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
@@ -183,7 +184,8 @@ async def test_what_a_server_may_get_wrong(system: EngineSystem) -> None:
         reply = await engine.ask(method, request, pb.DaosResp)
         return -reply.status
 
-    assert await status(MgmtMethod.SET_RANK, pb.SetRankReq(rank=0)) == 0
+    assert await status(MgmtMethod.SET_RANK, pb.SetRankReq(rank=0, key=system.key)) == 0
+    assert await status(MgmtMethod.SET_RANK, pb.SetRankReq(rank=0)) == DER.INVAL
     assert await status(MgmtMethod.SET_RANK, pb.SetRankReq(rank=1)) == DER.EXIST
     assert await status(MgmtMethod.SET_UP, system.members()) == DER.ALREADY
     assert await status(MgmtMethod.PING_RANK, pb.PingRankReq(rank=0)) == 0
@@ -265,7 +267,7 @@ async def test_pools_by_drpc(system: EngineSystem) -> None:
     assert len(found.infos) == 2
     targets.targets.append(2)
     found = await first.ask(MgmtMethod.POOL_QUERY_TARGETS, targets, pb.PoolQueryTargetResp)
-    assert found.status == -DER.INVAL
+    assert found.status == -DER.NONEXIST
 
     gone = pb.PoolDestroyReq(id="tank", force=True)
     assert (await first.ask(MgmtMethod.POOL_DESTROY, gone, pb.PoolDestroyResp)).status == 0
@@ -280,12 +282,29 @@ async def test_storage_by_drpc(system: EngineSystem) -> None:
         (device,) = (
             await engine.ask(MgmtMethod.SMD_LIST_DEVS, ctl.SmdDevReq(), ctl.SmdDevResp)
         ).devices
-        assert (device.rank, list(device.tgt_ids)) == (engine.number, [0, 1])
+        services = [1024] if engine.number == 0 else []
+        assert (device.rank, list(device.tgt_ids)) == (engine.number, [0, 1, *services])
         assert device.total_bytes >= device.avail_bytes > 0
         (shards,) = (
             await engine.ask(MgmtMethod.SMD_LIST_POOLS, ctl.SmdPoolReq(), ctl.SmdPoolResp)
         ).pools
         assert (shards.uuid, list(shards.tgt_ids), len(shards.blobs)) == (str(pool), [0, 1], 2)
+
+
+@on_engines()
+async def test_every_process_logs_what_it_is_told_to(system: EngineSystem) -> None:
+    (engine,) = system.engines
+    request = ctl.SetLogMasksReq(masks="CRIT,engine=DEBUG")
+    done = await engine.ask(MgmtMethod.SET_LOG_MASKS, request, ctl.SetLogMasksResp)
+    assert (done.status, list(done.errors)) == (0, [])
+    pids = [engine.pid, *engine.children()]
+    wrong = ctl.SetLogMasksReq(masks="LOUD")
+    done = await engine.ask(MgmtMethod.SET_LOG_MASKS, wrong, ctl.SetLogMasksResp)
+    assert done.status == -DER.INVAL
+    assert "is none of DEBUG" in done.errors[0]
+    assert await engine.stop() == 0  # by now all have heard
+    told = re.findall(r"(\d+) DEBUG daos.engine.logmask: log masks: ", engine.log.read_text())
+    assert sorted(map(int, told)) == sorted(pids)
 
 
 @on_engines()
@@ -331,3 +350,23 @@ async def test_every_target_knows_the_pool_map(system: EngineSystem) -> None:
         with pytest.raises(StaleMapError, match="version 1, the request's 0"):
             await link.context.call(to, OBJECT_LIST, listing, deadline_ns=deadline_ns)
     await client.close()
+
+
+@on_engines()
+async def test_a_signal_has_every_process_write_down_what_it_is_at(system: EngineSystem) -> None:
+    await make_pool(system)
+    async with system.client() as client:
+        await Writer(client).begin()
+        (engine,) = system.engines
+        os.kill(engine.pid, signal.SIGUSR2)
+        files: list[Path] = []
+        while len(files) < 1 + system.targets or not all(path.stat().st_size for path in files):
+            await asyncio.sleep(0.01)  # files tell nobody that they are there
+            files = sorted(system.sockets.glob("daos_dump_*.txt"))
+        texts = [path.read_text() for path in files]
+        assert sum("rank 0 tag 0: " in text for text in texts) == 1
+        for tag in range(1, 1 + system.targets):
+            (text,) = [each for each in texts if f"rank 0 tag {tag}: " in each]
+            assert "aggregation ticks, " in text
+            assert "garbage collection, " in text
+        assert await engine.stop() == 0, "and it serves on"

@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -126,10 +125,9 @@ def the_session(here: Machine, *, again: bool) -> None:
     the_container(here, pool)
     assert here.ok("dmg system query") == "Rank State\n---- -----\n0    Joined\n"
     usage = here.ok("dmg storage query usage").splitlines()
-    assert usage[0].split() == (
-        ["Hosts", "SCM-Total", "SCM-Free", "SCM-Used", "NVMe-Total", "NVMe-Free", "NVMe-Used"]
-    )
-    assert usage[2].split()[0] == socket.gethostname()
+    assert usage[:4] == ["Tier Roles", "---- -----", "T1   data,meta,wal", ""]
+    assert usage[4].split() == ["Rank", "T1-Total", "T1-Free", "T1-Usage"]
+    assert re.fullmatch(r"0 +\S+ \wB +\S+ \wB +\d+ %", usage[6])
     the_end(here)
 
 

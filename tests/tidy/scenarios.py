@@ -89,12 +89,19 @@ def counts(texts: Mapping[str, str]) -> list[str]:
         section = PurePath(row.place.partition(":")[0]).stem
         of = found.setdefault(section, {COVERED: 0, NOT_APPLICABLE: 0})
         of[row.status] = of.get(row.status, 0) + 1
-    ordered = sorted(found, key=lambda name: [int(part) for part in name.split(".")])
+    ordered = sorted(found, key=_place)
     lines = [
         f"| {name} | {found[name][COVERED]} | {found[name][NOT_APPLICABLE]} |" for name in ordered
     ]
     total = [sum(found[name][status] for name in found) for status in (COVERED, NOT_APPLICABLE)]
     return [*lines, f"| all | {total[0]} | {total[1]} |"]
+
+
+def _place(section: str) -> tuple[bool, list[int], str]:
+    """Numbered sections in their order, suites with a name behind them."""
+    parts = section.split(".")
+    named = not all(part.isdigit() for part in parts)
+    return named, [] if named else [int(part) for part in parts], section
 
 
 def stale_counts(texts: Mapping[str, str]) -> Iterator[str]:

@@ -46,6 +46,8 @@ def test_counts_are_held_against_the_page() -> None:
         scenarios.DIRECTORY + "9.10.tsv": "C\tn/a\tnot built yet\n",
     }
     assert scenarios.counts(tables) == ["| 9.4 | 1 | 1 |", "| 9.10 | 0 | 1 |", "| all | 1 | 2 |"]
+    named = {**tables, scenarios.DIRECTORY + "array.tsv": "A1\tn/a\tnot built yet\n"}
+    assert scenarios.counts(named)[2:] == ["| array | 0 | 1 |", "| all | 1 | 3 |"]
     page = "| 9.4 | 1 | 1 |\n| 9.10 | 1 | 1 |\n| all | 1 | 2 |\n"
     (finding,) = scenarios.stale_counts({**tables, scenarios.PAGE: page})
     assert "| 9.10 | 0 | 1 |" in finding

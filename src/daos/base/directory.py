@@ -42,7 +42,12 @@ class Lock:
             raise BusyError(
                 f"{path.parent} is in use by process {holder}; close it there first"
             ) from None
-        os.pwrite(self._fd, f"{os.getpid():<31}\n".encode("ascii"), 0)
+        try:
+            with told_by(path):
+                os.pwrite(self._fd, f"{os.getpid():<31}\n".encode("ascii"), 0)
+        except DaosError:
+            os.close(self._fd)
+            raise
         if not for_children:
             # A forked child shares the lock as long as it has the descriptor: it must not keep
             # the directory locked when we are gone.

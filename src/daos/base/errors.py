@@ -19,6 +19,7 @@
     |   It may pass. The same call can succeed later or elsewhere; whoever raises does not sleep.
     |-- BusyError                          BUSY          somebody holds it: wait for them
     |-- AgainError                         AGAIN         retry after a pause
+    |   `-- OverloadError                  OVERLOAD_RETRY  the same; it says how long a pause
     |-- InProgressError                    INPROGRESS    an earlier operation is undecided: wait
     |-- StaleMapError                      STALE         refresh the pool map, then retry
     |-- TxRestartError                     TX_RESTART    abort, run the transaction once more
@@ -74,6 +75,7 @@ __all__ = [
     "NotFoundError",
     "NotSupportedError",
     "NvmeIoError",
+    "OverloadError",
     "ProtocolError",
     "RecordTooBigError",
     "ShutdownError",
@@ -193,6 +195,24 @@ class AgainError(DaosError):
     code = DER.AGAIN
 
 
+class OverloadError(AgainError):
+    """Too much waits before it. Come again in `retry_ms`, with the place that it had."""
+
+    code = DER.OVERLOAD_RETRY
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        code: DER | None = None,
+        retry_ms: int = 0,
+        enqueue_id: int = 0,
+    ) -> None:
+        super().__init__(message, code=code)
+        self.retry_ms = retry_ms
+        self.enqueue_id = enqueue_id
+
+
 class InProgressError(DaosError):
     """An earlier operation on the same thing is not decided yet."""
 
@@ -294,6 +314,7 @@ _WITH_OWN_CODE: Final[tuple[type[DaosError], ...]] = (
     StaleHandleError,
     BusyError,
     AgainError,
+    OverloadError,
     InProgressError,
     StaleMapError,
     TxRestartError,
@@ -319,7 +340,6 @@ _NEIGHBOUR: Final[dict[DER, type[DaosError]]] = {
     DER.NOSYS: NotSupportedError,
     DER.EP_RO: AccessError,
     DER.EQ_BUSY: BusyError,
-    DER.OVERLOAD_RETRY: AgainError,
     DER.OP_CANCELED: CanceledError,
     DER.UNREG: ProtocolError,
 }

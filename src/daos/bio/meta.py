@@ -33,8 +33,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import lmdb
@@ -104,6 +106,8 @@ class MetaContext:
     ) -> None:
         self.device = device
         self.early_bytes = config.early_bytes
+        # Makes the task of a checkpoint; None: it is the context's own.
+        self.spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]] | None = None
         self.memory = AlignedPool(config.memory_bytes)
         self.space = space
         self._config = config
@@ -180,8 +184,7 @@ class MetaContext:
         try:
             end = await replay(device, superblock, Applier(tree, space_map).apply)
             tree.commit_batch()
-            if tree.failure is not None:
-                raise tree.failure
+            tree.check()
             space = Space(superblock.data_first, superblock.data_count)
             try:
                 for _ in space.loading(space_map, kept=checkpoint.extents):
@@ -386,6 +389,11 @@ class MetaContext:
             durable_lsn=self.durable_lsn,
         )
 
+    def space_left(self) -> tuple[int, int]:
+        """Blocks that can still be given to data, and all there are."""
+        left = max(0, self._room.blocks_left())
+        return left, self.space.statistics().blocks_total
+
     def _reclaim(self) -> int:
         return self.space.reclaim(durable_lsn=self.durable_lsn)
 
@@ -418,10 +426,10 @@ class MetaContext:
             self._start_checkpoint()
 
     def _start_checkpoint(self) -> asyncio.Task[None]:
-        """The one that runs, or a new one. The context owns the task; close() waits for it."""
+        """The one that runs, or a new one. close() waits for it."""
         if self._checkpoint_task is None:
-            loop = asyncio.get_running_loop()
-            self._checkpoint_task = loop.create_task(self._write_checkpoint())
+            spawn = self.spawn or asyncio.get_running_loop().create_task
+            self._checkpoint_task = spawn(self._write_checkpoint())
             self._checkpoint_task.add_done_callback(self._checkpoint_ended)
         return self._checkpoint_task
 
@@ -485,8 +493,7 @@ class MetaContext:
         """Copy tree and map as they are now: up to the first await nothing can change them."""
         self._tree.commit_batch()
         self._check_tree()
-        if self._tree.failure is not None:  # a copy would lack what the log is to forget
-            raise self._tree.failure
+        self._tree.check()  # a copy would lack what the log is to forget
         pages = self._room.recount()
         space_map, blocks_allocated = self.space.snapshot_map(), self.space.blocks_allocated
         self._copy_blocks = checkpoint_blocks(pages, self.space.map_bytes_max)

@@ -9,7 +9,9 @@ Invariants:
         aborted, the other write sets are put again, and the caller of the failing one is told
     I2  a failure to put sets again or to commit sets `failure`, and nothing is put any more: the
         log still has what the tree may lack
-    I3  a tree that lacks a set it had taken answers nothing: every read raises. What was
+    I3  a batch that finds no space in the file system waits for some, in memory: it is read,
+        nothing more is put (NoSpaceError), and it is committed once there is more space
+    I4  a tree that lacks a set it had taken answers nothing: every read raises. What was
         acknowledged never reads as missing
 
 Not synced, not locked against other processes: the file is thrown away when the shard is opened.
@@ -19,6 +21,8 @@ Source: ours, in place of DAOS src/umem (a heap in volatile memory) and its B+ t
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -26,10 +30,14 @@ from typing import Final
 import lmdb
 
 from daos.base.errors import DaosError, NoSpaceError, NvmeIoError, ShutdownError
+from daos.bio.direct_io import error_from_os
 
 LIVE_FILE: Final = "data.mdb"
 _LOCK_FILE: Final = "lock.mdb"
 
+# What LMDB maps: a page of it that finds no space when it is touched would end the process.
+_LOCK_BYTES: Final = 16 << 10
+_FULL: Final = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT)))
 # A commit writes the changed pages: more bytes than this would hold up the loop for too long.
 BATCH_BYTES: Final = 4 << 20
 
@@ -39,19 +47,25 @@ WriteSet = Mapping[bytes, bytes | None]  # None deletes
 def clear_live(live_path: Path) -> Path:
     """Throw the live tree away; returns where a copy of one may be put before it is opened.
 
-    Raises:     NvmeIoError   the file system does not let us
+    Raises:     NoSpaceError               the file system is full
+                AccessError, NvmeIoError   it does not let us
     """
     try:
         live_path.mkdir(parents=True, exist_ok=True)
         for name in (LIVE_FILE, _LOCK_FILE):
             (live_path / name).unlink(missing_ok=True)
+        lock = os.open(live_path / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(lock, 0, _LOCK_BYTES)
+        finally:
+            os.close(lock)
     except OSError as error:
-        raise NvmeIoError(f"live tree in {live_path}: {error}") from error
+        raise error_from_os(error, f"live tree in {live_path}") from error
     return live_path / LIVE_FILE
 
 
 class _Lost:
-    """In place of a batch that is gone, or lacks sets it had taken: refuses to answer (I3)."""
+    """In place of a batch that is gone, or lacks sets it had taken: refuses to answer (I4)."""
 
     def __init__(self, failure: DaosError) -> None:
         self._failure = failure
@@ -70,7 +84,7 @@ class _Lost:
 
 
 class Tree:
-    """Raises: NvmeIoError if LMDB cannot open what lies in `live_path`."""
+    """Raises: NoSpaceError, NvmeIoError if LMDB cannot open what lies in `live_path`."""
 
     def __init__(self, live_path: Path, *, map_bytes: int, batch_sets: int) -> None:
         try:
@@ -83,11 +97,15 @@ class Tree:
                 max_dbs=0,
             )
         except lmdb.Error as error:
-            raise NvmeIoError(f"live tree in {live_path}: {error}") from error
+            kind = NoSpaceError if _says_full(error) else NvmeIoError
+            raise kind(f"live tree in {live_path}: {error}") from error
+        self._path = live_path
         self._batch_sets = batch_sets
         self._sets: list[WriteSet] = []
         self._bytes = 0
         self.failure: NvmeIoError | None = None
+        self.full = ""  # why the batch can't be committed yet
+        self._free_bytes = 0  # in the file system, when that was found out
         self._txn: lmdb.Transaction[bytes] | _Lost
         try:
             self._txn = self._begin()
@@ -113,11 +131,13 @@ class Tree:
         """Put one write set of about `nbytes`.
 
         Atomicity:  all or nothing (I1)
-        Raises:     NoSpaceError   the address space of the tree is used up
+        Raises:     NoSpaceError   the address space of the tree is used up, or the file system
                     NvmeIoError    LMDB failed otherwise, now or earlier
         """
         if self.failure is not None:
             raise self.failure
+        if self.full:
+            self._make_room()
         txn = self._txn
         assert not isinstance(txn, _Lost)
         try:
@@ -132,27 +152,46 @@ class Tree:
             self.commit_batch()
 
     def commit_batch(self) -> None:
-        """Let a read transaction see everything. If it fails, `failure` is set (I2)."""
+        """Let a read transaction see everything. If not, `failure` is set (I2), or `full` (I3)."""
         txn = self._txn
         if isinstance(txn, _Lost):
             return
         try:
             txn.commit()
         except lmdb.Error as error:
-            self.failure = NvmeIoError(f"live tree: {error}")
+            free_bytes = _free_bytes(self._path)
+            # LMDB calls a write that ended short an I/O error.
+            if _says_full(error) or free_bytes < BATCH_BYTES:
+                self.full = f"live tree in {self._path}: no space left on its file system"
+                self._free_bytes = free_bytes
+            else:
+                self.failure = NvmeIoError(f"live tree: {error}")
             self._put_again()
             return
-        self._sets, self._bytes = [], 0
+        self._sets, self._bytes, self.full = [], 0, ""
         try:
             self._txn = self._begin()
         except lmdb.Error as error:
             self._lose(error)
+
+    def check(self) -> None:
+        """Raises: NoSpaceError, NvmeIoError  not everything is committed, after `commit_batch`"""
+        if self.failure is not None:
+            raise self.failure
+        if self.full:
+            raise NoSpaceError(self.full)
 
     def close(self) -> None:
         """Idempotent. What is read afterwards raises ShutdownError."""
         self._txn.abort()
         self._txn = _Lost(ShutdownError("the shard is closed"))
         self.env.close()
+
+    def _make_room(self) -> None:
+        """Commit what waits, if there is more space now. Raises: NoSpaceError, NvmeIoError"""
+        if _free_bytes(self._path) > self._free_bytes:
+            self.commit_batch()
+        self.check()
 
     def _begin(self) -> lmdb.Transaction[bytes]:
         return self.env.begin(write=True)
@@ -178,6 +217,15 @@ class Tree:
     def _lose(self, error: lmdb.Error) -> None:
         self.failure = NvmeIoError(f"live tree: {error}")
         self._txn = _Lost(self.failure)
+
+
+def _says_full(error: lmdb.Error) -> bool:
+    return any(text in str(error) for text in _FULL)
+
+
+def _free_bytes(path: Path) -> int:
+    found = os.statvfs(path)
+    return found.f_bfree * found.f_frsize
 
 
 def _translated(error: lmdb.Error) -> DaosError:

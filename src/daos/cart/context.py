@@ -34,9 +34,10 @@ from daos.base.ids import U64_MAX, Tag
 from daos.cart.bulk_service import BulkEnd, BulkService
 from daos.cart.calling import Call, CallerChannel, Done, Into
 from daos.cart.framing import Framing, Limits
+from daos.cart.proof import PROOF_NS, PROVE, ProveReply, prove
 from daos.cart.protocol import Procedure, ReplyT, RequestT
 from daos.cart.serving import Handler, Land, Rpc, ServerChannel, Service
-from daos.cart.station import Station
+from daos.cart.station import Gate, Station
 from daos.cart.wire import NO_RANK, Endpoint
 
 if TYPE_CHECKING:
@@ -90,8 +91,10 @@ class Context:
         loop: asyncio.AbstractEventLoop,
         limits: Limits | None = None,
         on_bug: Callable[[Exception], None] | None = None,
+        key: bytes | None = None,
     ) -> None:
-        """`endpoint` None: this context calls, and cannot be called."""
+        """`endpoint` None: this context calls, and cannot be called. `key`: of the system, without
+        which nobody else takes us for an engine, nor we anybody; not needed within a process."""
         self.endpoint = endpoint
         self.hlc = hlc
         self._transport = transport
@@ -107,6 +110,7 @@ class Context:
             loop=loop,
             limits=limits or Limits(),
             on_bug=on_bug,
+            key=key,
         )
         self.bulk = BulkService(self._station, connect=self._bulk_end, arm=self._arm)
         self.shared = self._station.shared  # memory that peers on this host may be offered
@@ -149,6 +153,25 @@ class Context:
         self._station.services[procedure.opcode] = Service(
             procedure, cast("Handler", handler), land, inspect.iscoroutinefunction(handler)
         )
+
+    def guard(self, gate: Gate, *, turn_ns_max: int) -> None:
+        """Have `gate` decide when requests run, and told of turns that take longer than that."""
+        self._station.gate, self._station.turn_ns_max = gate, turn_ns_max
+
+    def engage(self) -> None:
+        """From now on the gate is asked about every request."""
+        self._station.turn_max = 0
+        self._station.taken_max = self._station.taken
+
+    def release(self, turn_max: int) -> None:
+        """From now on only about those above so many in a turn, roughly."""
+        self._station.turn_max = turn_max
+        self._station.taken_max = self._station.taken + turn_max
+
+    @property
+    def tasks(self) -> tuple[asyncio.Task[None], ...]:
+        """Of handlers that are coroutines; each has the name of its procedure."""
+        return tuple(self._station.tasks)
 
     @property
     def procedures(self) -> tuple[Procedure[Any, Any], ...]:
@@ -262,7 +285,18 @@ class Context:
         channel.link = self._transport.connect(endpoint, channel)
         self._routes[endpoint] = channel
         self._callers[channel] = None
+        key = self._station.key
+        if key is not None and self.endpoint is not None and not channel.link.vouched:
+            self._prove(channel, key, self.endpoint)
         return channel
+
+    def _prove(self, channel: CallerChannel, key: bytes, source: Endpoint) -> None:
+        """Say first who we are. What is sent behind it fails if it is not believed."""
+        deadline_ns = self._clock.now_ns() + PROOF_NS
+        request = prove(key, source, channel.peer, deadline_ns)
+        call: Call[ProveReply] = Call(PROVE, None, lambda *_: None)
+        channel.send(call, PROVE.encode(request), (), deadline_ns=deadline_ns, trace_id=0)
+        self._arm(deadline_ns)
 
     def _bulk_end(self, endpoint: Endpoint) -> BulkEnd:
         """Of our connection to an endpoint."""

@@ -1,9 +1,11 @@
 """The serving end: an `Rpc` for each request, a `ServerChannel` for each peer that calls.
 
-The order of a request's checks: known procedure, meant for us, clock, readable, payload wanted.
+The order of a request's checks: known procedure, meant for us, clock, of whom it says it is,
+readable, payload wanted.
 Each failure is a reply with its own code; the payload of a refused request is dropped.
 
-    V1  a handler runs once for a request, after its payload is whole
+    V1  a handler runs once for a request, after its payload is whole; never, where the connection
+        ended while the request waited for its turn (station.py `Gate`)
     V2  an answer goes out once; a second one is a bug (assert), one after the end of the
         connection goes nowhere
     V3  `abort` is called at most once, when the connection or the context ends before the answer.
@@ -20,10 +22,11 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, cast
 
 import msgspec
 
-from daos.base.errors import DER, CanceledError, DaosError, InvalidError
+from daos.base.errors import DER, AccessError, CanceledError, DaosError, InvalidError
 from daos.base.ids import Epoch, Rank, Tag
 from daos.cart.bulk_service import BulkEnd
 from daos.cart.framing import Event, Head, Landed, Message, Sent, unfit
+from daos.cart.proof import PROVE, PROVED, check
 from daos.cart.protocol import (
     Procedure,
     ReplyT,
@@ -32,7 +35,7 @@ from daos.cart.protocol import (
     version_of,
 )
 from daos.cart.session import ServerSession
-from daos.cart.wire import ANONYMOUS, DECODE_ERRORS, Bytes, Endpoint, Header
+from daos.cart.wire import ANONYMOUS, DECODE_ERRORS, NO_RANK, Bytes, Endpoint, Header
 
 if TYPE_CHECKING:
     from daos.cart.station import Station
@@ -89,8 +92,9 @@ class Rpc(msgspec.Struct, Generic[RequestT, ReplyT], eq=False):
 
     @property
     def source(self) -> Endpoint:
-        """Who asks; rank NO_RANK: a client."""
-        return Endpoint(Rank(self.header.source_rank), Tag(self.header.source_tag))
+        """Who asks: whoever did first on this connection; rank NO_RANK: a client."""
+        assert self._channel.peer is not None
+        return self._channel.peer
 
     def reply(
         self, message: ReplyT, payload: Sequence[memoryview] = (), *, sent: Sent | None = None
@@ -104,6 +108,10 @@ class Rpc(msgspec.Struct, Generic[RequestT, ReplyT], eq=False):
     def fail(self, error: DaosError) -> None:
         """Answer with an error: its code and text reach the caller."""
         self._channel.fail(self, error)
+
+    def run(self) -> None:
+        """Call the handler of a request that was kept; nothing where its connection has ended."""
+        self._channel.run(self)
 
 
 # None: the payload is dropped, no handler is called; whoever was asked answers, now or later.
@@ -132,6 +140,8 @@ class ServerChannel:
         self.get_buffer: Callable[[int], memoryview] = self.session.get_buffer
         self.bulk = BulkEnd(station, self.session, self, ANONYMOUS)
         self.peer: Endpoint | None = None  # who calls, known from the first request on
+        # Who may not come in is served nothing.
+        self._services = station.services if link.refusal is None else {}
         self._on_lost = on_lost
         self._rpcs: dict[int, Rpc] = {}  # unanswered, by rpc_id
         self._landing: Rpc | None = None
@@ -143,11 +153,12 @@ class ServerChannel:
     # What the link calls
 
     def data_to_send(self, nbytes_max: int) -> Sequence[bytes | memoryview]:
-        session = self.session
+        session, station = self.session, self.station
         self._kicked = False
+        station.taken_max = station.taken + station.turn_max
         if not session.has_output:
             return ()
-        pieces = session.data_to_send(nbytes_max, self.station.hlc.now())
+        pieces = session.data_to_send(nbytes_max, station.hlc.now())
         if session.has_output:
             self._kick()
         return pieces
@@ -159,8 +170,8 @@ class ServerChannel:
             self._maybe_resume()
 
     def buffer_updated(self, nbytes: int) -> None:
-        session = self.session
-        now_ns = self.station.clock.now_ns()
+        session, station = self.session, self.station
+        now_ns = station.clock.now_ns()
         events = session.buffer_updated(nbytes, now_ns)
         while events:
             more: list[Event[None]] = []
@@ -189,6 +200,10 @@ class ServerChannel:
             events = more
         if not self._kicked and session.has_output:
             self._kick()  # replies that the session gave by itself
+        if station.turn_ns_max:
+            took_ns = station.clock.now_ns() - now_ns
+            if took_ns > station.turn_ns_max and station.gate is not None:
+                station.gate.overran(f"requests of {self.peer}", took_ns)
         # Not in the middle of a payload: its request, one of those served, would wait for itself.
         if self._landing is None and not session.may_read and not self._paused:
             self._paused = True
@@ -268,13 +283,16 @@ class ServerChannel:
     def _open(self, header: Header, body: Bytes) -> Rpc | None:
         """The request behind a frame; None if it was refused."""
         station = self.station
-        service = station.services.get(header.opcode)
+        service = self._services.get(header.opcode)
         error: DaosError
         if station.draining:
             return None
         try:
             if service is None:
-                error = self._unregistered(header.opcode)
+                if header.opcode == PROVE.opcode and self.link.refusal is None:
+                    self._prove(header, body)
+                    return None
+                error = self.link.refusal or self._unregistered(header.opcode)
             elif (header.rank, header.tag) != station.endpoint:
                 here = Endpoint(Rank(header.rank), Tag(header.tag))
                 text = f"the request is for {here}, this is {station.endpoint}"
@@ -292,13 +310,30 @@ class ServerChannel:
         except DECODE_ERRORS as bad:
             assert service is not None
             error = InvalidError(f"{service.procedure.name}: unreadable request: {bad}")
-        except DaosError as refused:  # HLC_SYNC
+        except DaosError as refused:  # HLC_SYNC, NO_PERM
             error = refused
         self.session.fail(header, error)
         return None
 
     def _meet(self, header: Header) -> None:
-        """Remember who calls, so that its bound handles are reached over this connection."""
+        """Remember who calls, so that its bound handles are reached over this connection.
+
+        Raises: AccessError  it says it is an engine, and has not shown it
+        """
+        if header.source_rank != NO_RANK and not self.link.vouched:
+            text = f"a peer says it is rank {header.source_rank}, and has not shown that it is"
+            raise AccessError(f"{text}: engines know the system's key")
+        self._met(header)
+
+    def _prove(self, header: Header, body: Bytes) -> None:
+        """The first request of an engine. Raises: AccessError"""
+        if self.peer is not None:
+            raise AccessError(f"{self.peer} has asked before: it can't become another one")
+        check(self.station.key, header, body, self.station.clock.now_ns())
+        self._met(header)
+        self.session.reply(header, PROVED)
+
+    def _met(self, header: Header) -> None:
         self.peer = Endpoint(Rank(header.source_rank), Tag(header.source_tag))
         self.bulk.port.meet(self.peer)
         self.station.peers.setdefault(self.peer, []).append(self.bulk)
@@ -310,6 +345,12 @@ class ServerChannel:
         if land is None:
             rpc.fail(InvalidError(f"{name} takes no payload, {size} bytes came"))
             return False
+        gate = self.station.gate
+        if gate is not None and not self.station.turn_max:
+            refusal = gate.refusal(rpc)
+            if refusal is not None:
+                rpc.fail(refusal)
+                return False
         views = self.station.attempt(name, land, rpc)
         if views is None:
             return False
@@ -329,9 +370,19 @@ class ServerChannel:
         rpc.payload = views
         return True
 
-    def _dispatch(self, rpc: Rpc) -> None:
-        """Call the handler."""
+    def run(self, rpc: Rpc) -> None:
+        if self._rpcs.get(rpc.header.rpc_id) is rpc:
+            self._dispatch(rpc, kept=True)
+
+    def _dispatch(self, rpc: Rpc, *, kept: bool = False) -> None:
+        """Call the handler, or let the request wait for its turn."""
         station = self.station
+        if not kept:
+            station.taken += 1
+            if station.taken > station.taken_max:
+                gate = station.gate
+                if gate is not None and gate.takes(rpc):
+                    return
         service = rpc.service
         rpc.abort = None  # of `land`
         if service.is_coroutine:

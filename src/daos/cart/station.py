@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from daos.base.errors import DER, AgainError, CanceledError, DaosError
 from daos.cart.bulk import Table
@@ -33,6 +33,22 @@ log = logging.getLogger(__name__)
 
 ResultT = TypeVar("ResultT")
 
+# So many requests a turn: any number.
+ENDLESS: Final = 1 << 63
+
+
+class Gate(Protocol):
+    """Who decides when requests run, once more of them come than a turn may have."""
+
+    def refusal(self, rpc: Rpc) -> DaosError | None:
+        """Why a request may not come in at all; asked before its payload has a place."""
+
+    def takes(self, rpc: Rpc) -> bool:
+        """Whether it is kept, for `Rpc.run` to be called later; else it runs now."""
+
+    def overran(self, who: str, took_ns: int) -> None:
+        """Requests that came together took longer than a turn may."""
+
 
 class Station:
     """What all channels of a context share."""
@@ -47,8 +63,10 @@ class Station:
         loop: asyncio.AbstractEventLoop,
         limits: Limits,
         on_bug: Callable[[Exception], None] | None,
+        key: bytes | None,
     ) -> None:
         self.endpoint = endpoint
+        self.key = key  # of the system, known to its engines
         self.clock = clock
         self.hlc = hlc
         self.loop = loop
@@ -56,6 +74,12 @@ class Station:
         self.on_bug = on_bug
         self.bugs = 0
         self.draining = False  # new requests are not heard
+        # Requests that have come; above `taken_max` the gate is asked. A reply that leaves raises
+        # that by `turn_max`: no call for a request, and none for a turn.
+        self.taken = 0
+        self.taken_max = self.turn_max = ENDLESS
+        self.turn_ns_max = 0  # what a turn may take; 0: nobody wants to know
+        self.gate: Gate | None = None
         self.services: dict[int, Service] = {}
         self.tasks: dict[asyncio.Task[None], Rpc] = {}
         self.shared = SharedMemory(self._removed)

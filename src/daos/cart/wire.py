@@ -39,7 +39,7 @@ from typing import Final, NamedTuple
 import msgspec
 from xxhash import xxh3_64_intdigest
 
-from daos.base.errors import CorruptError, DaosError, error_for
+from daos.base.errors import DER, CorruptError, DaosError, OverloadError, error_for
 from daos.base.ids import Rank, Tag
 
 MAGIC: Final = b"CaRT"
@@ -135,24 +135,43 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
     text: str
 
 
+class Overload(Failure, frozen=True, array_like=True):
+    """Of OVERLOAD_RETRY: when to come again, and the place in the queue that this request has."""
+
+    retry_ms: int = 0
+    enqueue_id: int = 0
+
+
 TEXT_SIZE_MAX: Final = 1024  # bytes of UTF-8
+RETRY_MS_MAX: Final = 60_000  # nobody is sent away for longer
 
 _encode_failure: Final = msgspec.msgpack.Encoder().encode
 # What a decoder of msgspec raises at bytes that are no such message: bad UTF-8 comes as it is.
 DECODE_ERRORS: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 _decode_failure: Final = msgspec.msgpack.Decoder(Failure).decode
+_decode_overload: Final = msgspec.msgpack.Decoder(Overload).decode
 
 
 def emit_failure(error: DaosError) -> bytes:
     """The body that tells of `error`; a long text is cut off between characters."""
-    text = error.message.encode("utf-8", "replace")[:TEXT_SIZE_MAX]
-    return _encode_failure(Failure(text.decode("utf-8", "ignore")))
+    raw = error.message.encode("utf-8", "replace")[:TEXT_SIZE_MAX]
+    text = raw.decode("utf-8", "ignore")
+    if isinstance(error, OverloadError):
+        return _encode_failure(Overload(text, error.retry_ms, error.enqueue_id))
+    return _encode_failure(Failure(text))
 
 
 def parse_failure(status: int, body: Bytes) -> DaosError:
     """The error a reply tells of; a body that cannot be read does not hide the code."""
     try:
+        if status == DER.OVERLOAD_RETRY:
+            overload = _decode_overload(body)
+            return OverloadError(
+                overload.text,
+                retry_ms=min(max(overload.retry_ms, 0), RETRY_MS_MAX),
+                enqueue_id=overload.enqueue_id,
+            )
         text = _decode_failure(body).text
     except DECODE_ERRORS:
         text = "the peer gave no readable reason"

@@ -69,6 +69,26 @@ def dump_attachinfo(options: Options, output: Path | None) -> Answer:
     return Answer(text, response)
 
 
+@click.command("server-version", cls=Command)
+@click.pass_obj
+def server_version(options: Options) -> Answer:
+    """Print the version of the servers."""
+    from daos.cli import agent_service
+
+    build = agent_service.ask(_configure(options)).build_info
+    version = f"{build.major}.{build.minor}.{build.patch}"
+    return Answer(f"daos_server version {version}\n", {"name": "daos_server", "version": version})
+
+
+@click.command("net-scan", cls=Command)
+@click.option("-p", "--provider", default="", help="Only of this one (all).")
+def net_scan(provider: str) -> Answer:
+    """Tell the interfaces of this host."""
+    from daos.cli.here import network_scan
+
+    return network_scan(provider)
+
+
 TOOL: Final = Tool(
     PROGRAM,
     options=[
@@ -86,6 +106,8 @@ TOOL: Final = Tool(
 )
 TOOL.add_command(start)
 TOOL.add_command(dump_attachinfo)
+TOOL.add_command(net_scan)
+TOOL.add_command(server_version)
 
 
 def main() -> None:

@@ -5,20 +5,20 @@ Source: ours
 
 from __future__ import annotations
 
-import asyncio
 import os
-import random
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from daos.base.clock import SystemClock
-from daos.cli.frame import Answer, Options
-from daos.client.attach import Agent, Attachment, attach
-from daos.client.client import Client
+from daos.cli.frame import Options
 from daos.control import places
 
-TIMEOUT_S = 60.0
+if TYPE_CHECKING:
+    from daos.client.agent import Attachment
+    from daos.client.client import Client
+
+T = TypeVar("T")
+TIMEOUT_S: Final = 60.0
 
 
 def agent_socket() -> Path:
@@ -32,16 +32,27 @@ def system_of(options: Options) -> str:
     return named
 
 
-def with_client(options: Options, work: Callable[[Client], Coroutine[Any, Any, Answer]]) -> Answer:
+def with_client(
+    options: Options,
+    work: Callable[[Client], Coroutine[Any, Any, T]],
+    *,
+    timeout_s: float = TIMEOUT_S,
+) -> T:
     """Run `work` with a client that is closed afterwards. Raises: as `attach`, and `work`"""
+    # The client and a loop: longer than all the rest of a command line, which help does without.
+    import asyncio
+    import random
 
-    async def whole() -> Answer:
+    from daos.base.clock import SystemClock
+    from daos.client.attach import attach
+
+    async def whole() -> T:
         client = await attach(
             agent_socket(),
             system=system_of(options),
             clock=SystemClock(),
             rng=random.SystemRandom(),
-            timeout=TIMEOUT_S,
+            timeout=timeout_s,
         )
         async with client:
             return await work(client)
@@ -51,4 +62,8 @@ def with_client(options: Options, work: Callable[[Client], Coroutine[Any, Any, A
 
 def attachment(options: Options) -> Attachment:
     """What the agent tells of the system. Raises: as `Agent.attach_info`"""
+    import asyncio
+
+    from daos.client.agent import Agent
+
     return asyncio.run(Agent(agent_socket(), system_of(options)).attach_info(TIMEOUT_S))

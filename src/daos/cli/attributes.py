@@ -6,9 +6,8 @@ Source: DAOS src/control/cmd/daos/attribute.go; features §2.2.1
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,10 +15,15 @@ from daos.base.errors import InvalidError
 from daos.cli.attached import with_client
 from daos.cli.container_text import attribute_json, attributes_text
 from daos.cli.frame import Answer, Group, Options, command, names, pairs
-from daos.client.attributes import ServiceHandle
-from daos.client.client import Client
+from daos.cli.labels import Argument
 
-_Opened = AbstractAsyncContextManager[ServiceHandle[Any]]
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from daos.client.attributes import ServiceHandle
+    from daos.client.client import Client
+
+    _Opened = AbstractAsyncContextManager[ServiceHandle[Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,18 +31,19 @@ class Owner:
     """What has attributes, and how a command line names it."""
 
     what: str  # "pool", "container"
-    arguments: tuple[str, ...]  # the last one names it
+    names: tuple[str, ...]  # of its arguments; the last one names it
+    arguments: tuple[Argument, ...]
     open: Callable[[Client, tuple[str, ...], str], _Opened]  # (client, arguments, flags)
 
     def named(self, function: Callable[..., Answer]) -> Callable[..., Answer]:
         """`function`, with the arguments in front of its own."""
         for argument in reversed(self.arguments):
-            function = click.argument(argument)(function)
+            function = argument(function)
         return function
 
     def ids(self, given: dict[str, str]) -> tuple[str, ...]:
         """The values of the arguments."""
-        return tuple(given[argument] for argument in self.arguments)
+        return tuple(given[name] for name in self.names)
 
 
 def add_commands(group: Group, owner: Owner) -> None:

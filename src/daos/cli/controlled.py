@@ -5,41 +5,46 @@ Source: DAOS src/control/lib/control; where a server is found: control/places.py
 
 from __future__ import annotations
 
-import asyncio
 import os
-import random
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from daos.base.clock import SystemClock
 from daos.base.errors import InvalidError
-from daos.cli.frame import Answer, Options
+from daos.cli.frame import Options
 from daos.control import faults, places
-from daos.control.access import Component
-from daos.control.client import ControlClient
-from daos.control.config.model import ControlConfig
-from daos.control.config.others import parse_control
 from daos.control.faults import FaultError
+
+if TYPE_CHECKING:
+    from daos.control.client import ControlClient
+    from daos.control.config.model import ControlConfig
+
+T = TypeVar("T")
 
 
 def with_control(
     options: Options,
-    work: Callable[[ControlClient], Coroutine[Any, Any, Answer]],
-    *,
-    hosts: str | None = None,
-) -> Answer:
+    work: Callable[[ControlClient], Coroutine[Any, Any, T]],
+) -> T:
     """Run `work` with a client of the hosts that option, environment or configuration name.
 
     Raises: InvalidError; whatever `work` does
     """
+    # gRPC and a loop: longer than all the rest of a command line, which help does without.
+    import asyncio
+    import random
+
+    from daos.base.clock import SystemClock
+    from daos.control.access import Component
+    from daos.control.client import ControlClient
+
     user = places.User(os.getuid(), Path.home(), os.environ)
     config = _configuration(user, options.get("config_path"))
-    named = hosts or options.get("host_list")
+    named = options.get("host_list")
     configured = config.hosts if config is not None else ()
     chosen = (named,) if named else places.control_hosts(user, configured, os.path.exists)
 
-    async def whole() -> Answer:
+    async def whole() -> T:
         async with ControlClient(
             chosen,
             component=Component.ADMIN,
@@ -69,10 +74,14 @@ def _configuration(user: places.User, named: str | None) -> ControlConfig | None
     own = user.home / places.OWN_CONTROL_CONFIG
     for path in (Path(named),) if named else (own, places.CONTROL_CONFIG):
         try:
-            return parse_control(path.read_text("utf-8"), file=str(path))
+            text = path.read_text("utf-8")
         except FileNotFoundError as error:
             if named:
                 raise InvalidError(f"{path} does not exist") from error
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidError(f"{path} can't be read: {error}") from error
+        else:
+            from daos.control.config.others import parse_control  # YAML: only where there is some
+
+            return parse_control(text, file=str(path))
     return None

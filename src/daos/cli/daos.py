@@ -5,11 +5,9 @@ Source: DAOS src/control/cmd/daos/main.go; features §2.2
 
 from __future__ import annotations
 
-import sys
-
 import click
 
-from daos.cli.frame import Entry, Tool, main
+from daos.cli.frame import Entry, Tool, run_tool
 
 TOOL = Tool(
     "daos",
@@ -24,6 +22,9 @@ TOOL = Tool(
         ),
         "object": Entry("daos.cli.daos_object:group", "Query objects.", ("obj",)),
         "system": Entry("daos.cli.daos_system:group", "Query the system.", ("sys",)),
+        "server-version": Entry(
+            "daos.cli.daos_system:server_version", "Print the version of the servers."
+        ),
         "version": Entry("daos.cli.version:command", "Print the version."),
         "completion": Entry("daos.cli.completion:command", "Print a script that completes words."),
     },
@@ -33,7 +34,7 @@ TOOL = Tool(
 
 def run() -> None:
     """The console script."""
-    sys.exit(main(TOOL))
+    run_tool(TOOL)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,12 @@ Source: DAOS src/control/cmd/daos/container.go, snapshot.go, property.go; featur
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import click
 
 from daos.base.errors import DER, DaosError, InvalidError
-from daos.cli import attributes
+from daos.cli import attributes, labels
 from daos.cli.attached import with_client
 from daos.cli.container_text import (
     ContainerInfo,
@@ -23,19 +24,24 @@ from daos.cli.container_text import (
 )
 from daos.cli.daos_pool import list_of_containers
 from daos.cli.frame import Answer, Group, Options, command, names, pairs
+from daos.cli.later import Later
 from daos.cli.properties import properties_answer
-from daos.client.client import Client
-from daos.client.container import Container
-from daos.client.pool import Pool
-from daos.client.session import Opening
-from daos.container.core import PROPERTIES
+
+if TYPE_CHECKING:
+    from daos.client.client import Client
+    from daos.client.container import Container
+    from daos.client.pool import Pool
+    from daos.client.session import Opening
+    from daos.container import core
+else:
+    core = Later("daos.container.core")
 
 group = Group("container", help="Make, query and destroy containers.")
 _EPOCH = re.compile(r"(0x[0-9a-fA-F]{1,16}|[0-9]{1,20})", re.ASCII)
 
 
 @command(group, "create")
-@click.argument("pool")
+@labels.pool
 @click.argument("label", required=False)
 @click.option("-t", "--type", "layout", help="Layout: POSIX, HDF5, PYTHON …")
 @click.option("-l", "--label", "other_label", hidden=True)
@@ -71,8 +77,8 @@ def create(options: Options, /, pool: str, layout: str | None, **given: str | No
 
 
 @command(group, "destroy")
-@click.argument("pool")
-@click.argument("container")
+@labels.pool
+@labels.container
 @click.option("-f", "--force", is_flag=True, help="Also while somebody has it open.")
 @click.pass_obj
 def destroy(options: Options, pool: str, container: str, force: bool) -> Answer:
@@ -87,7 +93,7 @@ def destroy(options: Options, pool: str, container: str, force: bool) -> Answer:
 
 
 @command(group, "list", "ls")
-@click.argument("pool")
+@labels.pool
 @click.option("-v", "--verbose", is_flag=True, help="Tell the layout, too.")
 @click.pass_obj
 def list_(options: Options, pool: str, verbose: bool) -> Answer:
@@ -96,8 +102,8 @@ def list_(options: Options, pool: str, verbose: bool) -> Answer:
 
 
 @command(group, "query")
-@click.argument("pool")
-@click.argument("container")
+@labels.pool
+@labels.container
 @click.pass_obj
 def query(options: Options, pool: str, container: str) -> Answer:
     """Tell what a container is."""
@@ -114,8 +120,8 @@ def query(options: Options, pool: str, container: str) -> Answer:
 
 
 @command(group, "list-objects", "list-obj")
-@click.argument("pool")
-@click.argument("container")
+@labels.pool
+@labels.container
 @click.option("-e", "--epc", metavar="EPOCH", help="As of this snapshot.")
 @click.pass_obj
 def list_objects(options: Options, pool: str, container: str, epc: str | None) -> Answer:
@@ -134,13 +140,14 @@ def list_objects(options: Options, pool: str, container: str, epc: str | None) -
 
 
 @command(group, "get-prop")
-@click.argument("pool")
-@click.argument("container")
+@labels.pool
+@labels.container
 @click.argument("keys", required=False, metavar="[KEY,…]")
 @click.pass_obj
 def get_prop(options: Options, pool: str, container: str, keys: str | None) -> Answer:
     """Tell properties; all if no KEY is named."""
-    wanted = [PROPERTIES.find(name) for name in names(keys)] or list(PROPERTIES.properties)
+    table = core.PROPERTIES
+    wanted = [table.find(name) for name in names(keys)] or list(table.properties)
 
     async def work(client: Client) -> Answer:
         async with (
@@ -155,8 +162,8 @@ def get_prop(options: Options, pool: str, container: str, keys: str | None) -> A
 
 
 @command(group, "set-prop")
-@click.argument("pool")
-@click.argument("container")
+@labels.pool
+@labels.container
 @click.argument("properties", metavar="KEY:VALUE,…")
 @click.pass_obj
 def set_prop(options: Options, pool: str, container: str, properties: str) -> Answer:
@@ -173,6 +180,7 @@ def set_prop(options: Options, pool: str, container: str, properties: str) -> An
 
 def _open(client: Client, ids: tuple[str, ...], flags: str) -> Opening[Container]:
     """The container of a pool; the pool is closed with the client."""
+    from daos.client.session import Opening
 
     async def open_() -> Container:
         pool = await client.pool(ids[0], flags=flags)
@@ -182,13 +190,19 @@ def _open(client: Client, ids: tuple[str, ...], flags: str) -> Opening[Container
 
 
 attributes.add_commands(
-    group, attributes.Owner(what="container", arguments=("pool", "container"), open=_open)
+    group,
+    attributes.Owner(
+        what="container",
+        names=("pool", "container"),
+        arguments=(labels.pool, labels.container),
+        open=_open,
+    ),
 )
 
 
 @command(group, "create-snap", "snap")
-@click.argument("pool")
-@click.argument("container")
+@labels.pool
+@labels.container
 @click.option("-s", "--snap", metavar="NAME", help="Name of the snapshot.")
 @click.pass_obj
 def create_snap(options: Options, pool: str, container: str, snap: str | None) -> Answer:
@@ -203,8 +217,8 @@ def create_snap(options: Options, pool: str, container: str, snap: str | None) -
 
 
 @command(group, "list-snap", "list-snaps")
-@click.argument("pool")
-@click.argument("container")
+@labels.pool
+@labels.container
 @click.pass_obj
 def list_snap(options: Options, pool: str, container: str) -> Answer:
     """List snapshots, oldest first."""
@@ -222,8 +236,8 @@ def list_snap(options: Options, pool: str, container: str) -> Answer:
 
 
 @command(group, "destroy-snap")
-@click.argument("pool")
-@click.argument("container")
+@labels.pool
+@labels.container
 @click.option("-e", "--epc", metavar="EPOCH", help="The one of this epoch.")
 @click.option("-s", "--snap", metavar="NAME", help="The one of this name.")
 @click.option("-r", "--epcrange", metavar="A-B", help="All from epoch A to epoch B.")
@@ -243,8 +257,8 @@ def destroy_snap(options: Options, /, pool: str, container: str, **which: str | 
 
 
 @command(group, "rollback")
-@click.argument("pool")
-@click.argument("container")
+@labels.pool
+@labels.container
 @click.option("-e", "--epc", metavar="EPOCH")
 @click.option("-s", "--snap", metavar="NAME")
 def rollback(pool: str, container: str, epc: str | None, snap: str | None) -> Answer:

@@ -5,21 +5,26 @@ Source: DAOS src/control/cmd/daos/object.go; features §2.2.3
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from daos.base.ids import ObjectId
+from daos.cli import labels
 from daos.cli.attached import with_client
 from daos.cli.frame import Answer, Group, Options, command
-from daos.client.client import Client
-from daos.placement.layout import Layout
 from daos.placement.oclass import id_to_name
+
+if TYPE_CHECKING:
+    from daos.client.client import Client
+    from daos.placement.layout import Layout
 
 group = Group("object", help="Query objects.")
 
 
 @command(group, "query")
-@click.argument("pool")
-@click.argument("container")
+@labels.pool
+@labels.container
 @click.argument("oid", metavar="HI.LO")
 @click.pass_obj
 def query(options: Options, pool: str, container: str, oid: str) -> Answer:

@@ -5,11 +5,13 @@ Source: DAOS src/control/cmd/daos/pool.go; features §2.2.1
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from daos.base.errors import DaosError
 from daos.base.ranges import parse_ranges
-from daos.cli import attributes
+from daos.cli import attributes, labels
 from daos.cli.attached import with_client
 from daos.cli.container_text import list_text as containers_text
 from daos.cli.frame import Answer, Group, Options, command
@@ -17,15 +19,20 @@ from daos.cli.pool_text import (
     HEALTH_MASK,
     PoolInfo,
     Rebuild,
+    TargetInfo,
     Tier,
     as_json,
     list_text,
     list_verbose_text,
     query_text,
+    targets_json,
+    targets_text,
 )
-from daos.client.client import Client
-from daos.client.pool import Pool
-from daos.client.values import PoolListing
+
+if TYPE_CHECKING:
+    from daos.client.client import Client
+    from daos.client.pool import Pool
+    from daos.client.values import PoolListing
 
 LAYOUT_VERSION = 4
 group = Group("pool", help="Query pools, and attributes of pools.")
@@ -60,7 +67,7 @@ def list_(options: Options, verbose: bool, no_query: bool) -> Answer:
 
 
 @command(group, "query")
-@click.argument("pool")
+@labels.pool
 @click.option("-e", "--show-enabled", is_flag=True, help="Tell the ranks in service, too.")
 @click.option("-t", "--health-only", is_flag=True, help="Ask no target for its space.")
 @click.pass_obj
@@ -75,8 +82,32 @@ def query(options: Options, pool: str, show_enabled: bool, health_only: bool) ->
     return with_client(options, work)
 
 
+@command(group, "query-targets")
+@labels.pool
+@click.option("--rank", type=click.IntRange(0), required=True, help="The engine to ask for.")
+@click.option("--target-idx", help="Some of its targets, like 0,2-3; all if not given.")
+@click.pass_obj
+def query_targets(options: Options, pool: str, rank: int, target_idx: str | None) -> Answer:
+    """Tell state and space of targets of one engine."""
+    targets = parse_ranges(target_idx or "", "--target-idx")
+
+    async def work(client: Client) -> Answer:
+        async with client.pool(pool, flags="r") as opened:
+            found = await opened.query_targets(rank, targets)
+        infos = [
+            TargetInfo(
+                state=each.state,
+                space=tuple((tier.name.lower(), tier.total, tier.free) for tier in each.tiers),
+            )
+            for each in found
+        ]
+        return Answer(targets_text(infos), targets_json(infos))
+
+    return with_client(options, work)
+
+
 @command(group, "list-containers", "list-cont", "ls-cont")
-@click.argument("pool")
+@labels.pool
 @click.option("-v", "--verbose", is_flag=True, help="Tell the layout, too.")
 @click.pass_obj
 def list_containers(options: Options, pool: str, verbose: bool) -> Answer:
@@ -106,7 +137,8 @@ attributes.add_commands(
     group,
     attributes.Owner(
         what="pool",
-        arguments=("pool",),
+        arguments=(labels.pool,),
+        names=("pool",),
         open=lambda client, ids, flags: client.pool(ids[0], flags=flags),
     ),
 )

@@ -8,10 +8,18 @@ from __future__ import annotations
 import click
 
 from daos.cli.attached import agent_socket, attachment
-from daos.cli.frame import Answer, Group, Options, command
+from daos.cli.frame import Answer, Command, Group, Options, command
 from daos.cli.text import entity
 
 group = Group("system", help="Query the system.")
+
+
+@click.command("server-version", cls=Command)
+@click.pass_obj
+def server_version(options: Options) -> Answer:
+    """Print the version of the servers."""
+    version = attachment(options).version
+    return Answer(f"daos_server version {version}\n", {"name": "daos_server", "version": version})
 
 
 @command(group, "query")

@@ -5,11 +5,9 @@ Source: DAOS src/control/cmd/dmg/main.go; features §2.1
 
 from __future__ import annotations
 
-import sys
-
 import click
 
-from daos.cli.frame import Entry, Tool, main
+from daos.cli.frame import Entry, Tool, run_tool
 
 TOOL = Tool(
     "dmg",
@@ -24,7 +22,13 @@ TOOL = Tool(
         "pool": Entry("daos.cli.dmg_pool:group", "Make, query and destroy pools."),
         "system": Entry("daos.cli.dmg_system:group", "Query, stop and start ranks.", ("sys",)),
         "storage": Entry(
-            "daos.cli.dmg_storage:group", "Format storage, and tell how it is used.", ("sto",)
+            "daos.cli.dmg_storage:group", "Scan and format storage, tell how it is used.", ("sto",)
+        ),
+        "network": Entry("daos.cli.dmg_network:network", "Tell interfaces of hosts.", ("net",)),
+        "config": Entry("daos.cli.dmg_network:config", "Make a configuration.", ("cfg",)),
+        "server": Entry("daos.cli.dmg_network:server", "Tell servers what to log.", ("srv",)),
+        "server-version": Entry(
+            "daos.cli.dmg_system:server_version", "Print the version of the servers."
         ),
         "version": Entry("daos.cli.version:command", "Print the version."),
         "completion": Entry("daos.cli.completion:command", "Print a script that completes words."),
@@ -35,7 +39,7 @@ TOOL = Tool(
 
 def run() -> None:
     """The console script."""
-    sys.exit(main(TOOL))
+    run_tool(TOOL)
 
 
 if __name__ == "__main__":

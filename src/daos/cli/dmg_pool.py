@@ -5,10 +5,10 @@ Source: DAOS src/control/cmd/dmg/pool.go; features §2.1.1
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from random import SystemRandom
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -17,9 +17,10 @@ from daos.base.errors import DER, DaosError, InvalidError, NoSpaceError
 from daos.base.names import check_label
 from daos.base.ranges import parse_ranges
 from daos.base.sizes import format_size, parse_percent, parse_size
+from daos.cli import labels
 from daos.cli.controlled import with_control
-from daos.cli.dmg_storage import free_bytes
 from daos.cli.frame import Answer, Group, Options, command, names, pairs
+from daos.cli.later import Later
 from daos.cli.pool_text import (
     HEALTH_MASK,
     Created,
@@ -38,12 +39,20 @@ from daos.cli.pool_text import (
 )
 from daos.cli.properties import properties_answer
 from daos.client.owner import group_principal, user_principal
-from daos.control.client import ControlClient, HasStatus, checked
-from daos.mgmt.properties import NUMBERS, read, write
-from daos.pool.core import PROPERTIES
-from daos.proto import mgmt_pb2 as pb
 
-ReplyT = TypeVar("ReplyT", bound=HasStatus)
+if TYPE_CHECKING:
+    from daos.control import client
+    from daos.control.client import ControlClient
+    from daos.mgmt import properties as numbered
+    from daos.pool import core
+    from daos.proto import mgmt_pb2 as pb
+else:
+    client = Later("daos.control.client")
+    numbered = Later("daos.mgmt.properties")
+    core = Later("daos.pool.core")
+    pb = Later("daos.proto.mgmt_pb2")
+
+ReplyT = TypeVar("ReplyT", bound="client.HasStatus")
 
 group = Group("pool", help="Make, query and destroy pools.")
 
@@ -81,10 +90,10 @@ def create(options: Options, /, label: str, properties: str | None, **given: Any
     wanted = Wanted(**given)
     wanted.check()
     request = pb.PoolCreateReq(
-        uuid=str(uuid_from(random.SystemRandom())),
+        uuid=str(uuid_from(SystemRandom())),
         user=_principal(wanted.user) if wanted.user else user_principal(),
         user_group=_principal(wanted.owner_group) if wanted.owner_group else group_principal(),
-        properties=write({**_canonical(props), "label": label}),
+        properties=numbered.write({**_canonical(props), "label": label}),
         num_svc_reps=wanted.nsvc or 0,
         num_ranks=wanted.nranks or 0,
         ranks=parse_ranges(wanted.ranks or "", "--ranks"),
@@ -158,6 +167,8 @@ async def _set_size(request: pb.PoolCreateReq, control: ControlClient, wanted: W
         percent = parse_percent(size)
         if not percent:
             raise InvalidError(f"--size {size!r}: expected 1% to 100%")
+        from daos.cli.dmg_storage import free_bytes
+
         request.total_bytes = int(await free_bytes(control) * percent / 100)
         return f"Creating DAOS pool with {size} of all storage"
     request.total_bytes = parse_size(size)
@@ -188,7 +199,7 @@ def _principal(name: str) -> str:
 
 
 @command(group, "destroy")
-@click.argument("pool")
+@labels.administrators_pool
 @click.option("-r", "--recursive", is_flag=True, help="With the containers that are in it.")
 @click.option("-f", "--force", is_flag=True, help="Also while somebody is connected.")
 @click.pass_obj
@@ -204,7 +215,7 @@ def destroy(options: Options, pool: str, recursive: bool, force: bool) -> Answer
 
 
 @command(group, "evict")
-@click.argument("pool")
+@labels.administrators_pool
 @click.pass_obj
 def evict(options: Options, pool: str) -> Answer:
     """End the connections of all clients of POOL."""
@@ -231,7 +242,7 @@ def list_of_pools(options: Options, *, verbose: bool, no_query: bool) -> Answer:
 
     async def work(control: ControlClient) -> Answer:
         reply = await control.ask("ListPools", pb.ListPoolsReq(), pb.ListPoolsResp)
-        checked(reply, "list of pools")
+        client.checked(reply, "list of pools")
         infos, wrong = [], []
         for pool in reply.pools:
             info = _listed(pool)
@@ -243,15 +254,14 @@ def list_of_pools(options: Options, *, verbose: bool, no_query: bool) -> Answer:
                     wrong.append(f"{pool.label or pool.uuid}: {error}")
             infos.append(info)
         text = list_verbose_text(infos) if verbose else list_text(infos, queried=not no_query)
-        text += "".join(f"ERROR: {line}\n" for line in wrong)
         response = {"status": 0, "pools": [as_json(info) for info in infos]}
-        return Answer(text, response, failed=bool(wrong))
+        return Answer(text, response, problems=tuple(wrong))
 
     return with_control(options, work)
 
 
 @command(group, "query")
-@click.argument("pool")
+@labels.administrators_pool
 @click.option("-e", "--show-enabled", is_flag=True, help="Tell the ranks in service, too.")
 @click.option("-t", "--health-only", is_flag=True, help="Ask no target for its space.")
 @click.pass_obj
@@ -268,7 +278,7 @@ def query(options: Options, pool: str, show_enabled: bool, health_only: bool) ->
 
 
 @command(group, "query-targets")
-@click.argument("pool")
+@labels.administrators_pool
 @click.option("--rank", type=click.IntRange(0), required=True, help="The engine to ask for.")
 @click.option("--target-idx", help="Some of its targets, like 0,2-3; all if not given.")
 @click.pass_obj
@@ -288,20 +298,22 @@ def query_targets(options: Options, pool: str, rank: int, target_idx: str | None
 
 
 @command(group, "get-prop")
-@click.argument("pool")
+@labels.administrators_pool
 @click.argument("keys", required=False, metavar="[KEY,…]")
 @click.pass_obj
 def get_prop(options: Options, pool: str, keys: str | None) -> Answer:
     """Tell properties; all if no KEY is named."""
-    wanted = [PROPERTIES.find(name) for name in names(keys)] or list(PROPERTIES.properties)
+    wanted = [core.PROPERTIES.find(name) for name in names(keys)] or list(
+        core.PROPERTIES.properties
+    )
     request = pb.PoolGetPropReq(
-        id=pool, properties=[pb.PoolProperty(number=NUMBERS[each.name]) for each in wanted]
+        id=pool, properties=[pb.PoolProperty(number=numbered.NUMBERS[each.name]) for each in wanted]
     )
 
     async def work(control: ControlClient) -> Answer:
         reply = await control.ask("PoolGetProp", request, pb.PoolGetPropResp)
         _checked(reply, pool)
-        values = read(reply.properties)
+        values = numbered.read(reply.properties)
         rows = [(each, values.get(each.name, "")) for each in wanted]
         return properties_answer(f"Pool {pool} properties:", rows, of_pool=True)
 
@@ -309,13 +321,13 @@ def get_prop(options: Options, pool: str, keys: str | None) -> Answer:
 
 
 @command(group, "set-prop")
-@click.argument("pool")
+@labels.administrators_pool
 @click.argument("properties", metavar="KEY:VALUE,…")
 @click.pass_obj
 def set_prop(options: Options, pool: str, properties: str) -> Answer:
     """Change properties, all or none."""
     values = _canonical(pairs(properties, "properties"))
-    request = pb.PoolSetPropReq(id=pool, properties=write(values))
+    request = pb.PoolSetPropReq(id=pool, properties=numbered.write(values))
 
     async def work(control: ControlClient) -> Answer:
         _checked(await control.ask("PoolSetProp", request, pb.PoolSetPropResp), pool)
@@ -325,7 +337,7 @@ def set_prop(options: Options, pool: str, properties: str) -> Answer:
 
 
 def _checked(reply: ReplyT, pool: str) -> ReplyT:
-    return checked(reply, f"pool {pool!r}")
+    return client.checked(reply, f"pool {pool!r}")
 
 
 async def query_of(control: ControlClient, pool: str, mask: tuple[str, ...]) -> PoolInfo:
@@ -416,5 +428,5 @@ def _target(info: pb.PoolQueryTargetInfo) -> TargetInfo:
 
 def _canonical(props: Mapping[str, str]) -> dict[str, str]:
     """Properties by their names, values as the service keeps them. Raises: InvalidError"""
-    rows = {name: PROPERTIES.find(name) for name in props}
+    rows = {name: core.PROPERTIES.find(name) for name in props}
     return {row.name: row.parse(props[name]) for name, row in rows.items()}

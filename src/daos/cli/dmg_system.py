@@ -1,4 +1,4 @@
-"""`dmg system`: query, leader-query, stop, start, list-pools, cleanup, attributes, properties.
+"""`dmg system`: query, stop, start, erase, list-pools, cleanup, attributes, properties.
 
 Source: DAOS src/control/cmd/dmg/system.go; features §2.1.2
 """
@@ -6,6 +6,7 @@ Source: DAOS src/control/cmd/dmg/system.go; features §2.1.2
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,7 +14,8 @@ from daos.base.errors import InvalidError
 from daos.base.ranges import format_ranges, parse_ranges
 from daos.cli.controlled import with_control
 from daos.cli.dmg_pool import list_of_pools
-from daos.cli.frame import Answer, Group, Options, command, names, pairs
+from daos.cli.frame import Answer, Command, Group, Options, command, names, pairs
+from daos.cli.later import Later
 from daos.cli.system_text import (
     Member,
     leader_text,
@@ -22,9 +24,13 @@ from daos.cli.system_text import (
     results_text,
 )
 from daos.cli.text import table
-from daos.control.client import ControlClient
-from daos.proto import mgmt_pb2 as pb
-from daos.proto.shared_pb2 import RankResult
+
+if TYPE_CHECKING:
+    from daos.control.client import ControlClient
+    from daos.proto import mgmt_pb2 as pb
+    from daos.proto.shared_pb2 import RankResult
+else:
+    pb = Later("daos.proto.mgmt_pb2")
 
 group = Group("system", help="Query, stop and start ranks.")
 
@@ -145,6 +151,35 @@ def start(options: Options, /, **which: str | None) -> Answer:
     return with_control(options, work)
 
 
+@command(group, "erase")
+@click.pass_obj
+def erase(options: Options) -> Answer:
+    """Forget the system: ranks, pools and settings. All ranks have to be stopped."""
+
+    async def work(control: ControlClient) -> Answer:
+        reply = await control.ask("SystemErase", pb.SystemEraseReq(), pb.SystemEraseResp)
+        said = _results(reply.results, "", "")
+        return Answer(said.text if said.failed else "", said.response, said.failed)
+
+    return with_control(options, work)
+
+
+@click.command("server-version", cls=Command)
+@click.pass_obj
+def server_version(options: Options) -> Answer:
+    """Print the version of the servers."""
+
+    async def work(control: ControlClient) -> Answer:
+        request = pb.SystemGetPropReq(keys=["daos_version"])
+        reply = await control.ask("SystemGetProp", request, pb.SystemGetPropResp)
+        version = reply.properties["daos_version"]
+        return Answer(
+            f"daos_server version {version}\n", {"name": "daos_server", "version": version}
+        )
+
+    return with_control(options, work)
+
+
 @command(group, "list-pools")
 @click.option("-v", "--verbose", is_flag=True, help="Tell UUID, service and tiers.")
 @click.option("-n", "--no-query", is_flag=True, help="Only names and states.")
@@ -186,8 +221,7 @@ def cleanup(options: Options, machine: str, verbose: bool) -> Answer:
         else:
             text = "System Cleanup Success\n"
             text += table(("Pool", "Handles Revoked"), rows) if verbose else ""
-        text += "".join(f"ERROR: {line}\n" for line in wrong)
-        return Answer(text, response, failed=bool(wrong))
+        return Answer(text, response, problems=tuple(wrong))
 
     return with_control(options, work)
 

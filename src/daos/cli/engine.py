@@ -7,7 +7,11 @@
     -m A,B   modules                       -h       help
 
     D_INTERFACE, D_PORT    listen on that interface, too: tag t at D_PORT + t
-    D_LOG_MASK             what is logged: ERR, WARN, INFO, DEBUG
+    D_LOG_MASK             what is logged: ERR, WARN, INFO, DEBUG; `ERR,mgmt=DEBUG`: more of some
+    DAOS_SCHED_PRIO_DISABLED       1: requests run as they come, whatever else is to be done
+    DAOS_SCHED_UNIT_RUNTIME_MAX    ms; what runs longer without a pause is logged (32)
+
+SIGUSR1 and SIGUSR2 have it write what it is at into the directory of its sockets.
 
 Options that the reference has for hardware are refused by name: there is nothing behind them.
 
@@ -32,9 +36,10 @@ from daos.base.directory import LOCK, Lock, told_by
 from daos.base.errors import DaosError, InvalidError
 from daos.cart.transport.ranks import PORT_MAX
 from daos.control.network import address_of
-from daos.engine import cores, process
+from daos.engine import cores, logmask, process
 from daos.engine.config import TARGETS_MAX, EngineConfig
 from daos.engine.modules import Modules
+from daos.engine.sched_core import SchedConfig
 
 _PROGRAM: Final = "daos_engine"
 MODULES: Final = "mgmt,pool,cont,obj"
@@ -43,6 +48,7 @@ _GROUP_SIZE_MAX: Final = 15
 # An engine that was killed may have a target that ends right now.
 _LOCK_S: Final = 2.0
 _HELPERS_PER_TARGET: Final = 2
+_TURN_MS_MAX: Final = 60_000
 _REFUSED: Final = {
     "-c": "the old name of -t: say -t",
     "-n": "a configuration of NVMe: devices are files in the storage",
@@ -51,16 +57,6 @@ _REFUSED: Final = {
     "-H": "huge pages: none are used",
     "-T": "storage tiers: data and metadata share a device",
     "-C": "check mode: there is no checker yet",
-}
-_LEVELS: Final = {
-    "DEBUG": logging.DEBUG,
-    "DBUG": logging.DEBUG,
-    "INFO": logging.INFO,
-    "NOTE": logging.INFO,
-    "WARN": logging.WARNING,
-    "ERR": logging.ERROR,
-    "ERROR": logging.ERROR,
-    "CRIT": logging.CRITICAL,
 }
 
 
@@ -120,6 +116,7 @@ def _config(options: argparse.Namespace, environ: Mapping[str, str]) -> EngineCo
             targets=options.targets,
             helpers=options.helpers,
         ),
+        sched=_sched(environ),
         clock=SystemClock(),
         rng=random.SystemRandom(),
         new_loop=_new_loop(),
@@ -148,17 +145,25 @@ def _tcp(environ: Mapping[str, str], targets: int) -> tuple[str, int] | None:
         raise InvalidError(f"D_INTERFACE={interface}: {error.message}") from None
 
 
+def _sched(environ: Mapping[str, str]) -> SchedConfig:
+    """Raises: InvalidError"""
+    disabled = environ.get("DAOS_SCHED_PRIO_DISABLED", "").lower() in {"1", "true", "yes"}
+    turn = environ.get("DAOS_SCHED_UNIT_RUNTIME_MAX", "32")
+    if not (turn.isascii() and turn.isdigit() and 0 < int(turn) <= _TURN_MS_MAX):
+        text = f"DAOS_SCHED_UNIT_RUNTIME_MAX={turn}: milliseconds, 1 to {_TURN_MS_MAX}"
+        raise InvalidError(text)
+    return SchedConfig(prioritised=not disabled, turn_ms_max=int(turn))
+
+
 def _log(environ: Mapping[str, str]) -> None:
     """Raises: InvalidError"""
-    # Masks of facilities of the reference (`MEM=ERR`) name nothing here.
-    masks = [each for each in environ.get("D_LOG_MASK", "").split(",") if "=" not in each]
-    mask = (masks[0] if masks else "").upper() or "INFO"
-    if mask not in _LEVELS:
-        raise InvalidError(f"D_LOG_MASK={mask}: one of {', '.join(_LEVELS)}")
-    logging.basicConfig(
-        level=_LEVELS[mask],
-        format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s",
-    )
+    try:
+        # Some facilities of the reference (`MEM=ERR`) name nothing here.
+        levels = logmask.parse(environ.get("D_LOG_MASK", ""), strict=False)
+    except InvalidError as error:
+        raise InvalidError(f"D_LOG_MASK: {error.message}") from None
+    logging.basicConfig(format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
+    logmask.apply(levels)
 
 
 def _new_loop() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -12,13 +12,14 @@ Source: DAOS src/control/cmd/dmg/main.go, src/control/lib/ui; features "Conventi
 from __future__ import annotations
 
 import difflib
+import gc
 import importlib
 import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 import click
 
@@ -29,11 +30,16 @@ _CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 1
 
 
 class Answer(NamedTuple):
-    """What a command has to say. `failed`: it is said, and the exit status is 1."""
+    """What a command has to say.
+
+    `failed`: it is said, and the exit status is 1. `problems`: what went wrong at some of those
+    that were asked, a line each; it has failed, too.
+    """
 
     text: str = ""
     response: object = None
     failed: bool = False
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -110,6 +116,11 @@ class Group(_Inner, click.Group):
     def alias(self, name: str, *others: str) -> None:
         """Let a command be called by other names, too."""
         self._aliases.update(dict.fromkeys(others, name))
+
+    @property
+    def aliases(self) -> frozenset[str]:
+        """Names that are accepted and not listed."""
+        return frozenset(self._aliases)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         own = super().list_commands(ctx)
@@ -204,7 +215,7 @@ def main(tool: Tool, arguments: Sequence[str] | None = None) -> int:
     name = tool.name or ""
     try:
         answer = tool.main(given, prog_name=name, standalone_mode=False, obj=options)
-        return _say(answer, options) if isinstance(answer, Answer) else 0
+        return _say(name, answer, options) if isinstance(answer, Answer) else 0
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.Abort:
@@ -219,11 +230,18 @@ def main(tool: Tool, arguments: Sequence[str] | None = None) -> int:
         return _fail(name, options, error)
 
 
-def _say(answer: Answer, options: Options) -> int:
+def run_tool(tool: Tool) -> NoReturn:
+    """What a console script does."""
+    # Nearly all that is allocated in so short a life stays: it is not looked at again and again.
+    gc.set_threshold(100_000, 50, 100)
+    sys.exit(main(tool))
+
+
+def _say(name: str, answer: Answer, options: Options) -> int:
     """Print it. Raises: DaosError  standard output takes no more"""
     try:
         if options.json:
-            told.envelope(answer.response)
+            told.envelope(answer.response, problems=answer.problems)
         elif answer.text:
             print(answer.text, end="" if answer.text.endswith("\n") else "\n", flush=True)
     except OSError as error:
@@ -232,7 +250,9 @@ def _say(answer: Answer, options: Options) -> int:
         if isinstance(error, BrokenPipeError):
             return told.FAILED
         raise DaosError(f"can't print the answer: {error.strerror}") from error
-    return told.FAILED if answer.failed else 0
+    if not options.json:
+        told.complain(name, answer.problems)
+    return told.FAILED if answer.failed or answer.problems else 0
 
 
 def _fail(name: str, options: Options, error: DaosError) -> int:

@@ -6,11 +6,14 @@ Source: DAOS src/control/cmd/daos/property.go, src/control/lib/daos/property.go;
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from daos.base.props import Property
 from daos.base.sizes import format_size_binary
 from daos.cli.frame import Answer
 from daos.cli.text import table
+
+if TYPE_CHECKING:
+    from daos.base.props import Property
 
 # Whose values are numbers in JSON; the others are texts.
 NUMBERS = frozenset(

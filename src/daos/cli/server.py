@@ -69,7 +69,11 @@ TOOL: Final = Tool(
         click.Option(["-o", "--config"], metavar="FILE", help="Configuration of the server."),
         click.Option(["-J", "--json-logging"], is_flag=True, help="Log in JSON."),
     ],
-    entries={"version": frame.Entry("daos.cli.version:command", "Print the version.")},
+    entries={
+        "network": frame.Entry("daos.cli.here:network", "Tell interfaces of this host.", ("net",)),
+        "config": frame.Entry("daos.cli.here:config", "Make a configuration.", ("cfg",)),
+        "version": frame.Entry("daos.cli.version:command", "Print the version."),
+    },
     debug=("-b", "--debug"),
     help="The control plane of a DAOS host.",
 )

@@ -1,6 +1,6 @@
-"""What `dmg system` and `dmg storage` tell: text and JSON. Pure.
+"""What `dmg system` tells: text and JSON. Pure.
 
-Source: DAOS src/control/cmd/dmg/pretty/{system,storage}.go; features §2.1.2, §2.1.3
+Source: DAOS src/control/cmd/dmg/pretty/system.go; features §2.1.2
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from daos.base.ranges import format_bracketed, format_ranges
-from daos.base.sizes import format_size
 from daos.cli.text import table
 
 
@@ -113,38 +112,3 @@ def results_text(results: Sequence[tuple[int, str, str]]) -> str:
             for (operation, result), ranks in groups.items()
         ],
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostUsage:
-    """Space of one host's engines; bytes."""
-
-    host: str
-    scm_total: int
-    scm_free: int
-    nvme_total: int
-    nvme_free: int
-
-
-def usage_text(hosts: Sequence[HostUsage]) -> str:
-    """What `storage query usage` prints."""
-    titles = ("Hosts", "SCM-Total", "SCM-Free", "SCM-Used", "NVMe-Total", "NVMe-Free", "NVMe-Used")
-    return table(
-        titles,
-        [
-            {
-                "Hosts": each.host,
-                "SCM-Total": format_size(each.scm_total),
-                "SCM-Free": format_size(each.scm_free),
-                "SCM-Used": _percent_used(each.scm_total, each.scm_free),
-                "NVMe-Total": format_size(each.nvme_total),
-                "NVMe-Free": format_size(each.nvme_free),
-                "NVMe-Used": _percent_used(each.nvme_total, each.nvme_free),
-            }
-            for each in hosts
-        ],
-    )
-
-
-def _percent_used(total: int, free: int) -> str:
-    return f"{(total - free) * 100 // total} %" if total else "N/A"

@@ -33,6 +33,12 @@ def entity(title: str, rows: Sequence[tuple[str, str]]) -> str:
     return head + "".join(f"  {key.ljust(width)}: {value}".rstrip() + "\n" for key, value in rows)
 
 
+def rule(title: str) -> str:
+    """A title between two lines, as of a host."""
+    line = "-" * len(title)
+    return f"{line}\n{title}\n{line}\n"
+
+
 def indented(text: str, by: str = "  ") -> str:
     """Each line that is not empty, moved to the right."""
     return "".join(f"{by}{line}" if line.strip() else line for line in text.splitlines(True))

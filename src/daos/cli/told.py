@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import Final
 
 from daos.base.errors import DER, DaosError
@@ -26,8 +27,7 @@ def show(program: str, error: DaosError, *, as_json: bool) -> None:
     if as_json:
         envelope(None, error=lines[0], status=-int(error.code))
     else:
-        for line in lines:
-            print(f"ERROR: {program}: {line}", file=sys.stderr)
+        complain(program, lines)
 
 
 def _lines(error: DaosError) -> list[str]:
@@ -42,8 +42,22 @@ def _lines(error: DaosError) -> list[str]:
     return [str(error)]
 
 
-def envelope(response: object, *, error: str | None = None, status: int = 0) -> None:
-    """Print the object that every command prints with --json."""
+def complain(program: str, lines: Sequence[str]) -> None:
+    """Say what went wrong, a line each."""
+    for line in lines:
+        print(f"ERROR: {program}: {line}", file=sys.stderr)
+
+
+def envelope(
+    response: object,
+    *,
+    error: str | None = None,
+    status: int = 0,
+    problems: Sequence[str] = (),
+) -> None:
+    """Print the object that every command prints with --json; `problems` are an error, too."""
+    if problems and error is None:
+        error, status = "; ".join(problems), -int(DER.MISC)
     print(
         json.dumps({"response": response, "error": error, "status": status}, indent=2), flush=True
     )

@@ -5,10 +5,14 @@
 A write or read is one batch: its pieces go out together, a bounded number at a time, each a slice
 of the caller's memory. A piece is atomic, the whole is not: after an error, or for a reader in
 between, some pieces may be written and others not. The reader of a snapshot sees no such thing.
+Many ranges in one call: `ranges.py`.
 
 The size is not stored; it is one past the last record that exists, so that two writers need not
-agree on it. Holes are zero, reads beyond the end are short. `resize` beyond the end writes one zero
-cell there.
+agree on it. Holes are zero, reads beyond the end are short.
+
+`resize` cuts by punching chunks, and the tail of the one that is cut in two; the first chunk's dkey
+stays, so that the array has a newest epoch still. Where the last record is a hole then, and beyond
+the end, one zero cell is written there.
 
 Source: DAOS src/client/array/dc_array.c; internals §5.13. Ours: holes are zero in every array type
 (the reference leaves memory untouched where type is not ARRAY_BYTE).
@@ -26,14 +30,33 @@ from daos.client.chunks import AKEY, METADATA_DKEY, Geometry, Piece
 from daos.client.execute import execute
 from daos.client.landing import RecordsLanding, ValueLanding
 from daos.client.memory import BufferLike, new_bytes, readable, writable
-from daos.client.objectio import RUNNING_MAX, ObjectHandle, ObjectIo, settle_epoch, settle_fetch
+from daos.client.objectio import (
+    RUNNING_MAX,
+    ObjectHandle,
+    ObjectIo,
+    or_missing,
+    settle,
+    settle_epoch,
+    settle_fetch,
+)
+from daos.client.ranges import (
+    Buffers,
+    Part,
+    RangesRead,
+    Reading,
+    check_many,
+    check_ranges,
+    parts,
+)
 from daos.client.session import Call, Handle
 from daos.client.shardlist import dkey_sources
 from daos.client.task import Batch, Start
-from daos.client.values import check_count
+from daos.client.values import ArrayStat, check_count
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable
+    from collections.abc import AsyncGenerator, Awaitable, Iterable, Iterator, Sequence
+
+    from daos.object.client import Found
 
 CHUNK_DEFAULT: Final = 1 << 20  # records
 
@@ -46,6 +69,8 @@ CHUNKS_UNLISTED_MAX: Final = 64
 # A read of more than this asks for the size first: memory is taken for what exists only.
 READ_UNSIZED_MAX: Final = 1 << 20
 
+_SIZE: Final = QueryFlag.MAX | QueryFlag.DKEY | QueryFlag.RECX
+_IF_CHUNK_EXISTS: Final = int(Cond.DKEY_UPDATE)
 _CREATE: Final = int(Cond.DKEY_INSERT | Cond.AKEY_INSERT)
 _OPEN: Final = int(Cond.DKEY_FETCH | Cond.AKEY_FETCH)
 
@@ -56,9 +81,20 @@ class Array(ObjectHandle):
     def __init__(self, parent: Handle, io: ObjectIo, geometry: Geometry) -> None:
         super().__init__(parent, io, writable=parent.writable)
         self.cell_size = geometry.cell_size
-        self.chunk_size = geometry.chunk_size
         self._geometry = geometry
         self._piece_max = max(1, PIECE_BYTES_MAX // geometry.cell_size)
+
+    @property
+    def chunk_size(self) -> int:
+        """Records below one dkey."""
+        return self._geometry.chunk_size
+
+    def update_chunk_size(self, chunk_size: int) -> None:
+        """Look for records in chunks of another size, through this handle; nothing is stored.
+
+        Raises: InvalidError
+        """
+        self._geometry = Geometry(self.cell_size, chunk_size).check()
 
     @property
     def size(self) -> Awaitable[int]:
@@ -69,6 +105,15 @@ class Array(ObjectHandle):
         """As `size`, with a timeout."""
         with self._operation(timeout) as call:
             return await self._size(call)
+
+    async def stat(self, *, timeout: float | None = None) -> ArrayStat:
+        """The size, in records, and when the array was changed last: of one moment.
+
+        Cost: one request a shard, whose target walks over all that the shard has
+        """
+        with self._operation(timeout) as call:
+            found, newest = await self._io.query_changed(_SIZE, akey=AKEY, call=call)
+            return ArrayStat(self._end(found), newest)
 
     async def newest_epoch(self, *, timeout: float | None = None) -> Epoch:
         """When the array was changed last: `Object.newest_epoch`."""
@@ -154,19 +199,22 @@ class Array(ObjectHandle):
     async def resize(self, size: int, *, timeout: float | None = None) -> None:
         """Cut the array at `size` records, or extend it with a zero cell at the new end.
 
+        Cost:      the size, one request a shard; then one request to extend, else one for each
+                   chunk that is cut off, and two
         Atomicity: none; other writers beyond the new end may survive
         Raises:    InvalidError, AccessError, NoSpaceError
         """
         size = check_count(size, "size")
         self._check_range(size, 0)
         with self._operation(timeout, write=True) as call:
-            if size < await self._size(call):
-                await self._truncate(size, call)
-            if size and await self._size(call) < size:
+            was = await self._size(call)
+            if size > was or (0 < size < was and not await self._exists(size - 1, call)):
                 (piece,) = self._pieces(size - 1, 1)
-                iod = self._iod(piece)
                 zero = memoryview(bytes(self.cell_size))
-                await settle_epoch(self._io.update(piece.dkey, (iod,), [zero], call=call))
+                update = self._io.update(piece.dkey, (self._iod(piece),), [zero], call=call)
+                await settle_epoch(update)
+            if size <= was:
+                await self._truncate(size, was, call)
 
     async def punch(self, offset: int, count: int, *, timeout: float | None = None) -> None:
         """Make a hole of records [offset, offset + count); at the end this shortens the array.
@@ -176,13 +224,84 @@ class Array(ObjectHandle):
         """
         offset, count = self._check_range(offset, count)
         with self._operation(timeout, write=True) as call:
-            chunk, end = self.chunk_size, offset + count
-            async for numbers in self._existing(offset // chunk, -(-end // chunk), call):
-                batch = Batch(running_max=RUNNING_MAX)
-                for number in numbers:
-                    index, length = chunks.overlap(self._geometry, number, offset, end)
-                    batch.add(self._hole(number, index, length, call))
-                await execute(batch)
+            await self._punch(offset, count, call)
+
+    async def write_many(
+        self,
+        ranges: Iterable[tuple[int, int]],
+        data: Buffers,
+        *,
+        timeout: float | None = None,
+    ) -> int:
+        """Write ranges (offset, count), in this order out of `data`; how many records.
+
+        Shapes:     data: a buffer, or a list of them used up one after the other; together as long
+                    as the ranges; each C-contiguous, of whole cells; not copied
+        Units:      offset, count in records
+        Atomicity:  each request for itself; of ranges that overlap either may win
+        Raises:     as `write`; NotSupportedError (too many short ranges)
+        Cost:       a request for consecutive parts below one dkey, of 4 MiB at most
+        """
+        checked, buffers = check_ranges(ranges), [readable(each) for each in _listed(data)]
+        with self._operation(timeout, write=True) as call:
+            await _all(
+                [
+                    self._io.update(part.run.dkey, (self._iod_of(part),), part.views, call=call)
+                    for part in self._parts(checked, buffers)
+                ]
+            )
+        return sum(count for _, count in checked)
+
+    async def read_many(
+        self,
+        ranges: Iterable[tuple[int, int]],
+        into: Buffers,
+        *,
+        timeout: float | None = None,
+    ) -> RangesRead:
+        """Read ranges (offset, count), in this order, into memory of the caller's.
+
+        Holes below the end of the array become zeros; memory for what is beyond is left alone.
+
+        Shapes, Cost:  as `write_many`; the size is asked for only where no record came from the
+                       furthest one that is wanted, or from behind it
+        Raises:        as `read`; NotSupportedError (too many short ranges)
+        """
+        checked, buffers = check_ranges(ranges), [writable(each) for each in _listed(into)]
+        with self._operation(timeout) as call:
+            reading = Reading(self._geometry, checked)
+            await _all(
+                [
+                    self._io.fetch(
+                        part.run.dkey, (self._iod_of(part),), reading.landing(part), call=call
+                    )
+                    for part in self._parts(checked, buffers)
+                ]
+            )
+            size = reading.seen
+            if size < reading.wanted:
+                size = max(size, await self._size(call))
+        return reading.finish(size)
+
+    async def punch_many(
+        self, ranges: Iterable[tuple[int, int]], *, timeout: float | None = None
+    ) -> None:
+        """`punch` of ranges (offset, count). Raises: as `punch`; NotSupportedError (too many)."""
+        checked = check_ranges(ranges)
+        with self._operation(timeout, write=True) as call:
+            check_many(checked, self._session.ranges_max)
+            near, far = list[tuple[int, int]](), list[tuple[int, int]]()
+            for offset, count in checked:
+                short = count <= CHUNKS_UNLISTED_MAX * self.chunk_size
+                (near if short else far).append((offset, count))
+            await _all(
+                [
+                    self._punched(run.number, tuple(run.recxs), call)
+                    for run in chunks.runs(self._geometry, near)
+                ]
+            )
+            for offset, count in far:
+                await self._punch(offset, count, call)
 
     async def destroy(self, *, timeout: float | None = None) -> None:
         """Remove the array with its metadata. Raises: AccessError."""
@@ -222,23 +341,46 @@ class Array(ObjectHandle):
         return end
 
     async def _size(self, call: Call) -> int:
-        flags = QueryFlag.MAX | QueryFlag.DKEY | QueryFlag.RECX
-        found = await self._io.query(flags, akey=AKEY, call=call)
+        return self._end(await self._io.query(_SIZE, akey=AKEY, call=call))
+
+    def _end(self, found: Found | None) -> int:
+        """The size, by the last record of the last dkey."""
         if found is None or found.recx is None:
             return 0
         number = int.from_bytes(found.dkey, "little")
         return (number - 1) * self.chunk_size + found.recx.end if number else 0
 
-    async def _truncate(self, size: int, call: Call) -> None:
-        """Hide all records from `size` on. The first chunk keeps its dkey, as in the reference."""
+    async def _exists(self, index: int, call: Call) -> bool:
+        """Whether a record is no hole."""
+        (piece,) = self._pieces(index, 1)
+        reply = await settle_fetch(self._io.fetch(piece.dkey, (self._iod(piece),), None, call=call))
+        return bool(reply.sizes[0])
+
+    async def _truncate(self, size: int, was: int, call: Call) -> None:
+        """Hide all records in [size, was). The first chunk keeps its dkey, as in the reference.
+
+        Its last chunk, if there is one, gets a hole even where nothing goes: that makes an epoch.
+        """
         number, index = divmod(size, self.chunk_size)
         if index or not number:
-            await settle_epoch(self._hole(number, index, self.chunk_size - index, call))
+            tail = (Recx(index, self.chunk_size - index),)
+            await settle(or_missing(self._punched(number, tail, call, cond=_IF_CHUNK_EXISTS)))
             number += 1
-        async for numbers in self._existing(number, U64_MAX, call):
+        async for numbers in self._existing(number, -(-was // self.chunk_size), call):
             batch = Batch(running_max=RUNNING_MAX)
             for gone in numbers:
                 batch.add(self._io.punch(chunks.dkey_of(gone), call=call))
+            await execute(batch)
+
+    async def _punch(self, offset: int, count: int, call: Call) -> None:
+        if not count:
+            return
+        chunk, end = self.chunk_size, offset + count
+        async for numbers in self._existing(offset // chunk, -(-end // chunk), call):
+            batch = Batch(running_max=RUNNING_MAX)
+            for number in numbers:
+                hole = Recx(*chunks.overlap(self._geometry, number, offset, end))
+                batch.add(self._punched(number, (hole,), call))
             await execute(batch)
 
     async def _existing(self, lo: int, hi: int, call: Call) -> AsyncGenerator[list[int]]:
@@ -252,9 +394,17 @@ class Array(ObjectHandle):
                 keys, anchor, eof = await fetch(anchor, call)
                 yield [int(key) - 1 for key in keys if lo < int(key) <= hi]
 
-    def _hole(self, number: int, index: int, count: int, call: Call) -> Start:
-        iod = Iod(AKEY, IodType.ARRAY, 0, (Recx(index, count),))
-        return self._io.update(chunks.dkey_of(number), (iod,), [], call=call)
+    def _punched(self, number: int, recxs: tuple[Recx, ...], call: Call, *, cond: int = 0) -> Start:
+        iod = Iod(AKEY, IodType.ARRAY, 0, recxs)
+        return self._io.update(chunks.dkey_of(number), (iod,), [], cond=cond, call=call)
+
+    def _parts(self, ranges: list[tuple[int, int]], buffers: list[memoryview]) -> Iterator[Part]:
+        """Raises: NotSupportedError, InvalidError; in the reference's order."""
+        check_many(ranges, self._session.ranges_max)
+        return parts(self._geometry, ranges, buffers, records_max=self._piece_max)
+
+    def _iod_of(self, part: Part) -> Iod:
+        return Iod(AKEY, IodType.ARRAY, self.cell_size, tuple(part.run.recxs))
 
     def _pieces(self, offset: int, count: int) -> list[Piece]:
         return list(chunks.pieces(self._geometry, offset, count, piece_max=self._piece_max))
@@ -271,6 +421,22 @@ class Array(ObjectHandle):
 
     def __repr__(self) -> str:
         return f"<Array {self.oid}, cells of {self.cell_size} bytes>"
+
+
+def _listed(buffers: Buffers) -> Sequence[BufferLike]:
+    return buffers if isinstance(buffers, list | tuple) else (buffers,)
+
+
+async def _all(requests: Sequence[Start]) -> None:
+    """Send all; the first error is theirs."""
+    if len(requests) == 1:  # one request needs no batch
+        await settle(requests[0])
+    if len(requests) < 2:
+        return
+    batch = Batch(running_max=PIECES_RUNNING_MAX)
+    for request in requests:
+        batch.add(request)
+    await execute(batch)
 
 
 async def open_array(

@@ -1,121 +1,39 @@
 """A client of a served system: the agent of this host says where its ranks are.
 
-    agent socket --GetAttachInfo--> Attachment --> Context over routes --> Client
-                 <--NotifyPoolConnect, NotifyPoolDisconnect, NotifyExit-- what it has connected
+    agent --Attachment--> Context over routes --> Client
 
-The agent learns of every pool handle, so that those of a process that dies are given back for it.
-What it answers is asked for once; a client that is connected needs no agent any more.
+What the agent answers is asked for once; a client that is connected needs no agent any more.
 
-Source: DAOS src/mgmt/cli_mgmt.c dc_get_attach_info, dc_mgmt_notify_pool_connect
+Source: DAOS src/client/api/init.c daos_init
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Mapping
 from pathlib import Path
 from socket import gethostname
-from typing import Final, NamedTuple, TypeVar
-from uuid import UUID
-
-from google.protobuf.message import Message
 
 from daos.base.clock import Clock, Rng
-from daos.base.errors import DER, DaosError, NotFoundError, ProtocolError, error_for
 from daos.base.hlc import Hlc
-from daos.base.ids import SYSTEM_TAG, Rank
-from daos.cart.context import Context, Endpoint
-from daos.cart.transport.ranks import Places, RankNetwork, RankUri, parse_uri
+from daos.cart.context import Context
+from daos.cart.transport.ranks import Places, RankNetwork
+from daos.client.agent import Agent
 from daos.client.client import Client
-from daos.client.portal import Portal
-from daos.client.sync import Client as SyncClient
-from daos.drpc.client import call
-from daos.drpc.modules import MgmtMethod, ModuleId
-from daos.proto.mgmt_pb2 import DaosResp, GetAttachInfoReq, GetAttachInfoResp, PoolMonitorReq
-
-log = logging.getLogger(__name__)
-
-ReplyT = TypeVar("ReplyT", bound=Message)
-
-# Notices do not hold up what they tell of.
-_NOTICE_S: Final = 2.0
-
-
-class Attachment(NamedTuple):
-    """What the agent tells of a system."""
-
-    system: str
-    ranks: Mapping[Rank, RankUri]
-    service: Endpoint  # of management
-    provider: str
-
-
-class Agent:
-    """The agent of this host, which listens at `socket`."""
-
-    def __init__(self, socket: Path, system: str) -> None:
-        self.socket: Final = socket
-        self.system: Final = system
-
-    async def attach_info(self, timeout: float) -> Attachment:
-        """Where the ranks of the system are.
-
-        Raises: DaosError      UNREACH: no agent; or it reaches no server
-                InvalidError   it serves a system of another name
-                ProtocolError  an answer without ranks
-        """
-        request = GetAttachInfoReq(sys=self.system, all_ranks=True)
-        try:
-            info = await self._call(MgmtMethod.GET_ATTACH_INFO, request, GetAttachInfoResp, timeout)
-        except NotFoundError as error:
-            text = f"no agent at {self.socket}: start one with `daos_server start`"
-            raise DaosError(text, code=DER.UNREACH) from error
-        if info.status:
-            text = f"the agent cannot attach to system {self.system!r}"
-            if info.status == -DER.UNREACH:
-                text += ": no server answers it; `daos_server start` starts one"
-            raise error_for(info.status, text)
-        ranks = {Rank(each.rank): parse_uri(each.uri) for each in info.rank_uris}
-        if not ranks or not info.ms_ranks:
-            raise ProtocolError(f"the agent at {self.socket} knows no rank of {info.sys!r}")
-        service = Endpoint(Rank(min(info.ms_ranks)), SYSTEM_TAG)
-        return Attachment(info.sys, ranks, service, info.client_net_hint.provider)
-
-    async def pool_connected(self, pool: UUID, handle: UUID) -> None:
-        """This process has connected."""
-        await self._notify(MgmtMethod.NOTIFY_POOL_CONNECT, pool, handle)
-
-    async def pool_disconnected(self, pool: UUID, handle: UUID) -> None:
-        """This process gives the handle back itself."""
-        await self._notify(MgmtMethod.NOTIFY_POOL_DISCONNECT, pool, handle)
-
-    async def _notify(self, method: MgmtMethod, pool: UUID, handle: UUID) -> None:
-        request = PoolMonitorReq(sys=self.system, poolUUID=str(pool), poolHandleUUID=str(handle))
-        try:
-            reply = await self._call(method, request, DaosResp, _NOTICE_S)
-        except DaosError as error:
-            log.info("agent not told socket=%s method=%s %s", self.socket, method.name, error)
-        else:
-            if reply.status:
-                log.info("agent refused method=%s status=%d", method.name, reply.status)
-
-    async def _call(
-        self,
-        method: MgmtMethod,
-        request: Message,
-        reply: type[ReplyT],
-        timeout: float,
-    ) -> ReplyT:
-        return await call(self.socket, ModuleId.MGMT, method, request, reply, timeout_s=timeout)
+from daos.client.session import RANGES_MAX
 
 
 async def attach(
-    socket: Path, *, system: str, clock: Clock, rng: Rng, timeout: float = 60.0
+    socket: Path,
+    *,
+    system: str,
+    clock: Clock,
+    rng: Rng,
+    timeout: float = 60.0,
+    ranges_max: int = RANGES_MAX,
 ) -> Client:
     """A client of the system that the agent at `socket` serves. Close it.
 
-    Units:  timeout in seconds, for calls that name none
+    Units:  timeout in seconds, for calls that name none; ranges_max: as `Client`
     Raises: as `Agent.attach_info`
     """
     agent = Agent(socket, system)
@@ -138,27 +56,5 @@ async def attach(
         timeout=timeout,
         monitor=agent,
         machine=gethostname(),
+        ranges_max=ranges_max,
     )
-
-
-class AttachedClient(SyncClient):
-    """The synchronous face, with a loop thread of its own that ends when it is closed."""
-
-    def __init__(
-        self, socket: Path, *, system: str, clock: Clock, rng: Rng, timeout: float = 60.0
-    ) -> None:
-        """Raises: as `attach`"""
-        portal = Portal(name="daos-client")
-        try:
-            core = portal.call(attach, socket, system=system, clock=clock, rng=rng, timeout=timeout)
-        except BaseException:
-            portal.close()
-            raise
-        super().__init__(core, portal)
-
-    def close(self) -> None:
-        """Close every pool, end every call and the thread. Idempotent."""
-        try:
-            super().close()
-        finally:
-            self._portal.close()

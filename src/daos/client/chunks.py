@@ -17,11 +17,15 @@ Source: DAOS src/client/array/dc_array.c; internals §5.13
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from daos.base.errors import AccessError, InvalidError
+from daos.base.ids import U64_MAX
+from daos.base.iod import Recx
+from daos.object.core import RECXS_MAX
 
 AKEY: Final = b"0"
 SIZE_MAX: Final = 1 << 63  # record indices below a dkey end there
@@ -83,6 +87,71 @@ def pieces(geometry: Geometry, offset: int, count: int, *, piece_max: int) -> It
         length = min(chunk - index, count - position, piece_max)
         yield Piece(dkey_of(number), index, length, position)
         position += length
+
+
+@dataclass(slots=True)
+class Run:
+    """Consecutive parts of many ranges that lie below one dkey: what one request takes."""
+
+    number: int  # of the chunk
+    records: int = 0
+    recxs: list[Recx] = field(default_factory=list)
+    _sorted: list[tuple[int, int]] = field(default_factory=list)  # the same, as [lo, hi)
+
+    @property
+    def dkey(self) -> bytes:
+        """The dkey of the chunk."""
+        return dkey_of(self.number)
+
+    def takes(self, index: int, count: int, records_max: int) -> bool:
+        """Whether these records may go along; those of one request do not overlap."""
+        if self.records + count > records_max or len(self.recxs) == RECXS_MAX:
+            return False
+        at = bisect_left(self._sorted, (index, index))
+        behind = at == len(self._sorted) or index + count <= self._sorted[at][0]
+        return behind and (not at or self._sorted[at - 1][1] <= index)
+
+    def add(self, index: int, count: int) -> None:
+        """Records that it takes."""
+        at = bisect_left(self._sorted, (index, index))
+        self._sorted.insert(at, (index, index + count))
+        self.recxs.append(Recx(index, count))
+        self.records += count
+
+
+def runs(
+    geometry: Geometry,
+    ranges: Iterable[tuple[int, int]],
+    *,
+    cuts: Sequence[int] = (),
+    records_max: int = U64_MAX,
+) -> Iterator[Run]:
+    """Cut ranges at the borders of chunks, and put what is consecutive below one dkey together.
+
+    `cuts`: ascending positions, counted over all ranges, at which a part ends as well: where one
+    buffer does and the next begins. A chunk that the ranges come back to is a run of its own.
+
+    Source:     DAOS src/client/array/dc_array.c compute_dkey, create_sgl
+    """
+    run: Run | None = None
+    position, cut = 0, 0
+    for offset, count in ranges:
+        end = position + count
+        while position < end:
+            number, index = divmod(offset + count - (end - position), geometry.chunk_size)
+            length = min(geometry.chunk_size - index, end - position, records_max)
+            while cut < len(cuts) and cuts[cut] <= position:
+                cut += 1
+            if cut < len(cuts):
+                length = min(length, cuts[cut] - position)
+            if run is None or run.number != number or not run.takes(index, length, records_max):
+                if run is not None:
+                    yield run
+                run = Run(number)
+            run.add(index, length)
+            position += length
+    if run is not None:
+        yield run
 
 
 def dkey_of(chunk_number: int) -> bytes:

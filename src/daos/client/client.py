@@ -19,7 +19,7 @@ from daos.cart.context import Context, Endpoint
 from daos.client.admin import SERVICE, listing_of
 from daos.client.memory import Buffer
 from daos.client.pool import Monitor, Pool
-from daos.client.session import NO_ANSWER, Handle, Opening, Session
+from daos.client.session import NO_ANSWER, RANGES_MAX, Handle, Opening, Session
 from daos.client.values import PoolListing
 from daos.mgmt.client import ManagementClient
 from daos.pool.client import PoolClient
@@ -39,10 +39,19 @@ class Client(Handle):
         timeout: float = 60.0,
         monitor: Monitor | None = None,
         machine: str = "",
+        ranges_max: int = RANGES_MAX,
     ) -> None:
-        """Units: timeout in seconds, for calls that name none. `machine`: this host's name."""
+        """Units: timeout in seconds, for calls that name none. `machine`: this host's name.
+
+        `ranges_max`: short ranges that one call of an array may have; 0: any number.
+        """
         session = Session(
-            context=context, clock=clock, rng=rng, service=service, default_timeout=timeout
+            context=context,
+            clock=clock,
+            rng=rng,
+            service=service,
+            default_timeout=timeout,
+            ranges_max=ranges_max,
         )
         super().__init__(session, None, writable=True)
         self.context = context

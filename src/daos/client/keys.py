@@ -23,7 +23,7 @@ from daos.base.iod import QueryFlag, Recx
 from daos.client.listing import PAGE_ENTRIES, EntryT, Fetch, Listing, Page
 from daos.client.objectio import ObjectHandle, ObjectIo
 from daos.client.session import Call, Handle
-from daos.client.shardlist import choose, dkey_sources, key_anchor
+from daos.client.shardlist import choose, dkey_sources, key_anchor, page_entries
 from daos.client.values import (
     Extent,
     GivenKey,
@@ -56,19 +56,21 @@ class ObjectKeys(ObjectHandle):
         start: Key | None = None,
         reverse: bool = False,
         anchor: bytes = b"",
+        limit: int | None = None,
         timeout: float | None = None,
     ) -> Listing[Key, GivenKey]:
         """Every dkey; ascending where the type has an order. Resumes at `listing.anchor`.
 
         Those that begin with `prefix`, from `start` on; `reverse`: from the last, or from `start`,
-        backwards. The targets pick them out.
+        backwards. The targets pick them out. `limit`: at most so many.
 
         Raises: InvalidError (a prefix of integers, a start without an order, an anchor of another
-                enumeration)
+                enumeration, a limit below 1)
         """
         kind = self._dkey_kind
         choice = choose(kind, prefix, start, reverse=reverse)
-        return self._keys(dkey_sources(self._io, choice), kind, choice, anchor, timeout)
+        sources = dkey_sources(self._io, choice, limit=limit)
+        return self._keys(sources, kind, choice, anchor, limit=limit, timeout=timeout)
 
     def akeys(
         self,
@@ -78,19 +80,21 @@ class ObjectKeys(ObjectHandle):
         start: Key | None = None,
         reverse: bool = False,
         anchor: bytes = b"",
+        limit: int | None = None,
         timeout: float | None = None,
     ) -> Listing[Key, GivenKey]:
         """Every akey of one dkey; as dkeys."""
         key, kind = self._dkey(dkey), self._akey_kind
         choice = choose(kind, prefix, start, reverse=reverse)
+        entries = page_entries(kind, limit)
 
         async def fetch(at: bytes, call: Call) -> Page[Key]:
             page = await self._io.client.list_akeys(
-                key, anchor=at, limit=PAGE_ENTRIES, choice=choice, call=call
+                key, anchor=at, limit=entries, choice=choice, call=call
             )
             return Page([decode_key(name, kind) for name in page.keys], page.anchor, page.eof)
 
-        return self._keys([fetch], kind, choice, anchor, timeout)
+        return self._keys([fetch], kind, choice, anchor, limit=limit, timeout=timeout)
 
     def extents(
         self,
@@ -209,6 +213,8 @@ class ObjectKeys(ObjectHandle):
         kind: KeyKind,
         choice: Choice,
         anchor: bytes,
+        *,
+        limit: int | None,
         timeout: float | None,
     ) -> Listing[Key, GivenKey]:
         return Listing(
@@ -219,6 +225,7 @@ class ObjectKeys(ObjectHandle):
             ordered=kind is not KeyKind.HASHED,
             reverse=choice.reverse,
             anchor=anchor,
+            limit=limit,
             timeout=timeout,
         )
 

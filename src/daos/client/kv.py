@@ -204,23 +204,26 @@ class KeyValue(ObjectHandle, Generic[GivenT]):
         *,
         reverse: bool = False,
         anchor: bytes = b"",
+        limit: int | None = None,
         timeout: float | None = None,
     ) -> Listing[Key, GivenT]:
         """The keys that begin with `prefix`, from `start` on; in order unless they are hashed.
 
         `reverse`: from the last one backwards, or from `start` down. The targets pick them out.
+        `limit`: at most so many; `anchor` of the listing, given to the next call, goes on.
 
-        Raises: InvalidError (no order to start in, a prefix of integers)
+        Raises: InvalidError (no order to start in, a prefix of integers, a limit below 1)
         """
         choice = choose(self._kind, _bytes_of(prefix), _bytes_of(start), reverse=reverse)
         return Listing(
             self,
-            dkey_sources(self._io, choice),
+            dkey_sources(self._io, choice, limit=limit),
             self._given,
             decoder=key_anchor(self._kind),
             ordered=self._kind is not KeyKind.HASHED,
             reverse=reverse,
             anchor=anchor,
+            limit=limit,
             timeout=timeout,
         )
 

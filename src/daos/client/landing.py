@@ -110,6 +110,44 @@ class RecordsLanding:
         zero_gaps(self._view, self._runs, count=count, record_size=self._size)
 
 
+class RangesLanding:
+    """Records of several ranges of one akey, all of one known size, each into memory of its own."""
+
+    __slots__ = ("_runs", "_size", "_views")
+
+    def __init__(self, views: Sequence[memoryview], record_size: int) -> None:
+        """Shapes: a view for each range, of whole records, undefined."""
+        self._views = views
+        self._size = record_size
+        self._runs: list[list[tuple[int, int]]] = [[] for _ in views]  # [lo, hi) that exist
+
+    def into(self, reply: FetchReply) -> Sequence[memoryview]:
+        """Memory for each piece. Raises: InvalidError (records of another size)."""
+        check_record_size(reply.sizes[0], self._size)
+        views = []
+        self._runs = [[] for _ in self._views]  # an earlier reply may have been broken off
+        for piece in reply.pieces:
+            lo, hi = piece.index, piece.index + piece.count
+            self._runs[piece.recx].append((lo, hi))
+            views.append(self._views[piece.recx][lo * self._size : hi * self._size])
+        return views
+
+    def room(self, sizes: Sequence[int] | None) -> Sequence[memoryview]:
+        """See Landing. Raises: InvalidError (records of another size)."""
+        if sizes is not None:
+            check_record_size(sizes[0], self._size)
+        return self._views
+
+    def ends(self) -> list[int]:
+        """Of each range: one past the last record that exists; 0 where none does."""
+        return [max((hi for _, hi in runs), default=0) for runs in self._runs]
+
+    def fill(self, counts: Sequence[int]) -> None:
+        """Of each range: zero the holes among the first `count` records; leave the rest alone."""
+        for view, runs, count in zip(self._views, self._runs, counts, strict=True):
+            zero_gaps(view, runs, count=count, record_size=self._size)
+
+
 class Slot(NamedTuple):
     """Where one thing that was asked for stands in the request; `records` 0: a single value."""
 

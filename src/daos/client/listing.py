@@ -96,12 +96,14 @@ class Listing(Generic[EntryT, ItemT]):
         ordered: bool,
         reverse: bool = False,
         anchor: bytes = b"",
+        limit: int | None = None,
         timeout: float | None = None,
     ) -> None:
         """Raises: InvalidError for an anchor of another enumeration.
 
-        `reverse`: the sources of an ordered listing descend.
+        `reverse`: the sources of an ordered listing descend. `limit`: it ends after so many items.
         """
+        self._left = -1 if limit is None else limit
         self._handle = handle
         self._item = item
         self._ordered = ordered
@@ -127,18 +129,23 @@ class Listing(Generic[EntryT, ItemT]):
     @property
     def ready(self) -> bool:
         """Whether `pop` has something to give."""
-        return self._index < len(self._batch)
+        return self._left != 0 and self._index < len(self._batch)
 
     def pop(self) -> ItemT:
         """The next item at hand."""
         entry = self._batch[self._index]
         self._index += 1
+        self._left -= 1
         return self._item(entry)
 
     def take(self) -> list[ItemT]:
         """All items at hand."""
-        items = [self._item(entry) for entry in self._batch[self._index :]]
-        self._index = len(self._batch)
+        end = len(self._batch)
+        if self._left >= 0:
+            end = min(end, self._index + self._left)
+        items = [self._item(entry) for entry in self._batch[self._index : end]]
+        self._left -= len(items)
+        self._index = end
         return items
 
     @property
@@ -147,8 +154,10 @@ class Listing(Generic[EntryT, ItemT]):
         return msgspec.msgpack.encode([self._last_given(), self._state])
 
     async def turn(self) -> bool:
-        """Have something at hand; False at the end."""
-        while not self.ready and not all(source.finished for source in self._sources):
+        """Have something at hand; False at the end, or at the limit."""
+        while (
+            self._left and not self.ready and not all(source.finished for source in self._sources)
+        ):
             with self._handle._operation(self._timeout) as call:
                 await self._next_batch(call)
         return self.ready

@@ -127,6 +127,13 @@ class ObjectIo:
         self._session.check_running()
         return await self.client.query_key(flags, dkey=dkey, akey=akey, call=call)
 
+    async def query_changed(
+        self, flags: QueryFlag, *, akey: bytes, call: Call
+    ) -> tuple[Found | None, Epoch]:
+        """The largest or smallest dkey and what lies below it; when the object was changed last."""
+        self._session.check_running()
+        return await self.client.query_changed(flags, akey=akey, call=call)
+
     async def newest_epoch(self, *, call: Call) -> Epoch:
         """When the object was changed last."""
         self._session.check_running()

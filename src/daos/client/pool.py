@@ -7,26 +7,45 @@ Source: DAOS src/client/api/pool.c, container.c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol, Unpack
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Protocol, Unpack
 from uuid import UUID
 
 from daos.base.errors import InvalidError
 from daos.base.ids import MapVersion, Rank
 from daos.base.names import check_label
 from daos.client.attributes import ServiceHandle, texts
-from daos.client.container import Container
 from daos.client.session import Handle, Opening, Session
-from daos.client.values import ContainerListing, FileDefaults, PoolInfo, SpaceInfo, TierInfo
+from daos.client.values import (
+    ContainerListing,
+    FileDefaults,
+    PoolInfo,
+    SpaceInfo,
+    TargetInfo,
+    TargetTier,
+    TierInfo,
+)
 from daos.container.client import ContainerClient, PoolContainers
 from daos.container.core import parse_layout_type
 from daos.object.maps import PoolMaps
-from daos.placement.pool_map import PoolMap
+from daos.placement.pool_map import ComponentState, PoolMap
 from daos.pool import wire
 from daos.pool.client import PoolClient
 from daos.pool.core import check_flags
 
+if TYPE_CHECKING:
+    from daos.client.container import Container
+
 _TIERS = ("SCM", "NVMe")
+# Source: features §2.1.1, states of a target
+_STATES: dict[int, str] = {
+    ComponentState.NEW: "new",
+    ComponentState.UP: "up",
+    ComponentState.UPIN: "up_in",
+    ComponentState.DOWN: "down",
+    ComponentState.DOWNOUT: "down_out",
+    ComponentState.DRAIN: "drain",
+}
 
 
 class Monitor(Protocol):
@@ -88,6 +107,28 @@ class Pool(ServiceHandle[PoolClient]):
             containers=reply.containers,
             space=_space(reply.tiers),
         )
+
+    async def query_targets(
+        self, rank: int, targets: Iterable[int] = (), *, timeout: float | None = None
+    ) -> list[TargetInfo]:
+        """State and space of targets of one rank; all of them if none is named.
+
+        Raises: NotFoundError  the pool has no such rank, or the rank no such target
+        """
+        with self._operation(timeout) as call:
+            found = await self._service.query_targets(rank, tuple(targets), call)
+        return [
+            TargetInfo(
+                rank=rank,
+                index=each.index,
+                state=_STATES.get(each.state, "unknown"),
+                tiers=tuple(
+                    TargetTier(name=name, total=total, free=free)
+                    for name, (total, free) in zip(_TIERS, each.tiers, strict=True)
+                ),
+            )
+            for each in found
+        ]
 
     def create_container(
         self,
@@ -162,6 +203,9 @@ class Pool(ServiceHandle[PoolClient]):
         return await self._open(str(UUID(bytes=record.uuid)), "rw", timeout)
 
     async def _open(self, name: str, flags: str, timeout: float | None) -> Container:
+        # All kinds of objects: a third of what a tool that only asks about pools would load.
+        from daos.client.container import Container
+
         with self._operation(timeout, write=flags != "r") as call:
             link = ContainerClient(
                 pacing=self._session.pacing,

@@ -44,6 +44,7 @@ __all__ = ["Call", "Handle", "Opening", "Operation", "Session"]
 # together leave a client closed within a second.
 DRAIN_S: Final = 0.4
 CLOSE_S: Final = 0.3
+RANGES_MAX: Final = 16_384
 _NS_PER_S: Final = 1_000_000_000
 _TIMEOUT_PLAIN_MAX: Final = 1e6  # seconds; nobody waits longer without meaning "for ever"
 # Trace ids begin anywhere and go on in odd steps: all different, and the system's source of random
@@ -83,6 +84,7 @@ class Session:
     service: Endpoint  # of the management service
     default_timeout: float  # seconds
     client: bytes = b""  # 16 bytes, this instance
+    ranges_max: int = RANGES_MAX  # short ones in one call of an array; 0: any number
     closing: bool = False
     running: int = 0  # operations
     _idle: asyncio.Future[None] | None = field(default=None, init=False)

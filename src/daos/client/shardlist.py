@@ -14,7 +14,7 @@ from daos.base.ids import KeyKind
 from daos.client.listing import PAGE_ENTRIES, AnchorDecoder, Fetch, Page
 from daos.client.objectio import ObjectIo
 from daos.client.session import Call
-from daos.client.values import Key, decode_key, encode_key
+from daos.client.values import Key, check_count, decode_key, encode_key
 from daos.object import core
 from daos.object.client import ALL, Choice
 from daos.placement.layout import Shard
@@ -44,17 +44,34 @@ def choose(
     return Choice(encode_key(prefix, kind, "prefix") if prefix else b"", first, reverse)
 
 
-def dkey_sources(io: ObjectIo, choice: Choice = ALL) -> list[Fetch[Key]]:
-    """Pages of the chosen dkeys, from each group."""
-    return [_dkeys_of(io, shard, choice) for shard in core.shards(io.layout)]
+def dkey_sources(
+    io: ObjectIo, choice: Choice = ALL, *, limit: int | None = None
+) -> list[Fetch[Key]]:
+    """Pages of the chosen dkeys, from each group. Raises: InvalidError (limit)."""
+    entries = page_entries(io.oid.type.dkey_kind, limit)
+    return [_dkeys_of(io, shard, choice, entries) for shard in core.shards(io.layout)]
 
 
-def _dkeys_of(io: ObjectIo, shard: Shard, choice: Choice) -> Fetch[Key]:
+def page_entries(kind: KeyKind, limit: int | None) -> int:
+    """How many keys to ask a shard for where at most `limit` are wanted.
+
+    Of hashed keys a whole page all the same: an anchor in the middle of a page is good only where
+    that page begins and ends as it did.
+
+    Raises: InvalidError
+    """
+    if limit is None:
+        return PAGE_ENTRIES
+    checked = check_count(limit, "limit", least=1)
+    return PAGE_ENTRIES if kind is KeyKind.HASHED else min(PAGE_ENTRIES, checked)
+
+
+def _dkeys_of(io: ObjectIo, shard: Shard, choice: Choice, entries: int) -> Fetch[Key]:
     kind = io.oid.type.dkey_kind
 
     async def fetch(anchor: bytes, call: Call) -> Page[Key]:
         page = await io.client.list_dkeys(
-            shard, anchor=anchor, limit=PAGE_ENTRIES, choice=choice, call=call
+            shard, anchor=anchor, limit=entries, choice=choice, call=call
         )
         return Page([decode_key(key, kind) for key in page.keys], page.anchor, page.eof)
 

@@ -99,6 +99,7 @@ class Pool(ServiceFace[pool.Pool]):
         return self._core.leader
 
     query = blocking(pool.Pool.query)
+    query_targets = blocking(pool.Pool.query_targets)
     create_container = opening(pool.Pool.create_container, Container)
     container = opening(pool.Pool.container, Container)
     containers = blocking(pool.Pool.containers)

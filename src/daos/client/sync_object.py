@@ -246,8 +246,12 @@ class Array(ObjectFace[array.Array]):
         return self._portal.call(self._core.get_size)
 
     get_size = blocking(array.Array.get_size)
+    stat = blocking(array.Array.stat)
     newest_epoch = blocking(array.Array.newest_epoch)
     write = asking(array.Array.write)
+    write_many = asking(array.Array.write_many)
+    read_many = blocking(array.Array.read_many)
+    punch_many = blocking(array.Array.punch_many)
     if TYPE_CHECKING:
 
         @overload
@@ -264,6 +268,13 @@ class Array(ObjectFace[array.Array]):
 
     else:
         read = blocking(array.Array.read)
+
+    def update_chunk_size(self, chunk_size: int) -> None:
+        """Look for records in chunks of another size, through this handle; nothing is stored.
+
+        Raises: InvalidError
+        """
+        self._core.update_chunk_size(chunk_size)
 
     resize = blocking(array.Array.resize)
     punch = blocking(array.Array.punch)

@@ -77,6 +77,25 @@ class PoolInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TargetTier:
+    """One storage tier of one target, in bytes."""
+
+    name: str  # "SCM", "NVMe"
+    total: int
+    free: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetInfo:
+    """What `pool.query_targets()` tells of each target."""
+
+    rank: int
+    index: int  # of the rank
+    state: str  # "up_in": serves; "new", "up", "down", "down_out", "drain"
+    tiers: tuple[TargetTier, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PoolListing:
     """One pool as the management service knows it."""
 
@@ -113,6 +132,13 @@ class Snapshot(NamedTuple):
 
     epoch: Epoch
     name: str
+
+
+class ArrayStat(NamedTuple):
+    """What `array.stat()` tells."""
+
+    size: int  # records
+    newest: Epoch  # when it was changed last; 0: there is nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from uuid import UUID
 from daos.base.clock import Clock
 from daos.base.errors import DER, CorruptError, DaosError, InvalidError
 from daos.base.names import maybe_uuid
+from daos.base.peers import Peer
 from daos.control import faults, files
 from daos.control.access import system_name
 from daos.control.client import ControlClient, checked
@@ -27,7 +28,7 @@ from daos.control.layout import HandleRecord, OpenHandle
 from daos.control.monitor import GONE, Born, Monitor
 from daos.control.places import AGENT_SOCKET
 from daos.drpc.modules import MgmtMethod, ModuleId
-from daos.drpc.registry import Methods, Peer, Registry
+from daos.drpc.registry import Methods, Registry
 from daos.drpc.server import Listener
 from daos.proto.mgmt_pb2 import (
     DaosResp,

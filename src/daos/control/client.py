@@ -31,6 +31,7 @@ from google.protobuf.message import Message
 
 from daos.base.clock import Clock, Rng
 from daos.base.errors import DER, AccessError, DaosError, InvalidError, error_for
+from daos.base.peers import barred
 from daos.base.sets import parse_hosts
 from daos.base.version import VERSION
 from daos.control import access, faults
@@ -168,6 +169,10 @@ class ControlClient:
         try:
             answer: M = await call(request, timeout=max(left_s, 0.0), metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNAVAILABLE and host.startswith("unix:"):
+                stranger = barred(host.removeprefix("unix:"))
+                if stranger is not None:
+                    raise stranger from None
             raise _translated(error, host, method.name, left_s) from None
         return answer
 

@@ -28,13 +28,17 @@ from daos.base.clock import Clock, Rng, uuid_from
 from daos.base.errors import (
     DER,
     AccessError,
+    BusyError,
     DaosError,
     DeadlineError,
     InvalidError,
     ShutdownError,
     error_for,
 )
+from daos.base.peers import Peer
+from daos.base.sets import print_ranks
 from daos.base.version import VERSION
+from daos.cart.proof import KEY_SIZE
 from daos.control import faults, files
 from daos.control.config.model import ServerConfig, command, environment
 from daos.control.instance import Instance, is_socket
@@ -42,7 +46,6 @@ from daos.control.layout import SIZE_MAX, SystemRecord
 from daos.control.members import MemberState
 from daos.control.restarts import RestartLimit
 from daos.drpc.modules import MgmtMethod
-from daos.drpc.registry import Peer
 from daos.proto.mgmt_pb2 import (
     DaosResp,
     GroupUpdateReq,
@@ -94,6 +97,8 @@ class Harness:
         self._clock = clock
         self._rng = rng
         self._say = say
+        # By which the engines of this system know each other; it is written nowhere.
+        self._key = rng.getrandbits(8 * KEY_SIZE).to_bytes(KEY_SIZE, "little")
         self._keepers = [_Keeper(self, instance, clock) for instance in self.instances]
         self._admitting = asyncio.Lock()
         self._change = asyncio.Condition()
@@ -151,6 +156,22 @@ class Harness:
         """Make the storage of an engine that has none. Raises: as `Instance.format`"""
         instance.format(uuid_from(self._rng), self.config.name, fault_domain=self.fault_domain)
         log.info("instance %d formatted in %s", instance.index, instance.config.storage)
+
+    def erase(self) -> list[Instance]:
+        """Forget the system: its members and its settings; which engines wait for a format now.
+
+        Versions of the map of ranks are not used again (H3).
+
+        Raises: BusyError  an engine runs; AccessError, NoSpaceError
+        """
+        if wanted := [keeper.instance for keeper in self._keepers if keeper.wanted]:
+            ranks = print_ranks(each.rank for each in wanted if each.rank is not None)
+            raise BusyError(f"not all ranks are stopped: {ranks} run; `dmg system stop` stops them")
+        formatted = [each for each in self.instances if each.superblock is not None]
+        for instance in formatted:
+            instance.unformat()
+        self.keep(SystemRecord(self.config.name, map_version=self.record.map_version))
+        return formatted
 
     async def start_instances(self, instances: Iterable[Instance]) -> None:
         """Have these run; what runs already, and what is not formatted, is left alone."""
@@ -249,6 +270,17 @@ class Harness:
         await self.changed()
         log.info("instance %d is process %d", instance.index, instance.pid)
 
+    def sweep(self, instance: Instance, pid: int | None) -> None:
+        """Remove the sockets of process `pid`, which has ended: if it was killed, it could not."""
+        patterns = [f"daos_engine_{pid}.sock"]
+        if instance.rank is not None:
+            patterns.append(f"{instance.rank}.*")
+        try:
+            for pattern in patterns:
+                files.remove_sockets(self.config.sockets, pattern)
+        except DaosError as error:
+            log.warning("sockets of instance %d stay: %s", instance.index, error)
+
     async def bring_up(self, instance: Instance) -> None:
         """From the start of its process to its place in the system.
 
@@ -321,7 +353,8 @@ class Harness:
 
     async def _tell_rank(self, instance: Instance) -> DaosError | None:
         assert instance.rank is not None
-        request = SetRankReq(rank=instance.rank, map_version=self.record.map_version)
+        version = self.record.map_version
+        request = SetRankReq(rank=instance.rank, map_version=version, key=self._key)
         try:
             answer = await instance.ask(MgmtMethod.SET_RANK, request, DaosResp)
             _check(answer, "SetRank")
@@ -391,6 +424,11 @@ class _Keeper:
         self.returns_soon = False  # ended, and is started again within `_SOON_S`
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def wanted(self) -> bool:
+        """Whether it runs, or will run again by itself."""
+        return self.running or self._wanted.is_set()
+
     def begin(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._keep())
 
@@ -448,6 +486,7 @@ class _Keeper:
             return
         if instance.stopping:  # meanwhile
             instance.signal(signal.SIGTERM)
+        pid = instance.pid
         loop = asyncio.get_running_loop()
         end = loop.create_task(instance.wait())
         rise = loop.create_task(harness.bring_up(instance))
@@ -463,6 +502,7 @@ class _Keeper:
                 log.error("instance %d can't join: %s", instance.index, failure)
                 instance.signal(signal.SIGKILL)
             how = await end
+            harness.sweep(instance, pid)
         finally:
             rise.cancel()
             await asyncio.wait({rise})

@@ -16,7 +16,7 @@ from typing import Any, Final
 from daos.base.directory import told_by
 from daos.base.errors import DaosError
 from daos.base.sets import parse_ranks
-from daos.control import faults
+from daos.control import fabric, faults
 from daos.control.access import Answer
 from daos.control.harness import Harness
 from daos.control.instance import Instance
@@ -50,6 +50,8 @@ class Host:
             "StorageScan": self._scan,
             "StorageFormat": self._format,
             "SmdQuery": self._smd_query,
+            "NetworkScan": self._network_scan,
+            "SetEngineLogMasks": self._set_log_masks,
             "PrepShutdownRanks": self._prepare,
             "StopRanks": self._stop,
             "StartRanks": self._start,
@@ -59,20 +61,27 @@ class Host:
     # --- storage ---
 
     async def _scan(self, request: pb.StorageScanReq) -> pb.StorageScanResp:
+        """The places of the engines; those with data alone, where their `usage` is asked for."""
         answer = pb.StorageScanResp(sys_mem_info=_memory(_read_memory()))
-        for instance in self._harness.instances:
-            if instance.superblock is None:
-                continue
-            total, available = instance.usage()
+        instances = [
+            each
+            for each in self._harness.instances
+            if each.superblock is not None or not request.scm.usage
+        ]
+        spaces = [each.space() for each in instances]
+        for instance, space in zip(instances, spaces, strict=True):
+            # Several engines may fill one file system: each has a part of what is left.
+            part = space.available // sum(other.device == space.device for other in spaces)
             answer.scm.namespaces.add(
-                uuid=str(instance.superblock.uuid),
+                uuid=str(instance.superblock.uuid) if instance.superblock is not None else "",
                 blockdev=str(instance.config.storage),
-                size=total,
+                dev=space.device,
+                size=space.total,
                 mount=pb.ScmNamespace.Mount(
                     path=str(instance.config.storage),
-                    total_bytes=total,
-                    avail_bytes=available,
-                    usable_bytes=max(0, available - available // _INDEX_PARTS - _POOL_BYTES),
+                    total_bytes=space.total,
+                    avail_bytes=space.available,
+                    usable_bytes=max(0, part - part // _INDEX_PARTS - _POOL_BYTES),
                     rank=_ANY_RANK if instance.rank is None else instance.rank,
                     **{"class": "ram"},
                 ),
@@ -124,7 +133,38 @@ class Host:
                 told.pools.extend(each for each in pools.pools if request.uuid in ("", each.uuid))
         return answer
 
+    async def _network_scan(self, request: pb.NetworkScanReq) -> pb.NetworkScanResp:
+        found = fabric.scan(request.provider)
+        return pb.NetworkScanResp(
+            interfaces=[
+                pb.FabricInterface(
+                    provider=each.provider,
+                    device=each.device,
+                    numanode=each.numa_node,
+                    netdevclass=max(0, each.net_class),
+                )
+                for each in found.interfaces
+            ],
+            numacount=found.numa_count,
+            corespernuma=found.cores_per_numa,
+        )
+
     # --- engines ---
+
+    async def _set_log_masks(self, request: pb.SetLogMasksReq) -> pb.SetLogMasksResp:
+        """Of all engines that run; `reset_masks`: as their configuration says."""
+        answer = pb.SetLogMasksResp()
+        for instance in self._harness.instances:
+            if instance.ready is None:
+                answer.errors.append(f"instance {instance.index}: the engine does not run")
+                continue
+            masks = instance.config.log_mask if request.reset_masks else request.masks
+            done = await instance.ask(
+                MgmtMethod.SET_LOG_MASKS, pb.SetLogMasksReq(masks=masks), pb.SetLogMasksResp
+            )
+            answer.status = answer.status or done.status
+            answer.errors.extend(f"instance {instance.index}: {text}" for text in done.errors)
+        return answer
 
     async def _prepare(self, request: pb.RanksReq) -> pb.RanksResp:
         chosen = self._chosen(request)

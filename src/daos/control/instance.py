@@ -19,7 +19,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import replace as changed
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 from uuid import UUID
 
 from google.protobuf.message import Message
@@ -44,6 +44,14 @@ _OURS: Final = ("devices", "live", SUPERBLOCK, SUPERBLOCK + ".new")
 _BESIDE: Final = (LOCK, "control", "lost+found")
 # Answers about ranks and groups are made without I/O.
 CALL_S: Final = 20.0
+
+
+class Space(NamedTuple):
+    """A file system; bytes. `device` is the same where it is the same one."""
+
+    device: str
+    total: int
+    available: int
 
 
 def superblock(storage: Path) -> Superblock | None:
@@ -123,6 +131,15 @@ class Instance:
         block = Superblock(uuid, system, self.config.targets, fault_domain=fault_domain)
         self._write(block)
         self.state = MemberState.STOPPED
+
+    def unformat(self) -> None:
+        """Forget what it was: its storage waits for a format. Raises: AccessError, NoSpaceError"""
+        assert self.process is None
+        with told_by(self.config.storage):
+            (self.config.storage / SUPERBLOCK).unlink(missing_ok=True)
+            files.flush_directory(self.config.storage)
+        self.superblock = None
+        self.state = MemberState.AWAIT_FORMAT
 
     def becomes(self, rank: int) -> None:
         """Keep the rank that the engine has from now on."""
@@ -208,11 +225,17 @@ class Instance:
             grace_s=grace_s,
         )
 
-    def usage(self) -> tuple[int, int]:
-        """Total and available bytes of the file system below the storage."""
-        with told_by(self.config.storage):
-            found = os.statvfs(self.config.storage)
-        return found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
+    def space(self) -> Space:
+        """Of the file system below the storage, or below where it will be."""
+        storage = self.config.storage
+        path = next(each for each in (storage, *storage.parents) if each.exists())
+        with told_by(path):
+            found, device = os.statvfs(path), path.stat().st_dev
+        return Space(
+            f"{os.major(device)}:{os.minor(device)}",
+            found.f_blocks * found.f_frsize,
+            found.f_bavail * found.f_frsize,
+        )
 
 
 def _kill_group(group: int) -> None:

@@ -65,6 +65,7 @@ class Management:
             "SystemQuery": self._system_query,
             "SystemStop": self._system_stop,
             "SystemStart": self._system_start,
+            "SystemErase": self._system_erase,
             "SystemSetAttr": self._set_attributes,
             "SystemGetAttr": self._get_attributes,
             "SystemSetProp": self._set_properties,
@@ -171,6 +172,20 @@ class Management:
         answer = pb.SystemStartResp(absentranks=absent_ranks, absenthosts=absent_hosts)
         answer.results.extend(self._result(each, "start", failed.get(each.index)) for each in found)
         return answer
+
+    async def _system_erase(self, request: pb.SystemEraseReq) -> pb.SystemEraseResp:
+        ranks = {each.index: each.rank for each in self._harness.instances}
+        return pb.SystemEraseResp(
+            results=[
+                RankResult(
+                    rank=ranks[each.index],
+                    action="erase",
+                    state=each.state.text,
+                    addr=self._address,
+                )
+                for each in self._harness.erase()
+            ]
+        )
 
     def _result(self, instance: Instance, action: str, error: DaosError | None) -> RankResult:
         return RankResult(

@@ -22,9 +22,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from daos.base.clock import Clock, Rng
 from daos.base.errors import DER, DaosError, ExistsError, InvalidError
+from daos.base.peers import Peer
 from daos.base.version import VERSION
 from daos.control import files
 from daos.control.config.model import ServerConfig, control_address
+from daos.control.gate import Gate
 from daos.control.harness import Harness, Say
 from daos.control.host import Host
 from daos.control.management import Management
@@ -34,7 +36,7 @@ from daos.control.places import AGENT_LOCK, CONTROL_SOCKET, SERVER_SOCKET, SOCKE
 from daos.control.processes import ended
 from daos.control.restarts import RestartLimit
 from daos.drpc.modules import ModuleId, SrvMethod
-from daos.drpc.registry import Methods, Peer, Registry
+from daos.drpc.registry import Methods, Registry
 from daos.drpc.server import Listener
 from daos.proto import ctl_pb2, mgmt_pb2
 from daos.proto.srv_pb2 import NotifyReadyReq, NotifyReadyResp
@@ -94,6 +96,7 @@ class Server:
             None if config.agent is None else AgentProcess(config, programs, environ, clock)
         )
         self._drpc: Listener | None = None
+        self._gate: Gate | None = None
         self._grpc: grpc.aio.Server | None = None
 
     async def start(self) -> None:
@@ -157,8 +160,8 @@ class Server:
 
         server = grpc.aio.server(options=OPTIONS)
         server.add_generic_rpc_handlers(self.services())
-        addresses = [f"unix:{path}", *filter(None, [self._tcp()])]
-        files.remove_sockets(path.parent, path.name)
+        gate = self._gate = Gate(path)
+        addresses = [f"unix:{gate.inner}", *filter(None, [self._tcp()])]
         mask = os.umask(0o177)  # of the socket: nobody else's, from its birth on
         try:
             for address in addresses:
@@ -172,6 +175,7 @@ class Server:
         finally:
             os.umask(mask)
         await server.start()
+        await gate.open()
         return server
 
     async def ready(self, *, within_s: float) -> None:
@@ -195,7 +199,8 @@ class Server:
         server, self._grpc = self._grpc, None
         if server is not None:
             await server.stop(_GRPC_GRACE_S)
-            files.remove_sockets(self.config.sockets, CONTROL_SOCKET)
+        if self._gate is not None:
+            await self._gate.close()
         listener, self._drpc = self._drpc, None
         if listener is not None:
             await listener.close()

@@ -18,7 +18,7 @@ from typing import Final, Self, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from daos.base.errors import DER, DaosError, DeadlineError, ProtocolError
+from daos.base.errors import DER, DaosError, DeadlineError, ProtocolError, error_for
 from daos.drpc.connection import MessageSocket
 from daos.proto.drpc_pb2 import Call, Response, Status
 
@@ -67,6 +67,8 @@ class Connection:
             except BaseException:
                 self.close()  # whose answer comes next is not known
                 raise
+        if response.problem:
+            raise error_for(response.code, f"{self._path}: {response.problem}")
         if response.status != Status.SUCCESS:
             text = f"{self._path}: dRPC {module}/{method}: {Status.Name(response.status)}"
             raise DaosError(text, code=_CODES.get(response.status, DER.MISC))

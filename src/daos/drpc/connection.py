@@ -17,7 +17,6 @@ import contextlib
 import errno
 import os
 import socket
-import struct
 from pathlib import Path
 from typing import Final, Self
 
@@ -31,12 +30,11 @@ from daos.base.errors import (
     errno_to_der,
     error_for,
 )
+from daos.base.peers import Peer, peer_of
 from daos.drpc.layout import PACKET_MAX, MessageReader, packets
-from daos.drpc.registry import Peer
 
 # Seconds for a packet that is due.
 MOVE_S: Final = 10.0
-_UCRED: Final = struct.Struct("=iII")
 # sun_path has 108 bytes, the last one is 0.
 _PATH_MAX: Final = 107
 _BACKLOG: Final = socket.SOMAXCONN
@@ -74,8 +72,7 @@ class MessageSocket:
 
     def peer(self) -> Peer:
         """Who is at the other end, as the kernel noted it when the connection was made."""
-        raw = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-        return Peer(*_UCRED.unpack(raw))
+        return peer_of(self._socket)
 
     async def receive(self, first_s: float | None = None) -> bytes | None:
         """The next message; None when the peer has closed between two.

@@ -44,6 +44,7 @@ class MgmtMethod(IntEnum):
     NOTIFY_POOL_CONNECT = 235  # the agent
     NOTIFY_POOL_DISCONNECT = 236  # the agent
     POOL_GET_PROP = 237
+    SET_LOG_MASKS = 238
     POOL_QUERY_TARGETS = 240
     LIST_POOLS = 310
 

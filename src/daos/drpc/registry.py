@@ -18,6 +18,7 @@ from typing import Final, NamedTuple, TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from daos.base.errors import DaosError, ExistsError, InvalidError
+from daos.base.peers import Peer
 from daos.drpc.modules import MODULES
 from daos.proto.drpc_pb2 import Call, Response, Status
 
@@ -25,14 +26,6 @@ log = logging.getLogger(__name__)
 
 # The sequence of an answer to what could not be read.
 NO_SEQUENCE: Final = -1
-
-
-class Peer(NamedTuple):
-    """The process at the other end, as the kernel knows it."""
-
-    pid: int
-    uid: int
-    gid: int
 
 
 Handler = Callable[[Call, Peer], Awaitable[bytes]]
@@ -147,8 +140,23 @@ class Registry:
             return Response(sequence=call.sequence, status=refusal.status)
         except DaosError as error:
             log.warning("drpc failed module=%d method=%d %s", call.module, call.method, error)
-            return Response(sequence=call.sequence, status=Status.FAILURE)
+            return failure(call.sequence, error)
         return Response(sequence=call.sequence, status=Status.SUCCESS, body=body)
+
+
+def sequence_of(message: bytes) -> int:
+    """Of the call that came, if it can be read."""
+    try:
+        return Call.FromString(message).sequence
+    except DecodeError:
+        return NO_SEQUENCE
+
+
+def failure(sequence: int, error: DaosError) -> Response:
+    """The answer to a call that is refused, or can't be answered at all."""
+    return Response(
+        sequence=sequence, status=Status.FAILURE, problem=error.message, code=int(error.code)
+    )
 
 
 def _check(module: int) -> None:

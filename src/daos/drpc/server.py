@@ -9,7 +9,9 @@ that make no message end it, and it alone. Answers leave as they get ready.
     L1  sessions, and calls of one that are being worked on, are bounded: a session that has too
         many is not read, a peer beyond the bound is not taken
     L2  nothing that a peer does ends the listener, or another session
-    L3  `close` waits for the answers that are being made, up to `DRAIN_S`
+    L3  who may not come in by `Door` hears so as the answer to its first call, and nothing else; of
+        such there are STRANGERS_MAX at a time
+    L4  `close` waits for the answers that are being made, up to `DRAIN_S`
 
 Source: DAOS src/engine/drpc_progress.c, drpc_listener.c; a loop that is told, not a poll
 """
@@ -25,13 +27,15 @@ from pathlib import Path
 from typing import Final
 
 from daos.base.errors import DaosError
-from daos.drpc.connection import MessageSocket, listen
-from daos.drpc.registry import Peer, Registry
+from daos.base.peers import Door, Peer
+from daos.drpc.connection import MOVE_S, MessageSocket, listen
+from daos.drpc.registry import Registry, failure, sequence_of
 
 log = logging.getLogger(__name__)
 
 SESSIONS_MAX: Final = 1024
 CALLS_MAX: Final = 64  # of one session
+STRANGERS_MAX: Final = 16
 DRAIN_S: Final = 5.0
 # Without descriptors or memory: so long no connection is taken.
 _FULL_S: Final = 0.2
@@ -41,12 +45,16 @@ _FULL: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOME
 class Listener:
     """Made by `start`; `close` it."""
 
-    def __init__(self, listening: socket.socket, path: Path, registry: Registry) -> None:
+    def __init__(
+        self, listening: socket.socket, path: Path, registry: Registry, door: Door
+    ) -> None:
         self.path: Final = path
+        self._door = door
         self._registry = registry
         self._listening = listening
         self._take = asyncio.get_running_loop().sock_accept
         self._sessions: set[asyncio.Task[None]] = set()
+        self._strangers: set[asyncio.Task[None]] = set()
         self._calls: set[asyncio.Task[None]] = set()
         self._accepting = asyncio.get_running_loop().create_task(self._accept())
 
@@ -56,7 +64,7 @@ class Listener:
 
         Raises: as `connection.listen`
         """
-        return cls(listen(path, mode), path, registry)
+        return cls(listen(path, mode), path, registry, Door(mode))
 
     @property
     def sessions(self) -> int:
@@ -70,7 +78,7 @@ class Listener:
         self.path.unlink(missing_ok=True)
         if self._calls:
             await asyncio.wait(self._calls, timeout=DRAIN_S)
-        await _end([*self._calls, *self._sessions])
+        await _end([*self._calls, *self._sessions, *self._strangers])
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
@@ -82,19 +90,39 @@ class Listener:
                 if error.errno in _FULL:
                     await asyncio.sleep(_FULL_S)
                 continue
-            if len(self._sessions) >= SESSIONS_MAX:
+            session = MessageSocket(connected, self.path)
+            peer = session.peer()
+            refusal = self._door.refusal(peer, str(self.path))
+            if refusal is not None:
+                if len(self._strangers) >= STRANGERS_MAX:
+                    session.close()
+                    continue
+                tasks, work = self._strangers, self._refuse(session, refusal)
+            elif len(self._sessions) >= SESSIONS_MAX:
                 log.warning("drpc refused path=%s sessions=%d", self.path, SESSIONS_MAX)
-                connected.close()
+                session.close()
                 continue
-            session = loop.create_task(self._serve(MessageSocket(connected, self.path)))
-            self._sessions.add(session)
-            session.add_done_callback(self._sessions.discard)
+            else:
+                tasks, work = self._sessions, self._serve(session, peer)
+            task = loop.create_task(work)
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
 
-    async def _serve(self, session: MessageSocket) -> None:
+    async def _refuse(self, session: MessageSocket, refusal: DaosError) -> None:
+        try:
+            message = await session.receive(MOVE_S)
+            if message is not None:
+                answer = failure(sequence_of(message), refusal)
+                await session.send(answer.SerializeToString())
+        except DaosError as error:
+            log.debug("drpc stranger left path=%s %s", self.path, error)
+        finally:
+            session.close()
+
+    async def _serve(self, session: MessageSocket, peer: Peer) -> None:
         room = asyncio.Semaphore(CALLS_MAX)
         calls: set[asyncio.Task[None]] = set()
         try:
-            peer = session.peer()
             while True:
                 await room.acquire()
                 message = await session.receive()

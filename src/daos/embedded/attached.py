@@ -14,8 +14,10 @@ import random
 from pathlib import Path
 
 from daos.base.clock import SystemClock
-from daos.client.attach import AttachedClient, attach
+from daos.client.attach import attach
+from daos.client.attached import AttachedClient
 from daos.client.client import Client
+from daos.client.ranges import ranges_limit
 from daos.client.session import Opening
 from daos.control import places
 
@@ -25,7 +27,7 @@ def connect(system: str = places.SYSTEM, *, timeout: float = 60.0) -> AttachedCl
 
     Units:      timeout in seconds, for calls that name none
     Raises:     DaosError      DER_UNREACH: no agent here, or it reaches no server
-                InvalidError   the system has another name
+                InvalidError   the system has another name; a variable of the environment is wrong
     """
     return AttachedClient(
         _agent_socket(),
@@ -33,6 +35,7 @@ def connect(system: str = places.SYSTEM, *, timeout: float = 60.0) -> AttachedCl
         clock=SystemClock(),
         rng=random.SystemRandom(),
         timeout=timeout,
+        ranges_max=ranges_limit(os.environ),
     )
 
 
@@ -45,6 +48,7 @@ def async_connect(system: str = places.SYSTEM, *, timeout: float = 60.0) -> Open
             clock=SystemClock(),
             rng=random.SystemRandom(),
             timeout=timeout,
+            ranges_max=ranges_limit(os.environ),
         )
     )
 

@@ -34,6 +34,7 @@ from daos.client.admin import Admin as AsyncAdmin
 from daos.client.client import Client as AsyncClient
 from daos.client.owner import group_principal, user_principal
 from daos.client.portal import Portal
+from daos.client.ranges import ranges_limit
 from daos.client.sync import Admin, Client
 from daos.embedded.system import System, SystemConfig
 
@@ -266,6 +267,7 @@ def make_config(
     return SystemConfig(
         targets=targets,
         timeout=timeout,
+        ranges_max=ranges_limit(os.environ),
         owner=user_principal(),
         group=group_principal(),
         meta=meta or MetaConfig(),

@@ -14,6 +14,7 @@ Source: ours; DAOS finds its servers by an agent on the client's host
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from types import TracebackType
 from typing import Self
@@ -27,6 +28,7 @@ from daos.client.admin import Admin as AsyncAdmin
 from daos.client.client import Client as AsyncClient
 from daos.client.owner import group_principal, user_principal
 from daos.client.portal import Portal
+from daos.client.ranges import ranges_limit
 from daos.client.sync import Admin, Client
 from daos.embedded.addresses import Address, parse_address, transport_to
 
@@ -37,6 +39,7 @@ class AsyncRemoteSystem:
     def __init__(self, address: Address, timeout: float) -> None:
         self.address = address
         self._timeout = timeout
+        self._ranges_max = ranges_limit(os.environ)
         self._clock = SystemClock()
         self._hlc = Hlc(self._clock)
         self._rng = random.SystemRandom()
@@ -61,7 +64,11 @@ class AsyncRemoteSystem:
     async def connect(self) -> AsyncClient:
         """A new client, with connections of its own."""
         client = AsyncClient(
-            self._context(), clock=self._clock, rng=self._rng, timeout=self._timeout
+            self._context(),
+            clock=self._clock,
+            rng=self._rng,
+            timeout=self._timeout,
+            ranges_max=self._ranges_max,
         )
         self._clients = [each for each in self._clients if not each.closed]
         self._clients.append(client)

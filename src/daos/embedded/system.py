@@ -28,6 +28,7 @@ from daos.cart.transport import Transport
 from daos.cart.transport.inproc import InprocNetwork
 from daos.client.admin import Admin
 from daos.client.client import Client
+from daos.client.session import RANGES_MAX
 from daos.embedded.modules import own_modules
 from daos.engine.core import AggregationConfig
 from daos.engine.rank import SERVICE_RANK, Engine, Member
@@ -50,6 +51,8 @@ class SystemConfig:
     group: str = "nobody@"
     # Seconds a call may take unless it says otherwise.
     timeout: float = 60.0
+    # Short ranges that one call of an array may have; 0: any number.
+    ranges_max: int = RANGES_MAX
     meta: MetaConfig = field(default_factory=MetaConfig)
     aggregation: AggregationConfig = field(default_factory=AggregationConfig)
 
@@ -146,6 +149,7 @@ class System:
             clock=self.engine.clock,
             rng=self.engine.rng,
             timeout=self._config.timeout,
+            ranges_max=self._config.ranges_max,
             service=SERVICE,
         )
         self._clients = [each for each in self._clients if not each.closed]

@@ -17,7 +17,9 @@ Where nothing is left to do there is no tick: who writes next wakes it (`asleep`
 While space is short, and when an update found none (`make_room`), younger versions go, too, and at
 once. The update comes again until nothing that was written is left to be looked at.
 
-One pass at a time; no task, no clock but the xstream's, so that it runs the same in a simulation.
+One pass at a time, by two ULTs of the pool's: one for ticks, one for steps, which the scheduler
+slows while there is I/O, and favours while space is short (sched_core.py). No clock but the
+xstream's, so that it runs the same in a simulation.
 
 Invariants:
     D1  nothing is aggregated across a snapshot that the service has acknowledged
@@ -44,10 +46,12 @@ from daos.base.errors import (
     StaleHandleError,
 )
 from daos.base.hlc import UNITS_PER_NS
-from daos.base.ids import ContainerUuid, Epoch
+from daos.base.ids import ContainerUuid, Epoch, PoolUuid
 from daos.bio.meta import MetaContext
-from daos.engine.core import AggregationConfig, Reclaim, segments, sum_of
+from daos.engine.core import PRESSED_LEVEL, AggregationConfig, Reclaim, segments, sum_of
 from daos.engine.members import TICKS_MAX, Member, News, Tick
+from daos.engine.sched import State
+from daos.engine.sched_core import RequestType, pressure_of
 from daos.engine.xstream import Xstream
 from daos.vos.aggregate import Aggregation
 from daos.vos.container import VosContainer
@@ -76,8 +80,14 @@ class ShardAggregation:
     """Made with its shard; `close` it before the shard."""
 
     def __init__(
-        self, meta: MetaContext, vos: VosPool, xstream: Xstream, config: AggregationConfig
+        self,
+        pool: PoolUuid,
+        meta: MetaContext,
+        vos: VosPool,
+        xstream: Xstream,
+        config: AggregationConfig,
     ) -> None:
+        """Raises: ShutdownError"""
         self._meta = meta
         self._vos = vos
         self._xstream = xstream
@@ -85,7 +95,8 @@ class ShardAggregation:
         self._members: dict[ContainerUuid, Member] = {}
         self._resting: dict[ContainerUuid, News] = {}
         self._reclaim: Reclaim | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._ticks = xstream.sched.create("aggregation ticks", pool)
+        self._steps = xstream.sched.create("aggregation", pool, RequestType.GC)
         self._pass: _Pass | None = None
         self._work: Aggregation | None = None
         self._clean = True
@@ -206,8 +217,8 @@ class ShardAggregation:
 
     def _hurry(self) -> None:
         """The next tick is not far."""
-        left_s = 0.0 if self._timer is None else self._timer.when() - self._xstream.loop.time()
-        if self._timer is None or left_s > self._config.period_pressed_ns / 1e9:
+        ticks = self._ticks
+        if ticks.state is not State.ASLEEP or ticks.left_s > self._config.period_pressed_ns / 1e9:
             self._tick_soon(self._config.period_pressed_ns)
 
     async def aggregate(self, container: VosContainer, epoch: int) -> None:
@@ -232,9 +243,8 @@ class ShardAggregation:
     def close(self) -> None:
         """Stop in the middle of whatever it is; nothing is lost by that."""
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._ticks.end()
+        self._steps.end()
         self._drop_pass()
         for member in self._members.values():
             member.end_waiting(CanceledError("the shard was closed"))
@@ -259,23 +269,20 @@ class ShardAggregation:
         self._set_timer()
 
     def _set_timer(self, delay_ns: int | None = None) -> None:
-        if self._closed or self._timer is not None:
+        if self._closed or self._ticks.state is State.ASLEEP:
             return
         self.asleep = False
         if delay_ns is None:
             pressed = self._is_pressed()
             delay_ns = self._config.period_pressed_ns if pressed else self._config.period_ns
             delay_ns <<= min(self._failures, _FAILURES_MAX)
-        self._timer = self._xstream.loop.call_later(delay_ns / 1e9, self._tick)
+        self._ticks.sleep(delay_ns / 1e9, self._tick)
 
     def _tick_soon(self, delay_ns: int = 0) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._ticks.block()
         self._set_timer(delay_ns)
 
     def _tick(self) -> None:
-        self._timer = None
         now, lsn = self._xstream.hlc.now(), self._meta.lsn_last
         for member in self._members.values():
             # Commits to come may share the group of the last one.
@@ -306,9 +313,7 @@ class ShardAggregation:
     def _is_pressed(self) -> bool:
         if self._wanted:
             return True
-        statistics = self._meta.statistics()
-        left = statistics.blocks_left * 100
-        return left < statistics.space.blocks_total * self._config.pressed_percent
+        return pressure_of(*self._meta.space_left()).level >= PRESSED_LEVEL
 
     def _begin(self, now: int, *, busy: bool) -> None:
         """Begin a pass over the first container that has something to do, and let it wait then."""
@@ -405,7 +410,7 @@ class ShardAggregation:
         except DaosError as error:
             self._fail(error)
             return
-        self._xstream.loop.call_soon(self._step, self._work)
+        self._steps.ready(self._step, self._work)
 
     def _step(self, work: Aggregation, error: DaosError | None = None) -> None:
         """One step, and then the turn of others."""
@@ -416,9 +421,9 @@ class ShardAggregation:
                 raise error
             want = work.step()
             if want is Want.TURN:
-                self._xstream.loop.call_soon(self._step, work)
+                self._steps.ready(self._step, work)
             elif want is Want.ROOM:
-                self._meta.when_room(lambda error: self._step(work, error))
+                self._meta.when_room(lambda error: self._step_later(work, error))
             elif want is Want.READ:
                 work.read(lambda error: self._step_later(work, error))
             else:
@@ -427,7 +432,7 @@ class ShardAggregation:
             self._fail(failure)
 
     def _step_later(self, work: Aggregation, error: DaosError | None) -> None:
-        self._xstream.loop.call_soon(self._step, work, error)
+        self._steps.ready(self._step, work, error)
 
     def _end_segment(self, work: Aggregation) -> None:
         assert self._pass is not None

@@ -17,19 +17,23 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from daos.base.errors import DaosError
 from daos.base.ids import Rank, TargetIndex
 from daos.cart.transport.ranks import Places, RankNetwork, parse_uri
+from daos.engine import dump, logmask
 from daos.engine.config import EngineConfig
 from daos.engine.modules import Modules
 from daos.engine.rank import Part
+from daos.engine.target import Target
 from daos.engine.tether import (
     Begin,
     Failed,
     Group,
     Joined,
+    Levels,
     Listening,
     Message,
     Ready,
@@ -37,6 +41,7 @@ from daos.engine.tether import (
     Stopped,
     Tether,
 )
+from daos.engine.xstream import Xstream
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +99,7 @@ class _Child:
             end, asyncio.get_running_loop(), received=self._received, cut=_end_at_once
         )
         gc.freeze()  # without a look at it: what is shared with the parent stays shared
+        dump_at_signals(self._config, lambda: [each.xstream for each in self._targets])
         self._tether.send(Ready())
         await self._stop.wait()
         problem = ""
@@ -107,14 +113,18 @@ class _Child:
         self._tether.send(Stopped(problem))
         return 1 if problem else 0
 
+    @property
+    def _targets(self) -> Sequence[Target]:
+        return () if self._part is None else self._part.targets
+
     def _received(self, message: Message) -> None:
         match message:
             case Group(version, uris):
                 uris_by_rank = {Rank(rank): parse_uri(uri) for rank, uri in uris.items()}
                 self._places.update(version, uris_by_rank)
-            case Begin(rank, uri):
+            case Begin(rank, uri, key):
                 try:
-                    self._begin(Rank(rank), uri)
+                    self._begin(Rank(rank), uri, key)
                 except DaosError as error:
                     self._tether.send(Failed(error.code, error.message))
                 else:
@@ -122,12 +132,14 @@ class _Child:
             case Joined():
                 if self._part is not None:
                     self._part.joined()
+            case Levels(levels):
+                logmask.apply(levels)
             case Stop():
                 self._stop.set()
             case _:
                 raise AssertionError(f"{message} is for the parent")
 
-    def _begin(self, rank: Rank, uri: str) -> None:
+    def _begin(self, rank: Rank, uri: str, key: bytes) -> None:
         config = self._config
         loop = asyncio.get_running_loop()
         self._part = Part(
@@ -138,10 +150,32 @@ class _Child:
             live_path=config.new_live_path(self._index),
             meta=config.meta,
             aggregation=config.aggregation,
+            sched=config.sched,
             clock=config.clock,
             rng=config.rng,
+            key=key,
         )
         self._part.add_target(self._index)
+
+
+def dump_at_signals(
+    config: EngineConfig, xstreams: Callable[[], Iterable[Xstream]], children: Sequence[int] = ()
+) -> None:
+    """Write down what these are at whenever SIGUSR1 or SIGUSR2 comes; `children` do the same."""
+
+    def write(number: signal.Signals) -> None:
+        for pid in children:
+            os.kill(pid, number)
+        stacks = number == signal.SIGUSR2
+        try:
+            path = dump.write(config.sockets, config.clock, xstreams(), stacks=stacks)
+        except OSError as error:
+            log.warning("what this process is at can't be written: %s", error)
+        else:
+            log.info("what this process is at: %s", path)
+
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        asyncio.get_running_loop().add_signal_handler(number, write, number)
 
 
 def _end_at_once() -> None:

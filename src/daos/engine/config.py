@@ -19,6 +19,7 @@ from daos.bio.meta import MetaConfig
 from daos.cart.transport.ranks import RankUri, this_host
 from daos.engine.core import AggregationConfig
 from daos.engine.cores import Plan
+from daos.engine.sched_core import SchedConfig
 
 TARGETS_MAX: Final = 64
 SERVER_SOCKET: Final = "daos_server.sock"
@@ -38,6 +39,7 @@ class EngineConfig:
     cores: Plan = field(default_factory=Plan)
     meta: MetaConfig = field(default_factory=MetaConfig)
     aggregation: AggregationConfig = field(default_factory=AggregationConfig)
+    sched: SchedConfig = field(default_factory=SchedConfig)
     clock: Clock
     rng: Rng
     new_loop: Callable[[], asyncio.AbstractEventLoop]

@@ -50,8 +50,11 @@ class Control(Protocol):
     def engine(self) -> Engine:
         """The rank at work. Raises: AgainError  it is not set up"""
 
-    def set_rank(self, rank: Rank) -> None:
-        """Which rank of the system it is, for life. Raises: ExistsError  it is another one"""
+    def set_rank(self, rank: Rank, key: bytes) -> None:
+        """Which rank it is, for life, and the key by which the system's engines know each other.
+
+        Raises: ExistsError  it is another one; InvalidError  that is no key
+        """
 
     def update_group(self, version: int, places: Sequence[Place]) -> None:
         """Where all ranks are, unless a newer version is known. Raises: InvalidError"""
@@ -64,6 +67,9 @@ class Control(Protocol):
 
     def prepare_shutdown(self) -> None:
         """A stop follows."""
+
+    def set_log_masks(self, masks: str) -> None:
+        """Log this from now on, in all processes of the engine. Raises: InvalidError"""
 
     def device(self) -> Device:
         """What the devices of this engine are kept on. Raises: DaosError"""

@@ -27,6 +27,9 @@ from daos.base.errors import InvalidError
 from daos.vos.aggregate import AggregateConfig
 from daos.vos.work import EpochRange
 
+# From this level on (sched_core.py: a tenth of it is free) space is short.
+PRESSED_LEVEL: Final = 4
+
 _MS: Final = 1_000_000
 _S: Final = 1_000 * _MS
 
@@ -52,8 +55,6 @@ class AggregationConfig:
     # How often a target looks whether there is something to do; and while space is short.
     period_ns: int = 2 * _S
     period_pressed_ns: int = 200 * _MS
-    # Space is short below this part of it.
-    pressed_percent: int = 10
     # A target that closes so many log groups a period is busy, and lazy ones wait.
     busy_groups: int = 200
     work: AggregateConfig = field(default_factory=AggregateConfig)
@@ -63,8 +64,8 @@ class AggregationConfig:
             raise InvalidError("aggregation: 0 <= gap_short_ns <= gap_ns expected")
         if not 0 < self.period_pressed_ns <= self.period_ns:
             raise InvalidError("aggregation: 0 < period_pressed_ns <= period_ns expected")
-        if not 0 <= self.pressed_percent <= 100 or self.busy_groups < 1:
-            raise InvalidError("aggregation: pressed_percent is 0 to 100, busy_groups at least 1")
+        if self.busy_groups < 1:
+            raise InvalidError("aggregation: busy_groups is at least 1")
 
 
 def segments(done: int, snapshots: Sequence[int], top: int) -> list[EpochRange]:

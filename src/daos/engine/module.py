@@ -11,7 +11,7 @@ Source: DAOS src/include/daos_srv/daos_engine.h "struct dss_module"
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from enum import Flag
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -20,9 +20,12 @@ from daos.engine.access import Access
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from daos.drpc.registry import M, Peer
+    from daos.base.peers import Peer
+    from daos.cart.protocol import Procedure
+    from daos.drpc.registry import M
     from daos.engine.control import Control
     from daos.engine.rank import Engine
+    from daos.engine.sched import Attributes
     from daos.engine.target import Target
     from daos.engine.tls import TlsKey
     from daos.engine.xstream import Xstream
@@ -56,6 +59,9 @@ class Module:
     version: ClassVar[int]
     facilities: ClassVar[Facility] = Facility.NONE
     access: ClassVar[Access] = {}  # who may call its procedures
+    # Requests to a target that wait for their turn where there are too many; all others never do.
+    # Each names a handle, `address.handle`, and has an `enqueue_id`.
+    scheduled: ClassVar[Mapping[Procedure, Attributes]] = {}
     key: ClassVar[TlsKey[Any] | None] = None
     metrics: ClassVar[tuple[str, ...]] = ()  # each xstream has them, as <name>/<metric>
 

@@ -131,6 +131,16 @@ class Modules:
         for module in self._modules:
             module.serve_target(target)
         self._check(target.xstream)
+        attributes = {
+            procedure.opcode: each
+            for module in self._modules
+            for procedure, each in module.scheduled.items()
+        }
+        target.xstream.sched.guard(
+            target.xstream.context,
+            attributes,
+            lambda rpc: target.pool_of(rpc.request.address.handle),
+        )
 
     def answer_drpc(self, table: DrpcTable, control: Control) -> None:
         """Have all answer the server of this host."""

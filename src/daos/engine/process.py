@@ -29,12 +29,14 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from daos.base.errors import DER, AgainError, DaosError, ExistsError, InvalidError, error_for
 from daos.base.hlc import Hlc, unix_ns_from_epoch
 from daos.base.ids import Epoch, Rank
+from daos.base.peers import Peer
+from daos.cart.proof import KEY_SIZE
 from daos.cart.transport.ranks import Places, RankNetwork, parse_uri
 from daos.drpc.client import call
 from daos.drpc.modules import ModuleId, SrvMethod
-from daos.drpc.registry import M, Methods, Peer, Registry
+from daos.drpc.registry import M, Methods, Registry
 from daos.drpc.server import Listener
-from daos.engine import child, inventory
+from daos.engine import child, inventory, logmask
 from daos.engine.config import SERVER_SOCKET, EngineConfig
 from daos.engine.control import Device, Place, Stored
 from daos.engine.modules import Modules
@@ -44,6 +46,7 @@ from daos.engine.tether import (
     Failed,
     Group,
     Joined,
+    Levels,
     Listening,
     Message,
     Ready,
@@ -88,6 +91,8 @@ class _Target:
 
 def start(config: EngineConfig, modules: Modules) -> int:
     """Be a rank; returns the exit status. There is no loop, thread or child yet."""
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)  # until there is something to tell
     began = Hlc(config.clock)
     bound = began.bound(began.now())
     parent = os.getpid()
@@ -140,6 +145,7 @@ class EngineProcess:
         self._places = Places()
         self._targets: list[_Target] = []
         self._rank: Rank | None = None
+        self._key = b""
         self._engine: Engine | None = None
         self._setting_up = False  # or it has been set up
         self._serving = False
@@ -156,6 +162,11 @@ class EngineProcess:
             loop.add_signal_handler(number, self._stop.set)
         for index, pid, end in forked:
             self._tie(_Target(index, pid, end), loop)
+        child.dump_at_signals(
+            self._config,
+            lambda: [] if self._engine is None else [self._engine.xstream],
+            [target.pid for target in self._targets],
+        )
         problems: list[str] = []
         try:
             await self._serve()
@@ -322,10 +333,14 @@ class EngineProcess:
             raise AgainError("the engine is not set up yet; ask again in a moment")
         return self._engine
 
-    def set_rank(self, rank: Rank) -> None:
+    def set_rank(self, rank: Rank, key: bytes) -> None:
         if self._rank not in (None, rank):
             raise ExistsError(f"this engine is rank {self._rank}; it can't become {rank}")
-        self._rank = rank
+        if len(key) != KEY_SIZE:
+            raise InvalidError(f"the system's key has {KEY_SIZE} bytes, not {len(key)}")
+        if self._key not in (b"", key):
+            raise ExistsError("this engine has the system's key; it can't have another one")
+        self._rank, self._key = rank, key
 
     def update_group(self, version: int, places: Sequence[Place]) -> None:
         uris = {place.rank: parse_uri(place.uri) for place in places}
@@ -368,8 +383,10 @@ class EngineProcess:
             live_path=config.new_live_path(None),
             meta=config.meta,
             aggregation=config.aggregation,
+            sched=config.sched,
             clock=config.clock,
             rng=config.rng,
+            key=self._key,
             tell_joined=lambda: self._tell_targets(Joined()),
         )
         return engine
@@ -380,7 +397,7 @@ class EngineProcess:
         for target in self._targets:
             target.begun = loop.create_future()
             begun.append(target.begun)
-            target.tether.send(Begin(rank, str(self._config.uri)))
+            target.tether.send(Begin(rank, str(self._config.uri), self._key))
         results = await asyncio.gather(*begun, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
@@ -396,6 +413,11 @@ class EngineProcess:
 
     def prepare_shutdown(self) -> None:
         log.info("rank %s is about to be stopped", self._rank)
+
+    def set_log_masks(self, masks: str) -> None:
+        levels = logmask.parse(masks)
+        logmask.apply(levels)
+        self._tell_targets(Levels(levels))
 
     def device(self) -> Device:
         return inventory.device(self._config)

@@ -34,7 +34,10 @@ from daos.cart.context import Context, Endpoint
 from daos.cart.transport import Transport
 from daos.engine.core import AggregationConfig
 from daos.engine.iv import IV_KEY
+from daos.engine.metrics import Metrics
 from daos.engine.modules import Modules
+from daos.engine.sched import Scheduler
+from daos.engine.sched_core import SchedConfig
 from daos.engine.storage import Storage
 from daos.engine.target import Target
 from daos.engine.tls import Tls
@@ -67,22 +70,27 @@ class Part:
         live_path: Path,
         meta: MetaConfig,
         aggregation: AggregationConfig | None = None,
+        sched: SchedConfig | None = None,
         clock: Clock,
         rng: Rng,
+        key: bytes | None = None,
     ) -> None:
-        """`directory` is closed by `stop`; nobody else may have its devices open."""
+        """`directory` is closed by `stop`; nobody else may have its devices open. `key`: of the
+        system, whose engines are in several processes."""
         self.rank: Final = rank
         self.modules: Final = modules
         self.network: Final = network
         self.directory: Final = directory
         self.clock: Final = clock
         self.rng: Final = rng
+        self._key = key
         self.loop = asyncio.get_running_loop()
         self.hlc = Hlc(clock)
         self.targets: list[Target] = []
         self._live_path = live_path
         self._meta = meta
         self._aggregation = aggregation
+        self._sched = sched
         self._contexts: list[Context] = []
         self._stopping: asyncio.Task[None] | None = None
 
@@ -112,6 +120,8 @@ class Part:
 
     async def drain(self, within_s: float) -> None:
         """Take no more requests; return when those that were taken are answered, or it is late."""
+        for target in self.targets:
+            target.xstream.sched.drain()
         await asyncio.gather(*(context.drain(within_s) for context in self._contexts))
 
     async def stop(self, *, checkpoint: bool = True, clients: Iterable[Context] = ()) -> None:
@@ -140,22 +150,28 @@ class Part:
     def _push_stops(self, stack: AsyncExitStack, *, checkpoint: bool) -> None:
         """What is done when nobody can be answered any more, the last thing first."""
         for target in self.targets:
+            stack.callback(target.xstream.sched.stop)
             stack.push_async_callback(target.close, checkpoint=checkpoint)
             stack.callback(target.xstream.tls.close)
 
     def _new_xstream(self, tag: Tag, on_bug: Callable[[Exception], None] | None = None) -> Xstream:
         context = self._new_context(Endpoint(self.rank, tag), on_bug)
         self._contexts.append(context)
+        metrics = Metrics()
+        sched = Scheduler(self.loop, self.clock, config=self._sched, metrics=metrics)
+        storage = Storage(self.directory, live_path=self._live_path, config=self._meta, sched=sched)
         return Xstream(
             rank=self.rank,
             tag=tag,
             context=context,
-            storage=Storage(self.directory, live_path=self._live_path, config=self._meta),
+            storage=storage,
             clock=self.clock,
             hlc=self.hlc,
             rng=self.rng,
             loop=self.loop,
+            sched=sched,
             tls=Tls([IV_KEY, *self.modules.keys]),
+            metrics=metrics,
         )
 
     def _new_context(
@@ -169,6 +185,7 @@ class Part:
             rng=self.rng,
             loop=self.loop,
             on_bug=on_bug,
+            key=self._key,
         )
 
 
@@ -185,8 +202,10 @@ class Engine(Part):
         live_path: Path,
         meta: MetaConfig,
         aggregation: AggregationConfig | None = None,
+        sched: SchedConfig | None = None,
         clock: Clock,
         rng: Rng,
+        key: bytes | None = None,
         tell_joined: Callable[[], None] | None = None,
     ) -> None:
         """`tell_joined`: told when `joined` is; for who has targets elsewhere."""
@@ -198,8 +217,10 @@ class Engine(Part):
             live_path=live_path,
             meta=meta,
             aggregation=aggregation,
+            sched=sched,
             clock=clock,
             rng=rng,
+            key=key,
         )
         self.xstream = self._new_xstream(SYSTEM_TAG)
         self.members: Sequence[Member] = ()
@@ -230,6 +251,7 @@ class Engine(Part):
         return self._new_context(None, None)
 
     def _push_stops(self, stack: AsyncExitStack, *, checkpoint: bool) -> None:
+        stack.callback(self.xstream.sched.stop)
         stack.push_async_callback(self.xstream.storage.close_all, checkpoint=checkpoint)
         stack.callback(self.xstream.tls.close)
         stack.push_async_callback(self.modules.cleanup, self)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
@@ -23,6 +24,7 @@ from daos.base.errors import NotFoundError
 from daos.bio.device import BlockDevice, DeviceDirectory
 from daos.bio.meta import MetaConfig, MetaContext
 from daos.engine.copies import Turns
+from daos.engine.sched import Scheduler, UltPool
 
 
 class _Opened(NamedTuple):
@@ -33,7 +35,16 @@ class _Opened(NamedTuple):
 class Storage:
     """Owner of the shards that it opened. `live_path` is for LMDB's volatile files."""
 
-    def __init__(self, directory: DeviceDirectory, *, live_path: Path, config: MetaConfig) -> None:
+    def __init__(
+        self,
+        directory: DeviceDirectory,
+        *,
+        live_path: Path,
+        config: MetaConfig,
+        sched: Scheduler | None = None,
+    ) -> None:
+        """`sched`: has the tasks of checkpoints."""
+        self._sched = sched
         self._directory = directory
         self._live_path = live_path
         self._config = config
@@ -110,5 +121,7 @@ class Storage:
         except BaseException:
             await device.close()
             raise
+        if self._sched is not None:
+            meta.spawn = partial(self._sched.spawn, "checkpoint", name, pool=UltPool.NVME_POLL)
         self._opened[name] = _Opened(device, meta)
         return meta

@@ -56,6 +56,8 @@ from daos.engine import iv_wire
 from daos.engine.aggregation import ShardAggregation
 from daos.engine.core import AggregationConfig
 from daos.engine.iv_core import IvClass
+from daos.engine.sched import Ult
+from daos.engine.sched_core import RequestType
 from daos.engine.xstream import Xstream
 from daos.vos.container import VosContainer
 from daos.vos.dedup_record import DedupSetting
@@ -78,6 +80,7 @@ class Shard:
     meta: MetaContext
     vos: VosPool
     aggregation: ShardAggregation
+    collector: Ult
     collecting: bool = False  # a step of garbage collection is scheduled, or waits for the log
     map_version: int = 0  # of the newest map that this target was told; 0: none
     pool_map: bytes = b""  # that map, encoded
@@ -148,6 +151,7 @@ class Target:
                 f"({type(bug).__name__}); start the system again"
             )
             self._handles.clear()
+            self.xstream.sched.drain()
             for shard in self._shards.values():
                 shard.aggregation.close()
             log.error("target stopped target=%d bug=%s", self.index, type(bug).__name__)
@@ -283,6 +287,11 @@ class Target:
         for opening in self._opening:
             if opening.uuid == uuid:
                 opening.closed = True
+
+    def pool_of(self, uuid: bytes) -> PoolUuid | None:
+        """Whose a handle is; None: nobody's."""
+        handle = self._handles.get(uuid)
+        return None if handle is None else handle.shard.pool
 
     def handle(self, uuid: bytes, *, write: bool) -> ContainerHandle:
         """The handle a request names.
@@ -445,14 +454,19 @@ class Target:
         except DaosError:
             await self._storage.close(self.device_name(pool), checkpoint=False)
             raise
-        aggregation = ShardAggregation(meta, vos, self.xstream, self._aggregation)
-        self._shards[pool] = shard = Shard(pool, meta, vos, aggregation)
+        aggregation = ShardAggregation(pool, meta, vos, self.xstream, self._aggregation)
+        sched = self.xstream.sched
+        collector = sched.create("garbage collection", pool, RequestType.GC)
+        self._shards[pool] = shard = Shard(pool, meta, vos, aggregation, collector)
+        sched.watch_space(pool, meta.space_left)
         self._start_collecting(shard)
 
     def _forget_shard(self, pool: PoolUuid) -> None:
         shard = self._shards.pop(pool, None)
         if shard is not None:
             shard.aggregation.close()
+            self.xstream.sched.abort(pool)
+            self.xstream.sched.watch_space(pool, None)
             self._forget(lambda handle: handle.shard is shard)
 
     def _forget(self, which: Callable[[ContainerHandle], bool]) -> None:
@@ -472,10 +486,10 @@ class Target:
     def _start_collecting(self, shard: Shard) -> None:
         if not shard.collecting:
             shard.collecting = True
-            self.xstream.loop.call_soon(self._collect, shard)
+            shard.collector.ready(self._collect, shard)
 
     def _collect(self, shard: Shard, error: DaosError | None = None) -> None:
-        """One step of garbage collection now, the next in a later turn of the loop.
+        """One step of garbage collection now, the next in a later cycle.
 
         An error ends it: what is left is found again at the next destroy or the next open.
         """
@@ -485,13 +499,16 @@ class Target:
             if error is not None:
                 raise error
             if not shard.meta.log_has_room:
-                shard.meta.when_room(lambda error: self._collect(shard, error))
+                shard.meta.when_room(lambda error: self._collect_later(shard, error))
             elif shard.vos.gc_step(_GC_CREDITS):
-                self.xstream.loop.call_soon(self._collect, shard)
+                shard.collector.ready(self._collect, shard)
             else:
                 shard.collecting = False
         except AgainError:  # the log filled up at this very step
-            shard.meta.when_room(lambda error: self._collect(shard, error))
+            shard.meta.when_room(lambda error: self._collect_later(shard, error))
         except DaosError as failure:
             shard.collecting = False
             log.warning("garbage collection ended pool=%s error=%s", shard.pool, failure)
+
+    def _collect_later(self, shard: Shard, error: DaosError | None) -> None:
+        shard.collector.ready(self._collect, shard, error)

@@ -5,6 +5,7 @@
       Begin, Group ---->            this is your rank, there are the others
       <- Listening, Failed          its target can be reached, or why not
       Joined ---------->            it was told all there is
+      Levels ---------->            log this from now on
       Stop ------------>            drain, write checkpoints
       <-------------- Stopped       done; it ends
 
@@ -44,6 +45,7 @@ class Begin(msgspec.Struct, tag=True, frozen=True):
 
     rank: int
     uri: str
+    key: bytes  # of the system
 
 
 class Listening(msgspec.Struct, tag=True, frozen=True):
@@ -61,6 +63,12 @@ class Joined(msgspec.Struct, tag=True, frozen=True):
     """Of the parent: the services have told this target all that it has to know."""
 
 
+class Levels(msgspec.Struct, tag=True, frozen=True):
+    """Of the parent: what is logged from now on, by logger."""
+
+    levels: dict[str, int]
+
+
 class Stop(msgspec.Struct, tag=True, frozen=True):
     """Of the parent: end in order."""
 
@@ -71,7 +79,7 @@ class Stopped(msgspec.Struct, tag=True, frozen=True):
     problem: str = ""
 
 
-Message = Ready | Group | Begin | Listening | Failed | Joined | Stop | Stopped
+Message = Ready | Group | Begin | Listening | Failed | Joined | Levels | Stop | Stopped
 _decoder: Final = msgspec.msgpack.Decoder(Message)
 _encode: Final = msgspec.msgpack.Encoder().encode
 

@@ -12,14 +12,12 @@ from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from daos.base.errors import BusyError, InvalidError
-from daos.base.ids import Rank, TargetIndex, tag_of
+from daos.base.errors import BusyError
+from daos.base.ids import Rank
 from daos.base.names import check_label, maybe_uuid
-from daos.cart.context import Endpoint
 from daos.container.module import CONTAINER_KEY
 from daos.container.wire import ContainerRecord
 from daos.engine.rank import Engine
-from daos.engine.service import ask_targets
 from daos.mgmt import wire
 from daos.mgmt.server import Management
 from daos.pool import wire as pool_wire
@@ -93,23 +91,14 @@ class Administration:
 
     async def query_targets(
         self, name: str, rank: Rank, targets: Collection[int]
-    ) -> list[pool_wire.TargetQueryReply]:
-        """Space of some targets of a rank, of all if none is named. Raises: InvalidError"""
+    ) -> list[pool_wire.TargetInfo]:
+        """State and space of some targets of a rank, of all if none is named.
+
+        Raises: NotFoundError
+        """
         record = await self._management.find(_name(name))
-        member = next((each for each in self._engine.members if each.rank == rank), None)
-        if member is None:
-            raise InvalidError(f"pool {record.label!r} has no rank {rank}")
-        chosen = sorted(targets) or range(member.targets)
-        if chosen[-1] >= member.targets:
-            raise InvalidError(f"rank {rank} has {member.targets} targets, none is {chosen[-1]}")
-        return await ask_targets(
-            self._engine.xstream,
-            [Endpoint(rank, tag_of(TargetIndex(index))) for index in chosen],
-            pool_wire.TGT_QUERY,
-            pool_wire.TargetQueryRequest(record.uuid),
-            deadline_ns=self._deadline_ns(),
-            trace_id=0,
-        )
+        service = self._pools.service(record.uuid)
+        return await service.query_targets(rank, targets, deadline_ns=self._deadline_ns())
 
     async def props(self, name: str) -> dict[str, str]:
         """All properties of a pool. Raises: NotFoundError"""

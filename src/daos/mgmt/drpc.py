@@ -1,7 +1,7 @@
 """What the server of this host asks its engine, by dRPC: ranks here, pools in `pools.py`.
 
     SetRank, GroupUpdate, SetUp     the start of a rank, in this order
-    PingRank, PrepShutdown          later
+    PingRank, PrepShutdown, SetLogMasks     later
 
 A reply's `status` is a DER number, negated, and its `problem` says why; 0 is success.
 
@@ -16,11 +16,12 @@ from typing import Final
 
 from daos.base.errors import DaosError, InvalidError
 from daos.base.ids import Rank
+from daos.base.peers import Peer
 from daos.drpc.modules import MgmtMethod, ModuleId
-from daos.drpc.registry import Peer
 from daos.engine.control import Control, Place
 from daos.engine.module import DrpcTable
 from daos.engine.rank import Member
+from daos.proto import ctl_pb2 as ctl
 from daos.proto import mgmt_pb2 as pb
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ def add(table: DrpcTable, control: Control) -> None:
     table.add(MGMT, MgmtMethod.SET_UP, pb.SetUpReq, ranks.set_up)
     table.add(MGMT, MgmtMethod.PING_RANK, pb.PingRankReq, ranks.ping)
     table.add(MGMT, MgmtMethod.PREP_SHUTDOWN, pb.PrepShutdownReq, ranks.prepare_shutdown)
+    table.add(MGMT, MgmtMethod.SET_LOG_MASKS, ctl.SetLogMasksReq, ranks.set_log_masks)
 
 
 def failed(what: str, error: DaosError) -> int:
@@ -49,7 +51,9 @@ class _Ranks:
         self._control = control
 
     async def set_rank(self, request: pb.SetRankReq, peer: Peer) -> pb.DaosResp:
-        return self._done("SetRank", lambda: self._control.set_rank(Rank(request.rank)))
+        return self._done(
+            "SetRank", lambda: self._control.set_rank(Rank(request.rank), request.key)
+        )
 
     async def update_group(self, request: pb.GroupUpdateReq, peer: Peer) -> pb.GroupUpdateResp:
         places = [Place(Rank(each.rank), each.uri, each.incarnation) for each in request.engines]
@@ -75,6 +79,11 @@ class _Ranks:
             self._control.prepare_shutdown()
 
         return self._done("PrepShutdown", prepare)
+
+    async def set_log_masks(self, request: ctl.SetLogMasksReq, peer: Peer) -> ctl.SetLogMasksResp:
+        done = self._done("SetLogMasks", lambda: self._control.set_log_masks(request.masks))
+        errors = [done.problem] if done.status else []
+        return ctl.SetLogMasksResp(status=done.status, errors=errors)
 
     def _check(self, rank: int) -> None:
         if rank != self._control.rank:

@@ -17,23 +17,33 @@ from uuid import UUID
 from daos.base.errors import DaosError, InvalidError, NotSupportedError
 from daos.base.ids import Rank
 from daos.base.names import maybe_uuid
+from daos.base.peers import Peer
 from daos.base.sets import print_ranks
 from daos.container.wire import ContainerRecord
 from daos.drpc.modules import MgmtMethod
-from daos.drpc.registry import M, Peer
+from daos.drpc.registry import M
 from daos.engine.module import DrpcTable
 from daos.engine.rank import SERVICE_RANK
 from daos.mgmt import properties, wire
 from daos.mgmt.administration import Queried
 from daos.mgmt.core import PoolState
 from daos.mgmt.drpc import MGMT, failed
-from daos.pool.wire import TargetQueryReply, TierSpace
+from daos.placement.pool_map import ComponentState
+from daos.pool.wire import TargetInfo, TierSpace
 from daos.proto import mgmt_pb2 as pb
 
 _STATES: Final = {
     PoolState.CREATING: pb.Creating,
     PoolState.READY: pb.Ready,
     PoolState.DESTROYING: pb.Destroying,
+}
+_TARGET_STATES: Final[dict[int, pb.PoolQueryTargetInfo.TargetState]] = {
+    ComponentState.NEW: pb.PoolQueryTargetInfo.NEW,
+    ComponentState.UP: pb.PoolQueryTargetInfo.UP,
+    ComponentState.UPIN: pb.PoolQueryTargetInfo.UP_IN,
+    ComponentState.DOWN: pb.PoolQueryTargetInfo.DOWN,
+    ComponentState.DOWNOUT: pb.PoolQueryTargetInfo.DOWN_OUT,
+    ComponentState.DRAIN: pb.PoolQueryTargetInfo.DRAIN,
 }
 _MEDIA: Final = (pb.SCM, pb.NVME)
 _LAYOUT: Final = 4  # of a pool, as the property `global_version` says
@@ -52,7 +62,7 @@ class Backend(Protocol):
     async def query(self, name: str) -> Queried: ...
     async def query_targets(
         self, name: str, rank: Rank, targets: Collection[int]
-    ) -> list[TargetQueryReply]: ...
+    ) -> list[TargetInfo]: ...
     async def props(self, name: str) -> dict[str, str]: ...
     async def set_props(self, name: str, props: dict[str, str]) -> None: ...
     async def containers(self, name: str) -> list[ContainerRecord]: ...
@@ -189,7 +199,7 @@ async def _query_targets(
     return pb.PoolQueryTargetResp(
         infos=[
             pb.PoolQueryTargetInfo(
-                state=pb.PoolQueryTargetInfo.UP_IN,
+                state=_TARGET_STATES.get(each.state, pb.PoolQueryTargetInfo.STATE_UNKNOWN),
                 space=[
                     pb.StorageTargetUsage(total=total, free=free, media_type=media)
                     for (total, free), media in zip(each.tiers, _MEDIA, strict=True)

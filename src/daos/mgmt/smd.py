@@ -8,15 +8,19 @@ from __future__ import annotations
 from typing import Final
 
 from daos.base.errors import DaosError
+from daos.base.peers import Peer
 from daos.drpc.modules import MgmtMethod
-from daos.drpc.registry import Peer
 from daos.engine.control import Control
 from daos.engine.module import DrpcTable
+from daos.engine.rank import SERVICE_RANK
 from daos.mgmt.drpc import MGMT, failed
 from daos.proto import ctl_pb2 as pb
 
 # Data 1, metadata 2, log 4: a device is all of them.
 _ROLES: Final = 7
+# Among the targets of a device: that it keeps what the system xstream has, too.
+# Source: DAOS src/control/server/storage/bdev.go, sysXSTgtID
+_SYSTEM_XSTREAM: Final = 1024
 
 
 def add(table: DrpcTable, control: Control) -> None:
@@ -27,15 +31,17 @@ def add(table: DrpcTable, control: Control) -> None:
             found = control.device()
         except DaosError as error:
             return pb.SmdDevResp(status=failed("SmdListDevs", error))
+        system = [_SYSTEM_XSTREAM] if control.rank == SERVICE_RANK else []
         device = pb.SmdDevice(
             uuid=str(found.uuid),
-            tgt_ids=found.targets,
+            tgt_ids=[*found.targets, *system],
             total_bytes=found.total_bytes,
             avail_bytes=found.available_bytes,
             usable_bytes=found.available_bytes,
             cluster_size=found.cluster_bytes,
             rank=control.rank or 0,
             role_bits=_ROLES,
+            ctrlr=pb.NvmeController(dev_state=pb.NORMAL, led_state=pb.NA),
         )
         return pb.SmdDevResp(devices=[device])
 

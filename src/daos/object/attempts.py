@@ -2,14 +2,17 @@
 
     SENT --reply, verdict--> done
       |--AGAIN, INPROGRESS: not executed--------------> pause -> SENT
+      |--OVERLOAD_RETRY: not executed-----------------> the pause that it names -> SENT,
+    |                                                          with the place that it had
       |--STALE: the pool map is newer, not executed---> pause -> SENT, placed by the map of then
     |--EP_OLD: the target can't judge the id--------> pause -> SENT, with a new id; if nothing
     |                                                          can have been executed, else done
       |--no answer, connection lost: perhaps executed-> pause -> SENT again, as a copy of the first
       `--deadline, or nothing more to learn-----------> done(error)
 
-A pause doubles from attempt to attempt and is drawn between half of it and all of it. All attempts
-carry the request's one deadline, which ends them.
+A pause doubles from attempt to attempt and is drawn between half of it and all of it; one that the
+target names, between all and one and a half. All attempts carry the request's one deadline, which
+ends them.
 
 What a modification tells its caller when it ends without a reply:
 
@@ -37,13 +40,29 @@ from collections.abc import Callable
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from daos.base.clock import Clock, Rng
-from daos.base.errors import DER, CanceledError, DaosError, DeadlineError, TxUncertainError
+from daos.base.errors import (
+    DER,
+    CanceledError,
+    DaosError,
+    DeadlineError,
+    OverloadError,
+    TxUncertainError,
+)
 
 Cancel = Callable[[], None]
 ReplyT = TypeVar("ReplyT")
 Done = Callable[[ReplyT | None, int, DaosError | None], None]
-# Sends a copy: how many copies left before it without an answer, and whom to tell of the end.
-Send = Callable[[int, Done[ReplyT]], Cancel]
+
+
+class Before(NamedTuple):
+    """What came of the copies before."""
+
+    unanswered: int = 0  # so many left and were not answered
+    enqueue_id: int = 0  # the place in the queue that the last refusal told; 0: none
+
+
+# Sends a copy, and knows whom to tell of the end.
+Send = Callable[[Before, Done[ReplyT]], Cancel]
 
 # A target out of payload memory frees some within a flush or two; one that went away needs longer.
 PAUSE_S: Final = 0.001
@@ -79,6 +98,9 @@ _VERDICTS: Final = frozenset(
 )
 
 
+_NONE: Final = Before()
+
+
 class Pacing(NamedTuple):
     """What attempts are timed by."""
 
@@ -94,6 +116,7 @@ class Attempts(Generic[ReplyT]):
         "_cancel",
         "_deadline_ns",
         "_done",
+        "_enqueue_id",
         "_modifies",
         "_pacing",
         "_pause_s",
@@ -121,7 +144,8 @@ class Attempts(Generic[ReplyT]):
         self._stale = stale
         self._pause_s = PAUSE_S
         self._unanswered = 0  # copies that left and were not answered
-        self._cancel: Cancel = send(0, self._answered)
+        self._enqueue_id = 0
+        self._cancel: Cancel = send(_NONE, self._answered)
 
     def cancel(self) -> None:
         """Give up; `done` hears of it, or of the end that came first."""
@@ -136,6 +160,10 @@ class Attempts(Generic[ReplyT]):
         too_old = error.code is _EP_OLD and self._modifies and not self._unanswered
         if too_old or error.code in _NOT_NOW:
             self._retry_later(PAUSE_MAX_S, error)
+        elif isinstance(error, OverloadError):
+            self._enqueue_id = error.enqueue_id
+            pause_s = max(PAUSE_S, error.retry_ms / 1e3)
+            self._retry_in(pause_s * (1 + self._pacing.rng.random() / 2), error)
         elif error.code is _STALE and self._stale is not None:
             self._stale()
             self._retry_later(PAUSE_MAX_S, error)
@@ -145,14 +173,17 @@ class Attempts(Generic[ReplyT]):
             self._fail(error)
 
     def _retry_later(self, pause_max_s: float, error: DaosError) -> None:
-        loop, clock, rng = self._pacing
+        pause_s = min(self._pause_s, pause_max_s)
+        self._pause_s = 2 * pause_s
+        self._retry_in(pause_s * (0.5 + self._pacing.rng.random() / 2), error)
+
+    def _retry_in(self, pause_s: float, error: DaosError) -> None:
+        loop, clock, _ = self._pacing
         left_s = (self._deadline_ns - clock.now_ns()) / 1e9
         if left_s <= 0:
             self._fail(_too_late(error))
             return
-        pause_s = min(self._pause_s, pause_max_s)
-        self._pause_s = 2 * pause_s
-        timer = loop.call_later(min(pause_s * (0.5 + rng.random() / 2), left_s), self._again, error)
+        timer = loop.call_later(min(pause_s, left_s), self._again, error)
 
         def cancel() -> None:
             timer.cancel()
@@ -165,7 +196,8 @@ class Attempts(Generic[ReplyT]):
         if self._pacing.clock.now_ns() >= self._deadline_ns:
             self._fail(_too_late(error))
             return
-        self._cancel = self._send(self._unanswered, self._answered)
+        before = Before(self._unanswered, self._enqueue_id)
+        self._cancel = self._send(before, self._answered)
 
     @property
     def _perhaps(self) -> bool:

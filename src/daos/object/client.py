@@ -26,7 +26,7 @@ from daos.base.ids import Epoch, GroupIndex, ObjectId
 from daos.base.iod import Iod, QueryFlag, Recx
 from daos.cart.protocol import Procedure
 from daos.object import core, wire
-from daos.object.attempts import Attempts, Cancel, Done
+from daos.object.attempts import Attempts, Before, Cancel, Done
 from daos.object.fetching import FetchDone, Fetching, Into
 from daos.object.link import Call, ContainerLink
 from daos.object.memory import Room, lend_values
@@ -288,21 +288,15 @@ class ObjectClient:
         else:
             core.check_key(dkey, self.oid.type.dkey_kind, "dkey")
             asked = [self._shard(dkey)]
-        replies = await _together(
-            self._call(
-                shard,
-                wire.QUERY_KEY,
-                wire.QueryKeyRequest(self._address(shard), flags, dkey, akey),
-                call,
-            )
-            for shard in asked
-        )
-        found = [reply for reply in replies if reply.found]
-        if not found:
-            return None
-        choose = max if flags & QueryFlag.MAX else min
-        best = choose(found, key=lambda reply: int.from_bytes(reply.dkey, "little"))
-        return Found(best.dkey, best.akey, best.recx)
+        return _outermost(flags, await self._query(asked, (flags, dkey, akey), call))
+
+    async def query_changed(
+        self, flags: int, *, akey: bytes = b"", call: Call
+    ) -> tuple[Found | None, Epoch]:
+        """`query_key` for dkeys, and `newest_epoch`: both with one request a shard."""
+        assert flags & QueryFlag.DKEY, "other queries ask one shard"
+        replies = await self._query(self._shards_now(), (flags, b"", akey, True), call)
+        return _outermost(flags, replies), Epoch(max(reply.newest for reply in replies))
 
     async def newest_epoch(self, *, call: Call) -> Epoch:
         """When anything of the object was changed last; 0: nothing is there."""
@@ -313,6 +307,20 @@ class ObjectClient:
             for shard in self._shards_now()
         )
         return Epoch(max(reply.newest for reply in replies))
+
+    async def _query(
+        self, shards: Sequence[Shard], question: tuple[Any, ...], call: Call
+    ) -> list[wire.QueryKeyReply]:
+        """`question`: fields of the request."""
+        return await _together(
+            self._call(
+                shard,
+                wire.QUERY_KEY,
+                wire.QueryKeyRequest(self._address(shard), *question),
+                call,
+            )
+            for shard in shards
+        )
 
     def _modify(
         self,
@@ -336,13 +344,14 @@ class ObjectClient:
         def stale() -> None:
             link.refresh(link.endpoint(shard))
 
-        def send(unanswered: int, done: Done[wire.UpdateReply]) -> Cancel:
+        def send(before: Before, done: Done[wire.UpdateReply]) -> Cancel:
             nonlocal copy, shard
             if copy is None:
                 copy = request
             else:  # while nothing can have been executed, the id may be another one: a newer one
+                unanswered, place = before
                 dtx = copy.dtx if unanswered else link.new_dtx()
-                copy = msgspec.structs.replace(copy, dtx=dtx, resend=unanswered)
+                copy = msgspec.structs.replace(copy, dtx=dtx, resend=unanswered, enqueue_id=place)
                 if copy.address.map_version != self._maps.version:
                     new = self._now(shard)
                     # Where it stood a copy may have been executed: nobody else knows the id.
@@ -424,6 +433,15 @@ class ObjectClient:
     def _check_writable(self) -> None:
         if not self._link.writable:
             raise AccessError("the container is open read-only")
+
+
+def _outermost(flags: int, replies: Sequence[wire.QueryKeyReply]) -> Found | None:
+    found = [reply for reply in replies if reply.found]
+    if not found:
+        return None
+    choose = max if flags & QueryFlag.MAX else min
+    best = choose(found, key=lambda reply: int.from_bytes(reply.dkey, "little"))
+    return Found(best.dkey, best.akey, best.recx)
 
 
 async def _together(calls: Iterable[Coroutine[Any, Any, _ReplyT]]) -> list[_ReplyT]:

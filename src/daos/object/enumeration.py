@@ -6,11 +6,15 @@ Source: DAOS src/object/srv_obj.c ds_obj_enum_handler, ds_obj_query_key_handler
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+from msgspec.structs import replace
+
 from daos.base.errors import DaosError, DeadlineError, InvalidError, NotFoundError
-from daos.base.ids import Epoch, Lsn
+from daos.base.ids import Epoch, Lsn, UnitOid
 from daos.base.iod import Recx
 from daos.object import changes, core, wire
 from daos.object.address import read_epoch, unit_of
@@ -162,49 +166,58 @@ class Enumeration:
         request: wire.QueryKeyRequest = rpc.request
         handle = self._handle(request.address)
         unit, epoch = unit_of(request.address), read_epoch(request.address, self._hlc)
-        try:
-            found = handle.container.query_key(
-                unit, request.flags, epoch, dkey=request.dkey or None, akey=request.akey or None
-            )
-        except NotFoundError as missing:
-            reply = wire.QueryKeyReply(found=False, epoch=epoch)
-            lsn = Lsn(missing.lsn)
-        else:
-            reply = wire.QueryKeyReply(
-                True,
-                found.dkey or b"",
-                found.akey or b"",
-                found.recx,
-                found.record_size,
-                epoch,
-            )
-            lsn = found.lsn
-        answer(rpc, handle, lsn, lambda: rpc.reply(reply))
+        reply, lsn = _queried(handle, unit, request, epoch)
+        if not request.newest:
+            answer(rpc, handle, lsn, lambda: rpc.reply(reply))
+            return
+        search = handle.container.newest_epoch(unit, epoch)
+        self._look_on(rpc, handle, search, lambda newest: replace(reply, newest=newest))
 
     def newest_epoch(self, rpc: Rpc) -> None:
-        """When a shard was changed last; a step a turn of the loop."""
+        """When a shard was changed last."""
         request: wire.NewestEpochRequest = rpc.request
         handle = self._handle(request.address)
         unit, epoch = unit_of(request.address), read_epoch(request.address, self._hlc)
         search = handle.container.newest_epoch(unit, epoch)
-        self._look_on(rpc, handle, search, epoch)
+        self._look_on(rpc, handle, search, lambda newest: wire.NewestEpochReply(newest, epoch))
 
     def _look_on(
-        self, rpc: Rpc, handle: ContainerHandle, search: NewestEpoch, epoch: Epoch
+        self,
+        rpc: Rpc,
+        handle: ContainerHandle,
+        search: NewestEpoch,
+        reply_of: Callable[[Epoch], msgspec.Struct],
     ) -> None:
+        """A step of the search a turn of the loop. What it depends on, a query does as well."""
         xstream = self._target.xstream
         try:
             self._target.handle(rpc.request.address.handle, write=False)
             if rpc.header.deadline_ns <= xstream.clock.now_ns():
                 raise DeadlineError("the object has too many records to look at in that time")
             if search.step(PAGE_ENTRIES_MAX):
-                xstream.loop.call_soon(self._look_on, rpc, handle, search, epoch)
+                xstream.loop.call_soon(self._look_on, rpc, handle, search, reply_of)
                 return
         except DaosError as error:
             rpc.fail(error)
             return
-        reply = wire.NewestEpochReply(search.epoch, epoch)
+        reply = reply_of(search.epoch)
         answer(rpc, handle, search.lsn, lambda: rpc.reply(reply))
+
+
+def _queried(
+    handle: ContainerHandle, unit: UnitOid, request: wire.QueryKeyRequest, epoch: Epoch
+) -> tuple[wire.QueryKeyReply, Lsn]:
+    """What a shard has to say, and what that depends on."""
+    try:
+        found = handle.container.query_key(
+            unit, request.flags, epoch, dkey=request.dkey or None, akey=request.akey or None
+        )
+    except NotFoundError as missing:
+        return wire.QueryKeyReply(found=False, epoch=epoch), Lsn(missing.lsn)
+    reply = wire.QueryKeyReply(
+        True, found.dkey or b"", found.akey or b"", found.recx, found.record_size, epoch
+    )
+    return reply, found.lsn
 
 
 def _page_limit(limit: int) -> int:

@@ -23,7 +23,7 @@ from daos.base.errors import (
 from daos.base.iod import Iod
 from daos.cart.bulk_service import Bulk
 from daos.object import wire
-from daos.object.attempts import Attempts, Cancel, Done
+from daos.object.attempts import Attempts, Before, Cancel, Done
 from daos.object.link import Call, ContainerLink
 from daos.object.memory import Room, lend_room
 from daos.placement.layout import Shard
@@ -102,8 +102,10 @@ class Fetching:
     def _refresh(self) -> None:
         self._link.refresh(self._link.endpoint(self._shard))
 
-    def _send(self, unanswered: int, done: Done[wire.FetchReply]) -> Cancel:
-        del unanswered  # a read may be executed any number of times
+    def _send(self, before: Before, done: Done[wire.FetchReply]) -> Cancel:
+        # A read may be executed any number of times.
+        if before.enqueue_id:
+            self._request = msgspec.structs.replace(self._request, enqueue_id=before.enqueue_id)
         link, call = self._link, self._call
         if self._request.address.map_version != link.maps.version:
             self._follow()

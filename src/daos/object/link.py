@@ -13,7 +13,7 @@ from daos.base.checksum import ChecksumType
 from daos.base.ids import DtxId, Epoch, ObjectId, Rank, TargetIndex, tag_of
 from daos.cart.context import Context, Endpoint
 from daos.cart.protocol import Procedure
-from daos.object.attempts import Cancel, Done, Pacing, ask
+from daos.object.attempts import Before, Cancel, Done, Pacing, ask
 from daos.object.maps import PoolMaps
 from daos.object.wire import Question
 from daos.placement.layout import Layout, Shard
@@ -70,8 +70,8 @@ class ContainerLink:
         `now`: where it goes by a newer map
         """
 
-        def send(unanswered: int, done: Done[_ReplyT]) -> Cancel:
-            del unanswered
+        def send(before: Before, done: Done[_ReplyT]) -> Cancel:
+            del before  # these never wait in a queue
             nonlocal endpoint, request
             version = self.maps.version
             if request.address.map_version != version:

@@ -5,10 +5,14 @@ Source: DAOS src/object/srv_mod.c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
+from daos.cart.protocol import Procedure
 from daos.engine.access import Access, Caller
 from daos.engine.module import Module
+from daos.engine.sched import Attributes
+from daos.engine.sched_core import RequestFlags, RequestType
 from daos.engine.target import Target
 from daos.object import wire
 from daos.object.enumeration import Enumeration
@@ -34,6 +38,13 @@ class ObjectModule(Module):
         wire.QUERY_KEY: Caller.READER,
         wire.NEWEST_EPOCH: Caller.READER,
         wire.POOL_MAP: Caller.READER,
+    }
+
+    scheduled: ClassVar[Mapping[Procedure, Attributes]] = {
+        wire.UPDATE: Attributes(RequestType.UPDATE),
+        wire.FETCH: Attributes(RequestType.FETCH),
+        # It gives space back, and is not kept for want of that.
+        wire.PUNCH: Attributes(RequestType.UPDATE, RequestFlags.NO_DELAY),
     }
 
     def serve_target(self, target: Target) -> None:

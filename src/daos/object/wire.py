@@ -1,6 +1,6 @@
 """Object RPCs: what travels between a client and the target that owns a shard.
 
-Protocol `object`, module 4, version 2. Bodies are MessagePack arrays (field order is the format);
+Protocol `object`, module 4, version 3. Bodies are MessagePack arrays (field order is the format);
 a 128-bit id travels as two u64. Values travel as the frame's payload, concatenated in the order
 of the descriptors: per iod the single value, or each extent's records; or, above INLINE_MAX bytes
 (BORROW_MIN, in shared memory), by bulk: the request names memory of the client, which the target
@@ -50,7 +50,7 @@ UPDATE_BYTES_MAX: Final = 64 << 20
 FETCH_BYTES_MAX: Final = 1 << 30
 
 MODULE_ID: Final = 4
-VERSION: Final = 2
+VERSION: Final = 3
 _opcode: Final = partial(opcode, MODULE_ID, VERSION)
 
 
@@ -77,6 +77,7 @@ class UpdateRequest(msgspec.Struct, array_like=True, frozen=True, gc=False):
     dtx: bytes = b""
     resend: int = 0
     bulk: BulkHandle | None = None  # where the values lie, one after the other
+    enqueue_id: int = 0  # of the refusal (OVERLOAD_RETRY) that this follows
 
 
 class UpdateReply(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -98,6 +99,7 @@ class FetchRequest(msgspec.Struct, array_like=True, frozen=True, gc=False):
     inline_max: int = 0
     bulk: BulkHandle | None = None
     room: tuple[int, ...] = ()  # bytes of it for each value and range; together all of it
+    enqueue_id: int = 0  # as in UpdateRequest
 
 
 class Piece(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -132,6 +134,7 @@ class PunchRequest(msgspec.Struct, array_like=True, frozen=True):
     cond: int = 0
     dtx: bytes = b""
     resend: int = 0
+    enqueue_id: int = 0  # as in UpdateRequest
     unchanged_since: int = 0
 
 
@@ -287,10 +290,14 @@ class QueryKeyRequest(msgspec.Struct, array_like=True, frozen=True):
     flags: int
     dkey: bytes = b""
     akey: bytes = b""
+    newest: bool = False  # the shard's newest epoch as well
 
 
 class QueryKeyReply(msgspec.Struct, array_like=True, frozen=True):
-    """`found` False: nothing visible at the queried level on this shard."""
+    """`found` False: nothing visible at the queried level on this shard.
+
+    `newest`: when the shard was changed last, where that was asked for; 0: nothing is there.
+    """
 
     found: bool
     dkey: bytes = b""
@@ -298,6 +305,7 @@ class QueryKeyReply(msgspec.Struct, array_like=True, frozen=True):
     recx: Recx | None = None
     record_size: int = 0
     epoch: int = 0
+    newest: int = 0
 
 
 class NewestEpochRequest(msgspec.Struct, array_like=True, frozen=True):

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from daos.cart.context import Context, Endpoint
 from daos.cart.protocol import Procedure, ReplyT, RequestT
-from daos.object.attempts import Cancel, Done, Pacing, ask
+from daos.object.attempts import Before, Cancel, Done, Pacing, ask
 from daos.object.link import Call
 from daos.pool import wire
 
@@ -47,8 +47,8 @@ class ServiceClient:
         if self.pacing is None:
             return await self._call(procedure, request, call)
 
-        def send(unanswered: int, done: Done[ReplyT]) -> Cancel:
-            del unanswered
+        def send(before: Before, done: Done[ReplyT]) -> Cancel:
+            del before
             return self.context.send(
                 self.endpoint,
                 procedure,
@@ -121,3 +121,10 @@ class PoolClient(HandleClient):
     async def query(self, call: Call) -> wire.QueryReply:
         """Numbers and space of the pool."""
         return await self._ask(wire.QUERY, self._named(), call)
+
+    async def query_targets(
+        self, rank: int, targets: tuple[int, ...], call: Call
+    ) -> tuple[wire.TargetInfo, ...]:
+        """State and space of targets of a rank; no targets: all. Raises: NotFoundError"""
+        request = wire.QueryTargetsRequest(self.pool, self.handle, rank, targets)
+        return (await self._ask(wire.QUERY_TARGETS, request, call)).targets

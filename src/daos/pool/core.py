@@ -5,14 +5,19 @@ Source: features "Pool properties" (DAOS src/include/daos_prop.h, pool_property.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from daos.base.errors import AccessError, BusyError, InvalidError
-from daos.base.ids import U32_MAX
+from daos.base.errors import AccessError, BusyError, InvalidError, NotFoundError
+from daos.base.ids import U32_MAX, Rank
 from daos.base.names import check_label
 from daos.base.props import Property, Settable, Table, fixed, integer, one_of
+from daos.base.ranges import format_ranges
 from daos.base.sizes import format_percent, parse_percent, parse_size
+
+if TYPE_CHECKING:
+    from daos.placement.pool_map import PoolMap, Target
 
 FLAGS: Final = ("r", "rw", "ex")  # read-only, read-write, exclusive (and read-write)
 
@@ -44,6 +49,18 @@ def check_writable(flags: str, *, write: bool) -> None:
     """Raises: AccessError for a change through a read-only handle."""
     if write and flags == "r":
         raise AccessError("the handle is read-only")
+
+
+def chosen_targets(pool_map: PoolMap, rank: Rank, indices: Collection[int]) -> list[Target]:
+    """Targets of a rank, in their order; all if none is named. Raises: NotFoundError"""
+    node = next((each for each in pool_map.ranks() if each.rank == rank), None)
+    if node is None:
+        there = format_ranges(each.rank for each in pool_map.ranks())
+        raise NotFoundError(f"the pool has no rank {rank}; it has {there}")
+    count, wanted = len(node.targets), frozenset(indices)
+    if wrong := sorted(index for index in wanted if not 0 <= index < count):
+        raise NotFoundError(f"rank {rank} has targets 0 to {count - 1}, but no {wrong[0]}")
+    return [each for each in node.targets if not wanted or each.index in wanted]
 
 
 def check_machine(name: str) -> None:

@@ -32,6 +32,7 @@ class PoolModule(Module):
         wire.DISCONNECT: Caller.CLIENT,
         wire.EVICT: Caller.ENGINE,
         wire.QUERY: Caller.READER,
+        wire.QUERY_TARGETS: Caller.READER,
         wire.PROPS: Caller.READER,
         wire.ATTRS: Caller.READER,
         wire.SET_PROPS: Caller.WRITER,

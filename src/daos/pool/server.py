@@ -36,8 +36,8 @@ from daos.base.errors import (
     StaleHandleError,
     error_for,
 )
-from daos.base.ids import PoolUuid, Rank
-from daos.cart.context import Rpc
+from daos.base.ids import PoolUuid, Rank, tag_of
+from daos.cart.context import Endpoint, Rpc
 from daos.engine.copies import Copies
 from daos.engine.iv import IV_KEY
 from daos.engine.iv_core import IvClass
@@ -225,6 +225,27 @@ class PoolService:
             tiers=tuple(tiers),
         )
 
+    async def query_targets(
+        self, rank: Rank, targets: Collection[int], *, deadline_ns: int, trace_id: int = 0
+    ) -> list[wire.TargetInfo]:
+        """State and space of some targets of a rank, of all if none is named.
+
+        Raises: NotFoundError  the pool has no such rank, or the rank no such target
+        """
+        found = core.chosen_targets(self.pool_map, rank, targets)
+        replies = await ask_targets(
+            self.xstream,
+            [Endpoint(each.rank, tag_of(each.index)) for each in found],
+            wire.TGT_QUERY,
+            wire.TargetQueryRequest(self.uuid.bytes),
+            deadline_ns=deadline_ns,
+            trace_id=trace_id,
+        )
+        return [
+            wire.TargetInfo(each.index, each.state, reply.tiers)
+            for each, reply in zip(found, replies, strict=True)
+        ]
+
     async def props(self) -> dict[str, str]:
         """All properties, in the order of the table."""
         return await read_properties(self.rdb, _PROP, core.PROPERTIES)
@@ -304,6 +325,7 @@ class PoolServices:
         serve(wire.CONNECT, answering(self._connect))
         serve(wire.DISCONNECT, answering(self._disconnect))
         serve(wire.QUERY, answering(self._query))
+        serve(wire.QUERY_TARGETS, answering(self._query_targets))
         serve(wire.PROPS, answering(self._props))
         serve(wire.SET_PROPS, answering(self._set_props))
         serve(wire.ATTRS, answering(self._attrs))
@@ -420,6 +442,18 @@ class PoolServices:
         service = self.service(rpc.request.pool)
         await service.check_handle(rpc.request.handle, write=False)
         return await service.query(deadline_ns=rpc.deadline_ns, trace_id=rpc.trace_id)
+
+    async def _query_targets(self, rpc: Rpc[wire.QueryTargetsRequest]) -> wire.QueryTargetsReply:
+        request = rpc.request
+        service = self.service(request.pool)
+        await service.check_handle(request.handle, write=False)
+        found = await service.query_targets(
+            Rank(request.rank),
+            request.targets,
+            deadline_ns=rpc.deadline_ns,
+            trace_id=rpc.trace_id,
+        )
+        return wire.QueryTargetsReply(tuple(found))
 
     async def _evict(self, rpc: Rpc[wire.EvictRequest]) -> wire.EvictReply:
         count = await self.evict(

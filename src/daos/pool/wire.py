@@ -109,6 +109,27 @@ class QueryReply(msgspec.Struct, array_like=True, frozen=True):
     tiers: tuple[TierSpace, ...]  # 0: metadata (SCM), 1: data
 
 
+class QueryTargetsRequest(msgspec.Struct, array_like=True, frozen=True):
+    """What targets of one rank have; no targets: all of them."""
+
+    pool: bytes
+    handle: bytes
+    rank: int
+    targets: tuple[int, ...] = ()
+
+
+class TargetInfo(msgspec.Struct, array_like=True, frozen=True):
+    """State of a target as the pool map has it (its number there), and what it said of itself."""
+
+    index: int
+    state: int
+    tiers: tuple[tuple[int, int], ...]  # (total, free), bytes
+
+
+class QueryTargetsReply(msgspec.Struct, array_like=True, frozen=True):
+    targets: tuple[TargetInfo, ...]
+
+
 class TargetReclaimRequest(msgspec.Struct, array_like=True, frozen=True):
     """The pool's property `reclaim` from now on."""
 
@@ -172,6 +193,9 @@ class SetAttrsRequest(msgspec.Struct, array_like=True, frozen=True):
 CONNECT: Final = Procedure("pool_connect", _opcode(1), ConnectRequest, ConnectReply)
 DISCONNECT: Final = Procedure("pool_disconnect", _opcode(2), HandleRequest, Empty)
 QUERY: Final = Procedure("pool_query", _opcode(3), HandleRequest, QueryReply)
+QUERY_TARGETS: Final = Procedure(
+    "pool_query_targets", _opcode(4), QueryTargetsRequest, QueryTargetsReply
+)
 EVICT: Final = Procedure("pool_evict", _opcode(8), EvictRequest, EvictReply)
 ATTRS: Final = Procedure("pool_attrs", _opcode(13), AttrsRequest, AttrsReply)
 SET_ATTRS: Final = Procedure("pool_set_attrs", _opcode(15), SetAttrsRequest, Empty)
@@ -192,6 +216,7 @@ PROTOCOL: Final = Protocol(
         CONNECT,
         DISCONNECT,
         QUERY,
+        QUERY_TARGETS,
         EVICT,
         ATTRS,
         SET_ATTRS,

@@ -18,6 +18,22 @@ class ResponseStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CTL_ERR_APP: _ClassVar[ResponseStatus]
     CTL_ERR_UNKNOWN: _ClassVar[ResponseStatus]
     CTL_NO_IMPL: _ClassVar[ResponseStatus]
+
+class NvmeDevState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    UNKNOWN: _ClassVar[NvmeDevState]
+    NORMAL: _ClassVar[NvmeDevState]
+    NEW: _ClassVar[NvmeDevState]
+    EVICTED: _ClassVar[NvmeDevState]
+    UNPLUGGED: _ClassVar[NvmeDevState]
+
+class LedState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    NA: _ClassVar[LedState]
+    QUICK_BLINK: _ClassVar[LedState]
+    ON: _ClassVar[LedState]
+    SLOW_BLINK: _ClassVar[LedState]
+    OFF: _ClassVar[LedState]
 CTL_SUCCESS: ResponseStatus
 CTL_IN_PROGRESS: ResponseStatus
 CTL_WAITING: ResponseStatus
@@ -27,6 +43,16 @@ CTL_ERR_SCM: ResponseStatus
 CTL_ERR_APP: ResponseStatus
 CTL_ERR_UNKNOWN: ResponseStatus
 CTL_NO_IMPL: ResponseStatus
+UNKNOWN: NvmeDevState
+NORMAL: NvmeDevState
+NEW: NvmeDevState
+EVICTED: NvmeDevState
+UNPLUGGED: NvmeDevState
+NA: LedState
+QUICK_BLINK: LedState
+ON: LedState
+SLOW_BLINK: LedState
+OFF: LedState
 
 class ResponseState(_message.Message):
     __slots__ = ("status", "error", "info")
@@ -53,6 +79,54 @@ class RanksResp(_message.Message):
     RESULTS_FIELD_NUMBER: _ClassVar[int]
     results: _containers.RepeatedCompositeFieldContainer[_shared_pb2.RankResult]
     def __init__(self, results: _Optional[_Iterable[_Union[_shared_pb2.RankResult, _Mapping]]] = ...) -> None: ...
+
+class SetLogMasksReq(_message.Message):
+    __slots__ = ("sys", "masks", "reset_masks")
+    SYS_FIELD_NUMBER: _ClassVar[int]
+    MASKS_FIELD_NUMBER: _ClassVar[int]
+    RESET_MASKS_FIELD_NUMBER: _ClassVar[int]
+    sys: str
+    masks: str
+    reset_masks: bool
+    def __init__(self, sys: _Optional[str] = ..., masks: _Optional[str] = ..., reset_masks: bool = ...) -> None: ...
+
+class SetLogMasksResp(_message.Message):
+    __slots__ = ("status", "errors")
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    ERRORS_FIELD_NUMBER: _ClassVar[int]
+    status: int
+    errors: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, status: _Optional[int] = ..., errors: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class NetworkScanReq(_message.Message):
+    __slots__ = ("provider",)
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    provider: str
+    def __init__(self, provider: _Optional[str] = ...) -> None: ...
+
+class FabricInterface(_message.Message):
+    __slots__ = ("provider", "device", "numanode", "priority", "netdevclass")
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    NUMANODE_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    NETDEVCLASS_FIELD_NUMBER: _ClassVar[int]
+    provider: str
+    device: str
+    numanode: int
+    priority: int
+    netdevclass: int
+    def __init__(self, provider: _Optional[str] = ..., device: _Optional[str] = ..., numanode: _Optional[int] = ..., priority: _Optional[int] = ..., netdevclass: _Optional[int] = ...) -> None: ...
+
+class NetworkScanResp(_message.Message):
+    __slots__ = ("interfaces", "numacount", "corespernuma")
+    INTERFACES_FIELD_NUMBER: _ClassVar[int]
+    NUMACOUNT_FIELD_NUMBER: _ClassVar[int]
+    CORESPERNUMA_FIELD_NUMBER: _ClassVar[int]
+    interfaces: _containers.RepeatedCompositeFieldContainer[FabricInterface]
+    numacount: int
+    corespernuma: int
+    def __init__(self, interfaces: _Optional[_Iterable[_Union[FabricInterface, _Mapping]]] = ..., numacount: _Optional[int] = ..., corespernuma: _Optional[int] = ...) -> None: ...
 
 class ScanScmReq(_message.Message):
     __slots__ = ("usage",)
@@ -119,7 +193,7 @@ class ScanNvmeReq(_message.Message):
     def __init__(self, Health: bool = ..., Meta: bool = ..., Basic: bool = ..., MetaSize: _Optional[int] = ..., RdbSize: _Optional[int] = ..., MemRatio: _Optional[float] = ..., LinkStats: bool = ...) -> None: ...
 
 class SmdDevice(_message.Message):
-    __slots__ = ("uuid", "tgt_ids", "total_bytes", "avail_bytes", "cluster_size", "rank", "role_bits", "meta_size", "meta_wal_size", "rdb_size", "rdb_wal_size", "usable_bytes")
+    __slots__ = ("uuid", "tgt_ids", "total_bytes", "avail_bytes", "cluster_size", "rank", "role_bits", "meta_size", "meta_wal_size", "rdb_size", "rdb_wal_size", "usable_bytes", "ctrlr")
     UUID_FIELD_NUMBER: _ClassVar[int]
     TGT_IDS_FIELD_NUMBER: _ClassVar[int]
     TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -132,6 +206,7 @@ class SmdDevice(_message.Message):
     RDB_SIZE_FIELD_NUMBER: _ClassVar[int]
     RDB_WAL_SIZE_FIELD_NUMBER: _ClassVar[int]
     USABLE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CTRLR_FIELD_NUMBER: _ClassVar[int]
     uuid: str
     tgt_ids: _containers.RepeatedScalarFieldContainer[int]
     total_bytes: int
@@ -144,23 +219,28 @@ class SmdDevice(_message.Message):
     rdb_size: int
     rdb_wal_size: int
     usable_bytes: int
-    def __init__(self, uuid: _Optional[str] = ..., tgt_ids: _Optional[_Iterable[int]] = ..., total_bytes: _Optional[int] = ..., avail_bytes: _Optional[int] = ..., cluster_size: _Optional[int] = ..., rank: _Optional[int] = ..., role_bits: _Optional[int] = ..., meta_size: _Optional[int] = ..., meta_wal_size: _Optional[int] = ..., rdb_size: _Optional[int] = ..., rdb_wal_size: _Optional[int] = ..., usable_bytes: _Optional[int] = ...) -> None: ...
+    ctrlr: NvmeController
+    def __init__(self, uuid: _Optional[str] = ..., tgt_ids: _Optional[_Iterable[int]] = ..., total_bytes: _Optional[int] = ..., avail_bytes: _Optional[int] = ..., cluster_size: _Optional[int] = ..., rank: _Optional[int] = ..., role_bits: _Optional[int] = ..., meta_size: _Optional[int] = ..., meta_wal_size: _Optional[int] = ..., rdb_size: _Optional[int] = ..., rdb_wal_size: _Optional[int] = ..., usable_bytes: _Optional[int] = ..., ctrlr: _Optional[_Union[NvmeController, _Mapping]] = ...) -> None: ...
 
 class NvmeController(_message.Message):
-    __slots__ = ("model", "serial", "pci_addr", "fw_rev", "socket_id", "smd_devices")
+    __slots__ = ("model", "serial", "pci_addr", "fw_rev", "socket_id", "smd_devices", "dev_state", "led_state")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     SERIAL_FIELD_NUMBER: _ClassVar[int]
     PCI_ADDR_FIELD_NUMBER: _ClassVar[int]
     FW_REV_FIELD_NUMBER: _ClassVar[int]
     SOCKET_ID_FIELD_NUMBER: _ClassVar[int]
     SMD_DEVICES_FIELD_NUMBER: _ClassVar[int]
+    DEV_STATE_FIELD_NUMBER: _ClassVar[int]
+    LED_STATE_FIELD_NUMBER: _ClassVar[int]
     model: str
     serial: str
     pci_addr: str
     fw_rev: str
     socket_id: int
     smd_devices: _containers.RepeatedCompositeFieldContainer[SmdDevice]
-    def __init__(self, model: _Optional[str] = ..., serial: _Optional[str] = ..., pci_addr: _Optional[str] = ..., fw_rev: _Optional[str] = ..., socket_id: _Optional[int] = ..., smd_devices: _Optional[_Iterable[_Union[SmdDevice, _Mapping]]] = ...) -> None: ...
+    dev_state: NvmeDevState
+    led_state: LedState
+    def __init__(self, model: _Optional[str] = ..., serial: _Optional[str] = ..., pci_addr: _Optional[str] = ..., fw_rev: _Optional[str] = ..., socket_id: _Optional[int] = ..., smd_devices: _Optional[_Iterable[_Union[SmdDevice, _Mapping]]] = ..., dev_state: _Optional[_Union[NvmeDevState, str]] = ..., led_state: _Optional[_Union[LedState, str]] = ...) -> None: ...
 
 class ScanNvmeResp(_message.Message):
     __slots__ = ("ctrlrs", "state")

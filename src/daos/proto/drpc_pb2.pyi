@@ -37,11 +37,15 @@ class Call(_message.Message):
     def __init__(self, module: _Optional[int] = ..., method: _Optional[int] = ..., sequence: _Optional[int] = ..., body: _Optional[bytes] = ...) -> None: ...
 
 class Response(_message.Message):
-    __slots__ = ("sequence", "status", "body")
+    __slots__ = ("sequence", "status", "body", "problem", "code")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     BODY_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     status: Status
     body: bytes
-    def __init__(self, sequence: _Optional[int] = ..., status: _Optional[_Union[Status, str]] = ..., body: _Optional[bytes] = ...) -> None: ...
+    problem: str
+    code: int
+    def __init__(self, sequence: _Optional[int] = ..., status: _Optional[_Union[Status, str]] = ..., body: _Optional[bytes] = ..., problem: _Optional[str] = ..., code: _Optional[int] = ...) -> None: ...

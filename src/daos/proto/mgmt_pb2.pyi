@@ -61,14 +61,16 @@ class GroupUpdateResp(_message.Message):
     def __init__(self, status: _Optional[int] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class SetRankReq(_message.Message):
-    __slots__ = ("rank", "map_version", "daos_version")
+    __slots__ = ("rank", "map_version", "daos_version", "key")
     RANK_FIELD_NUMBER: _ClassVar[int]
     MAP_VERSION_FIELD_NUMBER: _ClassVar[int]
     DAOS_VERSION_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
     rank: int
     map_version: int
     daos_version: int
-    def __init__(self, rank: _Optional[int] = ..., map_version: _Optional[int] = ..., daos_version: _Optional[int] = ...) -> None: ...
+    key: bytes
+    def __init__(self, rank: _Optional[int] = ..., map_version: _Optional[int] = ..., daos_version: _Optional[int] = ..., key: _Optional[bytes] = ...) -> None: ...
 
 class PingRankReq(_message.Message):
     __slots__ = ("rank",)
@@ -305,6 +307,18 @@ class SystemStartResp(_message.Message):
     absentranks: str
     absenthosts: str
     def __init__(self, results: _Optional[_Iterable[_Union[_shared_pb2.RankResult, _Mapping]]] = ..., absentranks: _Optional[str] = ..., absenthosts: _Optional[str] = ...) -> None: ...
+
+class SystemEraseReq(_message.Message):
+    __slots__ = ("sys",)
+    SYS_FIELD_NUMBER: _ClassVar[int]
+    sys: str
+    def __init__(self, sys: _Optional[str] = ...) -> None: ...
+
+class SystemEraseResp(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[_shared_pb2.RankResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[_shared_pb2.RankResult, _Mapping]]] = ...) -> None: ...
 
 class SystemCleanupReq(_message.Message):
     __slots__ = ("sys", "machine")

@@ -32,12 +32,13 @@ from daos.base.clock import SystemClock, uuid_from
 from daos.base.errors import DaosError, error_for
 from daos.base.hlc import Hlc
 from daos.base.ids import Rank
+from daos.base.peers import Peer
 from daos.cart.context import Context
 from daos.cart.transport.ranks import Places, RankNetwork, parse_uri
 from daos.client.client import Client
 from daos.drpc.client import call
 from daos.drpc.modules import MgmtMethod, ModuleId, SrvMethod
-from daos.drpc.registry import Methods, Peer, Registry
+from daos.drpc.registry import Methods, Registry
 from daos.drpc.server import Listener
 from daos.proto import mgmt_pb2 as pb
 from daos.proto.srv_pb2 import NotifyReadyReq, NotifyReadyResp
@@ -106,7 +107,7 @@ class EngineProcess:
     async def set_up(self) -> None:
         """Tell it which rank it is, and who there is. Raises: the engine's error"""
         system = self._system
-        rank = pb.SetRankReq(rank=self.number, map_version=system.version)
+        rank = pb.SetRankReq(rank=self.number, map_version=system.version, key=system.key)
         _check(await self.ask(MgmtMethod.SET_RANK, rank, pb.DaosResp), self)
         _check(await self.ask(MgmtMethod.GROUP_UPDATE, system.group(), pb.GroupUpdateResp), self)
         _check(await self.ask(MgmtMethod.SET_UP, system.members(), pb.DaosResp), self)
@@ -151,6 +152,7 @@ class EngineSystem:
         self.storage = storage
         self.targets = targets
         self.arguments = arguments
+        self.key = bytes(range(32))
         self.version = 0
         self.engines = [EngineProcess(self, number) for number in range(ranks)]
         self._ports = ports or {}

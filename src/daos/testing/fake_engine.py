@@ -33,9 +33,10 @@ from google.protobuf.message import Message
 
 from daos.base.directory import LOCK, Lock
 from daos.base.errors import DER
+from daos.base.peers import Peer
 from daos.drpc.client import call
 from daos.drpc.modules import MgmtMethod, ModuleId, SrvMethod
-from daos.drpc.registry import Methods, Peer, Registry
+from daos.drpc.registry import Methods, Registry
 from daos.drpc.server import Listener
 from daos.proto import ctl_pb2, mgmt_pb2
 from daos.proto.srv_pb2 import NotifyReadyReq, NotifyReadyResp
@@ -82,6 +83,7 @@ class FakeEngine:
             (MgmtMethod.POOL_GET_PROP, pb.PoolGetPropReq, pb.PoolGetPropResp()),
             (MgmtMethod.POOL_QUERY_TARGETS, pb.PoolQueryTargetReq, pb.PoolQueryTargetResp()),
             (MgmtMethod.SMD_LIST_DEVS, ctl_pb2.SmdDevReq, ctl_pb2.SmdDevResp()),
+            (MgmtMethod.SET_LOG_MASKS, ctl_pb2.SetLogMasksReq, ctl_pb2.SetLogMasksResp()),
             (MgmtMethod.SMD_LIST_POOLS, ctl_pb2.SmdPoolReq, ctl_pb2.SmdPoolResp()),
         )
         for number, request, reply in others:

@@ -176,6 +176,8 @@ class LinkEnd:
     """One end of a connection. It carries what its own channel sends."""
 
     shares = False
+    refusal = None
+    vouched = True  # there are no strangers here
 
     def __init__(
         self, network: SimNetwork, host: str, channel: Channel | None, *, dead: bool = False

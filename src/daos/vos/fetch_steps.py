@@ -26,7 +26,7 @@ from daos.vos import extents, keys
 from daos.vos.extent_scan import look_at, pieces_of
 from daos.vos.fetch import PATIENCE, Asked, Fetch, PieceOf, begin, check_record_size, walk
 from daos.vos.nodes import Node
-from daos.vos.runs import horizon
+from daos.vos.runs import horizon_within
 from daos.vos.state import ContainerState
 
 _Part = Inline | Stored
@@ -86,18 +86,22 @@ def _long_array(
 ) -> Iterator[None]:
     """An array akey that is more than one turn's work."""
     ranges: list[list[extents.Piece]] = []
+    left = _STACKS  # of this turn; a range may have few, and a turn costs more than that
     for recx in iod.recxs:
         found: list[extents.Piece] = []
         ranges.append(found)
         at, hi = recx.index, recx.index + recx.count
         while at < hi:
-            node, pieces = _pieces_from(state, asked, order, iod.akey, (at, hi))
+            node, pieces, seen = _pieces_from(state, asked, order, iod.akey, (at, hi, left))
             if found and found[-1][2:] == pieces[0][2:]:
                 found[-1] = found[-1]._replace(hi=pieces.pop(0).hi)
             found += pieces
             at = found[-1].hi
-            yield
-            state.check_alive()
+            left -= 1 + seen
+            if left <= 0:
+                left = _STACKS
+                yield
+                state.check_alive()
     if node is None or not any(piece.is_data for found in ranges for piece in found):
         fetch.add_nothing()
         return
@@ -106,21 +110,24 @@ def _long_array(
 
 
 def _pieces_from(
-    state: ContainerState, asked: Asked, order: bytes, akey: bytes, within: tuple[int, int]
-) -> tuple[Node | None, list[extents.Piece]]:
-    """The akey as it is now, and the pieces of the next stacks."""
-    at, hi = within
+    state: ContainerState, asked: Asked, order: bytes, akey: bytes, within: tuple[int, int, int]
+) -> tuple[Node | None, list[extents.Piece], int]:
+    """The akey as it is now, the pieces of the next stacks, and how many were looked at.
+
+    `within`: records [at, hi), and so many stacks at most.
+    """
+    at, hi, stacks = within
     kinds = keys.key_kinds(asked.oid)
     node, seen = walk(state, order, asked.dkey, kinds[0], asked.epoch)
     if node is not None:
         node = state.nodes.key(node.id, keys.AKEY, akey, kinds[1])
     if node is None:
-        return None, [extents.Piece(at, hi)]
+        return None, [extents.Piece(at, hi)], 0
     floor = node.look(asked.epoch, seen).prior_punch
     look = look_at(node.id, node.record.class_mask, asked.epoch, floor)
     cursor = state.meta.cursor()
-    end = min(hi, horizon(cursor, look, at, _STACKS))
-    return node, pieces_of(cursor, look, at, end)
+    end, looked = horizon_within(cursor, look, (at, hi), stacks)
+    return node, pieces_of(cursor, look, at, end), looked
 
 
 def split(fetch: Fetch, nbytes_max: int) -> Iterator[Fetch]:

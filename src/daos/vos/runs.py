@@ -142,7 +142,18 @@ def horizon(cursor: Cursor, look: Look, at: int, count: int) -> int:
 
     Cost:       O(classes * count)
     """
-    end = RECORDS_MAX
+    return horizon_within(cursor, look, (at, RECORDS_MAX), count)[0]
+
+
+def horizon_within(
+    cursor: Cursor, look: Look, within: tuple[int, int], count: int
+) -> tuple[int, int]:
+    """The same in [lo, hi), at most hi; and how many stacks of all classes were looked at.
+
+    Cost:       O(classes * count), and no more than what begins there
+    """
+    at, end = within
+    seen = 0
     for cls in classes_of(look.classes):
         prefix = CLASS.pack(look.akey_id, cls)
         stack = b""
@@ -159,6 +170,7 @@ def horizon(cursor: Cursor, look: Look, at: int, count: int) -> int:
                 break
             if key[:STACK_END] != stack:
                 stack = key[:STACK_END]
+                seen += 1
                 left -= 1
                 if left < 0:
                     end = max(first, at + 1)
@@ -168,7 +180,7 @@ def horizon(cursor: Cursor, look: Look, at: int, count: int) -> int:
                 more = first < U64_MAX and cursor.set_range(
                     KEY.pack(look.akey_id, cls, first + 1, 0, 0)
                 )
-    return end
+    return end, seen
 
 
 def is_whole(piece: Piece) -> bool:

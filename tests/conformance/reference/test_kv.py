@@ -5,14 +5,16 @@ Source: DAOS src/tests/suite/daos_kv.c; internals §9.17
 
 from __future__ import annotations
 
-from itertools import islice
+from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 
 import daos
 from daos import Cond
 
-KEYS = 100
+KEYS = 1000
+ResultT = TypeVar("ResultT")
 
 
 @pytest.fixture(params=["KV_LEXICAL", "KV_HASHED"])
@@ -34,18 +36,59 @@ def test_kv_bad_keys(kv: daos.KeyValue) -> None:
 
 
 def test_kv_put_list_remove(kv: daos.KeyValue) -> None:
-    for number in range(KEYS):
-        kv[f"key {number}"] = b"%04d" % number * 256
+    """K2, K6: the reference lists ten keys a call."""
+    kv.put_many({f"key {number}": b"%04d" % number * 256 for number in range(KEYS)})
     kv[f"key {KEYS - 1}"] = (7).to_bytes(4, "little")
     assert kv.get(f"key {KEYS - 1}") == (7).to_bytes(4, "little")
-    found, pages = list[bytes](), kv.scan()
-    while part := list(islice(pages, 9)):
+    found, pages = list[bytes](), kv.scan(limit=10)
+    while part := list(pages):
+        assert len(part) <= 10
         found += part
-        pages = kv.scan(anchor=pages.anchor)
+        pages = kv.scan(limit=10, anchor=pages.anchor)
     assert sorted(found) == sorted(b"key %d" % number for number in range(KEYS))
     for number in range(10):
         kv.remove(f"key {number}")
     assert len(list(kv)) == KEYS - 10
+
+
+def test_kv_listed_in_parts_of_any_size(kv: daos.KeyValue) -> None:
+    kv.put_many({b"%d" % number: b"" for number in range(50)})
+    found, anchor = list[bytes](), b""
+    for limit in (1, 7, 30, 100, 5):
+        pages = kv.scan(limit=limit, anchor=anchor)
+        part = pages.page() if limit == 7 else list(pages)
+        assert len(part) <= limit
+        found += part
+        anchor = pages.anchor
+    assert sorted(found) == sorted(b"%d" % number for number in range(50))
+    for wrong in (0, -1, 1.5, True):
+        with pytest.raises(daos.InvalidError, match="limit"):
+            kv.scan(limit=wrong)  # type: ignore[arg-type]  # that is the point
+
+
+@pytest.mark.parametrize("queued", [False, True], ids=["blocking", "events"])
+def test_kv_values_through_buffers(client: daos.Client, kv: daos.KeyValue, *, queued: bool) -> None:
+    """K3, K4, K5: the size alone, a buffer that is too small, one that fits."""
+
+    def call(method: Callable[..., ResultT], *args: object) -> ResultT:
+        if not queued:
+            return method(*args)
+        with daos.EventQueue(client) as queue:
+            return queue.launch(method, *args).result(timeout=30)
+
+    value = bytes(range(256)) * 4
+    call(kv.put, "long", value)
+    call(kv.put, "short", (1000).to_bytes(4, "little"))
+    assert (call(kv.size, "long"), call(kv.size, "short")) == (1024, 4)
+    into = bytearray(b"\xee" * 16)
+    with pytest.raises(daos.RecordTooBigError, match="1024 bytes"):
+        call(kv.get_into, "long", into)
+    assert into == b"\xee" * 16
+    assert call(kv.get_into, "short", into) == 4
+    assert into == (1000).to_bytes(4, "little") + b"\xee" * 12
+    exact = bytearray(1024)
+    assert call(kv.get_into, "long", exact) == 1024
+    assert exact == call(kv.get, "long") == value
 
 
 def test_kv_sizes_and_buffers(kv: daos.KeyValue) -> None:

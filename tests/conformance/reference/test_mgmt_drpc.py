@@ -16,15 +16,17 @@ from google.protobuf.message import Message
 
 from daos.base.errors import DER, AgainError, DaosError
 from daos.base.ids import Rank
+from daos.base.peers import Peer
 from daos.container.wire import ContainerRecord
 from daos.drpc.modules import MgmtMethod, ModuleId
-from daos.drpc.registry import M, Methods, Peer, Registry
+from daos.drpc.registry import M, Methods, Registry
 from daos.engine.control import Device, Place, Stored
 from daos.engine.rank import Engine, Member
 from daos.mgmt import drpc, pools, properties, smd, wire
 from daos.mgmt.administration import Queried
+from daos.placement.pool_map import ComponentState
 from daos.pool.core import PROPERTIES
-from daos.pool.wire import QueryReply, TargetQueryReply, TierSpace
+from daos.pool.wire import QueryReply, TargetInfo, TierSpace
 from daos.proto import ctl_pb2, mgmt_pb2
 from daos.proto.drpc_pb2 import Call, Response, Status
 
@@ -74,9 +76,9 @@ class FakeBackend:
 
     async def query_targets(
         self, name: str, rank: Rank, targets: Collection[int]
-    ) -> list[TargetQueryReply]:
+    ) -> list[TargetInfo]:
         self.note("query_targets", name, rank, list(targets))
-        return [TargetQueryReply(((10, 5), (100, 50)))]
+        return [TargetInfo(0, ComponentState.UPIN, ((10, 5), (100, 50)))]
 
     async def props(self, name: str) -> dict[str, str]:
         self.note("props", name)
@@ -107,7 +109,7 @@ class FakeControl:
     def engine(self) -> Engine:
         raise AgainError("not set up")
 
-    def set_rank(self, rank: Rank) -> None:
+    def set_rank(self, rank: Rank, key: bytes) -> None:
         self.note("set_rank", rank)
 
     def update_group(self, version: int, places: Sequence[Place]) -> None:
@@ -118,6 +120,9 @@ class FakeControl:
 
     def prepare_shutdown(self) -> None:
         self.note("prepare_shutdown")
+
+    def set_log_masks(self, masks: str) -> None:
+        self.note("set_log_masks", masks)
 
     def device(self) -> Device:
         self.note("device")
@@ -179,6 +184,7 @@ REPLIES: dict[MgmtMethod, Any] = {
     MgmtMethod.LIST_CONTAINERS: mgmt_pb2.ListContResp,
     MgmtMethod.SMD_LIST_DEVS: ctl_pb2.SmdDevResp,
     MgmtMethod.SMD_LIST_POOLS: ctl_pb2.SmdPoolResp,
+    MgmtMethod.SET_LOG_MASKS: ctl_pb2.SetLogMasksResp,
 }
 # Each with what it needs to reach the backend.
 POOL_REQUESTS: dict[MgmtMethod, Any] = {
@@ -401,6 +407,7 @@ def test_m6_an_engine_that_refuses(table: Table) -> None:
         (MgmtMethod.SET_RANK, mgmt_pb2.SetRankReq()),
         (MgmtMethod.GROUP_UPDATE, mgmt_pb2.GroupUpdateReq()),
         (MgmtMethod.SET_UP, mgmt_pb2.SetUpReq()),
+        (MgmtMethod.SET_LOG_MASKS, ctl_pb2.SetLogMasksReq(masks="ERR")),
         (MgmtMethod.SMD_LIST_DEVS, ctl_pb2.SmdDevReq()),
         (MgmtMethod.SMD_LIST_POOLS, ctl_pb2.SmdPoolReq()),
     ):
@@ -412,6 +419,10 @@ def test_storage(table: Table) -> None:
     assert (device.uuid, list(device.tgt_ids), device.rank) == (str(OTHER), [0, 1], 1)
     assert (device.total_bytes, device.avail_bytes, device.usable_bytes) == (1000, 600, 600)
     assert (device.cluster_size, device.role_bits) == (4096, 7)
+    assert (device.ctrlr.dev_state, device.ctrlr.led_state) == (ctl_pb2.NORMAL, ctl_pb2.NA)
+    table.control.rank = Rank(0)  # the services are there: 1024 stands for the system xstream
+    (device,) = table.ask(MgmtMethod.SMD_LIST_DEVS, ctl_pb2.SmdDevReq()).devices
+    assert list(device.tgt_ids) == [0, 1, 1024]
     (pool,) = table.ask(MgmtMethod.SMD_LIST_POOLS, ctl_pb2.SmdPoolReq()).pools
     assert (pool.uuid, list(pool.tgt_ids), list(pool.blobs)) == (str(POOL), [0, 1], [11, 12])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from daos.base.errors import NotFoundError
+from daos.base.errors import NotFoundError, OverloadError
 from daos.base.ids import Rank, Tag
 from daos.cart.framing import Head, Landed, Limits, Message
 from daos.cart.protocol import Procedure, opcode
@@ -54,6 +54,8 @@ def written() -> dict[str, bytes]:
     frames["reply with payload"] = b"".join(server.data_to_send(1 << 20, EPOCH))
     server.fail(request, NotFoundError("pool 'tank' not found"))
     frames["failure"] = b"".join(server.data_to_send(1 << 20, EPOCH))
+    server.fail(request, OverloadError("7 requests wait", retry_ms=40, enqueue_id=9))
+    frames["overload"] = b"".join(server.data_to_send(1 << 20, EPOCH))
     return frames
 
 
@@ -99,3 +101,13 @@ def test_a_failure_is_read() -> None:
     error = parse_failure(header.status, raw[HEADER_SIZE:])
     assert isinstance(error, NotFoundError)
     assert str(error) == "DER_NONEXIST(-1005): pool 'tank' not found"
+
+
+def test_an_overload_is_read() -> None:
+    raw = FRAMES["overload"]
+    assert raw[HEADER_SIZE:] == b"\x93\xaf7 requests wait\x28\x09"
+    header = Header.parse(raw)
+    assert header.status == 2048
+    error = parse_failure(header.status, raw[HEADER_SIZE:])
+    assert isinstance(error, OverloadError)
+    assert (error.message, error.retry_ms, error.enqueue_id) == ("7 requests wait", 40, 9)

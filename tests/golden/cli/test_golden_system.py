@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from daos.cli.system_text import (
-    HostUsage,
     Member,
     leader_text,
     member_json,
     members_text,
     results_text,
-    usage_text,
 )
 
 MEMBER = Member(
@@ -108,24 +106,5 @@ Rank Operation Result
 ---- --------- ------
 0-1  stop      OK
 2    stop      system stop: rank failed to stop
-"""
-    )
-
-
-def test_usage() -> None:
-    usage = HostUsage(
-        host="localhost",
-        scm_total=6400000000,
-        scm_free=6000000000,
-        nvme_total=100000000000,
-        nvme_free=50000000000,
-    )
-    assert (
-        usage_text([usage, replace(usage, host="h2", nvme_total=0, nvme_free=0)])
-        == """\
-Hosts     SCM-Total SCM-Free SCM-Used NVMe-Total NVMe-Free NVMe-Used
------     --------- -------- -------- ---------- --------- ---------
-localhost 6.4 GB    6.0 GB   6 %      100 GB     50 GB     50 %
-h2        6.4 GB    6.0 GB   6 %      0 B        0 B       N/A
 """
     )

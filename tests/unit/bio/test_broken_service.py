@@ -100,17 +100,17 @@ class Broken:
         self._txn = txn
 
     def put(self, key: bytes, value: bytes) -> bool:
-        raise lmdb.DiskError("mdb_put: No space left on device")
+        raise lmdb.DiskError("mdb_put: Input/output error")
 
     def delete(self, key: bytes) -> bool:
-        raise lmdb.DiskError("mdb_del: No space left on device")
+        raise lmdb.DiskError("mdb_del: Input/output error")
 
     def abort(self) -> None:
         self._txn.abort()
 
     def commit(self) -> None:
         self._txn.abort()
-        raise lmdb.DiskError("mdb_txn_commit: No space left on device")
+        raise lmdb.DiskError("mdb_txn_commit: Input/output error")
 
 
 @pytest.mark.expects_warning("checkpoint failed")
@@ -156,7 +156,7 @@ class Uncommittable:
 
     def commit(self) -> None:
         self._txn.abort()
-        raise lmdb.DiskError("mdb_txn_commit: No space left on device")
+        raise lmdb.DiskError("mdb_txn_commit: Input/output error")
 
 
 @pytest.mark.parametrize(
@@ -176,11 +176,11 @@ def test_a_copy_without_the_last_batch_is_no_checkpoint(tmp_path: Path, how: str
         await meta.durable(put(meta, b="acknowledged"))
         meta._tree._txn = Uncommittable(meta._tree._txn)  # type: ignore[assignment, arg-type]
         if how == "checkpoint":
-            with pytest.raises(NvmeIoError, match="No space left"):
+            with pytest.raises(NvmeIoError, match="Input/output error"):
                 await meta.checkpoint()
             await meta.close(checkpoint=False)
         else:
-            with pytest.raises(NvmeIoError, match="No space left"):
+            with pytest.raises(NvmeIoError, match="Input/output error"):
                 await meta.close()
         meta = await MetaContext.open(meta.device, config=CONFIG, live_path=tmp_path)
         assert meta.get(b"b") == b"acknowledged"

@@ -6,7 +6,9 @@ What survives a power cut is tested in tests/crash, what recovery accepts in tes
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import subprocess
 import threading
 from collections.abc import Awaitable
 from pathlib import Path
@@ -406,7 +408,7 @@ class _Failing:
 
     def commit(self) -> None:
         self._txn.abort()
-        raise lmdb.Error("mdb_txn_commit: No space left on device")
+        raise lmdb.Error("mdb_txn_commit: Input/output error")
 
     def abort(self) -> None:
         self._txn.abort()
@@ -430,6 +432,73 @@ def test_a_live_tree_that_cannot_commit_ends_the_service(tmp_path: Path) -> None
         await meta.close(checkpoint=False)
 
     run(story())
+
+
+class _Full(_Failing):
+    """Until its file system has more space."""
+
+    def commit(self) -> None:
+        self._txn.abort()
+        raise lmdb.Error("mdb_txn_commit: No space left on device")
+
+
+@pytest.mark.expects_warning("checkpoint failed")
+def test_a_live_tree_without_space_waits_for_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it took is read and gets durable, nothing more is taken; then all goes on."""
+    free = 0
+    monkeypatch.setattr("daos.bio.tree._free_bytes", lambda _: free)
+
+    async def story() -> None:
+        nonlocal free
+        meta = await opened(tmp_path)
+        put(meta, a="1")
+        meta._tree._txn = _Full(meta._tree._txn)  # type: ignore[assignment]
+        for i in range(4):
+            lsn = put(meta, **{f"k{i}": "v"})
+        await meta.durable(lsn)
+        for _ in range(2):
+            with pytest.raises(NoSpaceError, match="no space left on its file system"):
+                put(meta, b="1")
+        assert meta.get(b"k2") == b"v"
+        assert meta.get(b"b") is None
+        meta._tree._txn = _Full(meta._tree._txn)  # type: ignore[assignment]
+        with pytest.raises(NoSpaceError):
+            await meta.checkpoint()
+        meta._tree._txn = _Full(meta._tree._txn)  # type: ignore[assignment]
+        free = 4096  # not enough
+        with pytest.raises(NoSpaceError):
+            put(meta, b="1")
+        free = 1 << 20
+        await meta.durable(put(meta, b="2"))
+        assert meta.get(b"b") == b"2"
+        await meta.checkpoint()
+        await meta.close()
+        meta = await MetaContext.open(meta.device, config=CONFIG, live_path=tmp_path)
+        assert [meta.get(key) for key in (b"a", b"k2", b"b")] == [b"1", b"v", b"2"]
+        await meta.close()
+
+    run(story())
+
+
+def test_a_file_system_without_a_single_block(tmp_path: Path) -> None:
+    """LMDB maps its lock file: without blocks it ended the process (SIGBUS)."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small tmpfs needs root")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("this machine may not mount a tmpfs")
+    try:
+        ballast = os.open(tmp_path / "ballast", os.O_CREAT | os.O_WRONLY)
+        with pytest.raises(OSError, match="No space left"):  # noqa: PT012
+            while True:
+                os.write(ballast, bytes(4096))
+        os.close(ballast)
+        with pytest.raises(NoSpaceError, match="live tree"):
+            run(opened(tmp_path / "live"))
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 def test_a_live_tree_that_cannot_put_again_ends_the_service(

@@ -331,7 +331,7 @@ def test_who_is_there(tmp_path: Path) -> None:
         here, there = await world.pair()
         for link in (here.link, there.link):
             assert isinstance(link, SmLink)
-            assert link.credentials == (os.getpid(), os.getuid(), os.getgid())
+            assert link.peer == (os.getpid(), os.getuid(), os.getgid())
         await world.end(here, there)
 
     run(tmp_path, scenario)

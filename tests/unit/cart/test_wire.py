@@ -14,6 +14,7 @@ from daos.base.errors import (
     DaosError,
     KeyNotFoundError,
     NotFoundError,
+    OverloadError,
     StaleMapError,
 )
 from daos.base.ids import Rank, Tag
@@ -99,6 +100,18 @@ def test_an_error_keeps_class_code_and_text(error: DaosError) -> None:
     back = parse_failure(error.code, emit_failure(error))
     assert type(back) is type(error)
     assert str(back) == str(error)
+
+
+@pytest.mark.parametrize(("told", "heard"), [(40, 40), (10**9, 60_000), (-1, 0)])
+def test_an_overload_tells_when_to_come_again(told: int, heard: int) -> None:
+    body = emit_failure(OverloadError("full", retry_ms=told, enqueue_id=5))
+    back = parse_failure(DER.OVERLOAD_RETRY, body)
+    assert isinstance(back, OverloadError)
+    assert (back.message, back.retry_ms, back.enqueue_id) == ("full", heard, 5)
+    bare = parse_failure(DER.OVERLOAD_RETRY, emit_failure(DaosError("full")))
+    assert isinstance(bare, OverloadError)
+    assert (bare.retry_ms, bare.enqueue_id) == (0, 0)
+    assert type(parse_failure(DER.OVERLOAD_RETRY, b"")) is OverloadError
 
 
 def test_a_subclass_without_a_code_of_its_own_comes_back_as_its_parent() -> None:

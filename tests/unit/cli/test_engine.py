@@ -11,7 +11,7 @@ import pytest
 from daos.base.errors import InvalidError
 from daos.cart.transport.ranks import RankUri, this_host
 from daos.cli import engine
-from daos.engine import process
+from daos.engine import logmask, process
 from daos.engine.config import EngineConfig
 from daos.engine.modules import Modules
 
@@ -97,11 +97,11 @@ def test_wrong_usage(
     [("", logging.INFO), ("err", logging.ERROR), ("DEBUG,MEM=ERR", logging.DEBUG), ("MEM=ERR", 20)],
 )
 def test_what_is_logged(mask: str, level: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: dict[str, object] = {}
-    monkeypatch.setattr(logging, "basicConfig", told.update)
+    told: list[dict[str, int]] = []
+    monkeypatch.setattr(logmask, "apply", told.append)
     engine._log({"D_LOG_MASK": mask})
-    assert told["level"] == level
-    with pytest.raises(InvalidError, match="one of DEBUG, "):
+    assert told == [{"": level}]
+    with pytest.raises(InvalidError, match=r"D_LOG_MASK: .*is none of DEBUG, "):
         engine._log({"D_LOG_MASK": "LOUD"})
 
 

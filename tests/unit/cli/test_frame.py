@@ -26,6 +26,8 @@ def show(options: Options, name: str, verbose: bool) -> Answer:
         raise NotFoundError("thing 'none' not found")
     if name == "half":
         return Answer("half of it\n", {"half": True}, failed=True)
+    if name == "some":
+        return Answer("a\n", ["a"], problems=("b: gone", "c: lost"))
     return Answer(
         f"{name} {verbose} {options.get('sys')}", {"name": name, "sys": options.get("sys")}
     )
@@ -104,6 +106,17 @@ def test_an_answer_that_is_half_a_failure(run: Run) -> None:
     assert run("thing", "show", "half") == (1, "half of it\n", "")
     status, out, _ = run("thing", "show", "half", "-j")
     assert (status, json.loads(out)["response"]) == (1, {"half": True})
+
+
+def test_what_went_wrong_at_some(run: Run) -> None:
+    assert run("thing", "show", "some") == (
+        1,
+        "a\n",
+        "ERROR: tool: b: gone\nERROR: tool: c: lost\n",
+    )
+    status, out, err = run("thing", "show", "some", "-j")
+    assert (status, err) == (1, "")
+    assert json.loads(out) == {"response": ["a"], "error": "b: gone; c: lost", "status": -1025}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daos.base.errors import AccessError, InvalidError
-from daos.client.chunks import MAGIC, Geometry, dkey_of, overlap, pieces
+from daos.client.chunks import MAGIC, Geometry, Run, dkey_of, overlap, pieces, runs
+from daos.object.core import RECXS_MAX
 
 sizes = st.integers(1, 40)
 
@@ -79,3 +80,53 @@ def test_sizes_that_no_array_has(sizes: tuple[int, int]) -> None:
     with pytest.raises(InvalidError):
         Geometry(*sizes).check()
     assert Geometry(2**63, 1).check() == Geometry(2**63, 1)
+
+
+ranges = st.lists(st.tuples(st.integers(0, 200), st.integers(0, 60)), max_size=12)
+
+
+@given(sizes, ranges, st.lists(st.integers(0, 300), max_size=5), sizes)
+def test_runs_cover_the_ranges_in_their_order(
+    chunk: int, wanted: list[tuple[int, int]], cuts: list[int], records_max: int
+) -> None:
+    cuts = sorted(cuts)
+    covered: list[int] = []
+    last: Run | None = None
+    for run in runs(Geometry(1, chunk), wanted, cuts=cuts, records_max=records_max):
+        here: list[int] = []
+        for recx in run.recxs:
+            assert recx.end <= chunk
+            assert not any(
+                len(covered) + len(here) < cut < len(covered) + len(here) + recx.count
+                for cut in cuts
+            )
+            here += range(run.number * chunk + recx.index, run.number * chunk + recx.end)
+        assert here
+        assert len(here) == len(set(here)) == run.records <= records_max
+        if last is not None and last.number == run.number:  # there was a reason to begin anew
+            first = run.recxs[0]
+            taken = {i for recx in last.recxs for i in range(recx.index, recx.end)}
+            assert last.records + first.count > records_max or taken & set(
+                range(first.index, first.end)
+            )
+        covered += here
+        last = run
+    assert covered == [i for offset, count in wanted for i in range(offset, offset + count)]
+
+
+def test_runs_of_consecutive_ranges() -> None:
+    """Typed from the page on the reference: §1.4, "non-adjacent revisits … separate"."""
+    found = runs(Geometry(4, 10), [(0, 2), (4, 1), (0, 0), (8, 4), (13, 1), (5, 1), (25, 10)])
+    assert [(run.number, [(recx.index, recx.count) for recx in run.recxs]) for run in found] == [
+        (0, [(0, 2), (4, 1), (8, 2)]),
+        (1, [(0, 2), (3, 1)]),
+        (0, [(5, 1)]),
+        (2, [(5, 5)]),
+        (3, [(0, 5)]),
+    ]
+
+
+def test_a_run_has_no_more_ranges_than_a_request_takes() -> None:
+    wanted = [(2 * i, 1) for i in range(RECXS_MAX + 5)]
+    found = [len(run.recxs) for run in runs(Geometry(1, 1 << 20), wanted)]
+    assert found == [RECXS_MAX, 5]

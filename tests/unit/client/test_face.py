@@ -28,7 +28,7 @@ INTERNAL = {"mark_closed", "open_object", "pool_map"}
 # What only makes sense without a loop, or comes from `collections.abc`.
 SYNC_ONLY = {
     "KeyValue": {"keys", "values", "pop", "popitem", "setdefault", "update", "text", "oid"},
-    "Array": {"open", "oid", "cell_size", "chunk_size"},
+    "Array": {"open", "oid", "cell_size"},
     "Object": {"oid"},
     "Container": {"uuid", "label", "epoch"},
     "Pool": {"uuid", "label"},
@@ -60,7 +60,8 @@ def test_same_parameters_and_texts(core: type, face: type) -> None:
 
 @pytest.mark.parametrize(("core", "face"), PAIRS)
 def test_every_call_takes_a_timeout(core: type[Handle], face: type[Face[Handle]]) -> None:
-    exempt = {"close", "object", "buffer", "layout"}  # nothing is sent, or a bound of its own
+    # Nothing is sent, or there is a bound of its own.
+    exempt = {"close", "object", "buffer", "layout", "update_chunk_size"}
     for name in public(core) - INTERNAL - exempt:
         method = getattr(core, name)
         if not isinstance(method, property):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from daos.base.errors import InvalidError, ProtocolError, RecordTooBigError
 from daos.client.landing import (
     ManyLanding,
+    RangesLanding,
     RecordsLanding,
     Slot,
     ValueLanding,
@@ -101,3 +102,24 @@ def test_gaps_are_zero_and_nothing_else(runs: list[tuple[int, int]], count: int)
     for index in range(40):
         filled = index < count and index not in covered
         assert memory[2 * index : 2 * index + 2] == (b"\0\0" if filled else b"xx")
+
+
+class TestRanges:
+    def test_each_range_has_its_own_memory(self) -> None:
+        memory = [bytearray(b"xxxxxx"), bytearray(b"xx"), bytearray(b"xxxx")]
+        landing = RangesLanding([memoryview(each) for each in memory], 2)
+        answer = FetchReply(1, (2,), (Piece(0, 0, 1, 1), Piece(0, 2, 0, 1), Piece(0, 2, 1, 1)))
+        for turn in (b"..", b"ab"):  # the first reply was broken off
+            for view in landing.into(answer):
+                view[:] = turn
+        assert landing.ends() == [2, 0, 2]
+        landing.fill([3, 0, 2])
+        assert memory == [b"\0\0ab\0\0", b"xx", b"abab"]
+
+    def test_records_of_another_size(self) -> None:
+        landing = RangesLanding([memoryview(bytearray(8))], 2)
+        with pytest.raises(InvalidError, match="4 bytes, not 2"):
+            landing.into(FetchReply(1, (4,), (Piece(0, 0, 0, 1),)))
+        with pytest.raises(InvalidError):
+            landing.room((4,))
+        assert [view.nbytes for view in landing.room(None)] == [8]

@@ -52,6 +52,7 @@ def listing(
     ordered: bool = True,
     reverse: bool = False,
     anchor: bytes = b"",
+    limit: int | None = None,
 ) -> Listing[int, int]:
     return Listing(
         HANDLE,
@@ -61,6 +62,7 @@ def listing(
         ordered=ordered,
         reverse=reverse,
         anchor=anchor,
+        limit=limit,
     )
 
 
@@ -124,6 +126,34 @@ def test_unordered_resumed_it_goes_on(sources: list[list[int]], page: int, stop:
         return head + await collect(rest)
 
     assert asyncio.run(run()) == [key for keys in apart for key in keys]
+
+
+@given(shards, st.integers(1, 7), st.integers(1, 9), st.booleans(), st.booleans())
+def test_at_the_limit_it_ends_and_the_next_one_goes_on(
+    sources: list[list[int]], page: int, limit: int, ordered: bool, take: bool
+) -> None:
+    apart = [sorted(key * 10 + index for key in keys) for index, keys in enumerate(sources)]
+
+    async def run() -> list[int]:
+        items: list[int] = []
+        anchor, found = b"", [0]
+        while found:
+            part = listing(apart, page=page, ordered=ordered, anchor=anchor, limit=limit)
+            if take:
+                found = []
+                while await part.turn():
+                    found += part.take()
+            else:
+                found = await collect(part)
+            assert len(found) <= limit
+            assert not part.ready
+            items += found
+            anchor = part.anchor
+        return items
+
+    found = asyncio.run(run())
+    everything = [key for keys in apart for key in keys]
+    assert found == (sorted(everything) if ordered else everything)
 
 
 def test_what_was_removed_meanwhile_is_missed_by_nobody_else() -> None:

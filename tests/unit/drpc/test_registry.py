@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from daos.base.errors import DER, DaosError, ExistsError, InvalidError
-from daos.drpc.registry import Methods, Peer, RefusedError, Registry
+from daos.base.peers import Peer
+from daos.drpc.registry import Methods, RefusedError, Registry
 from daos.proto.drpc_pb2 import Call, Response, Status
 
 PEER = Peer(1, 2, 3)
@@ -101,7 +102,8 @@ def test_how_a_handler_fails(
     registry = Registry()
     registry.register(1, Recorder(error=error))
     answer = ask(registry, Call(module=1, method=3, sequence=2))
-    assert answer == Response(sequence=2, status=status)
+    problem, code = (error.message, error.code) if isinstance(error, DaosError) else ("", 0)
+    assert answer == Response(sequence=2, status=status, problem=problem, code=code)
     assert bool(caplog.messages) == (status is Status.FAILURE)
 
 

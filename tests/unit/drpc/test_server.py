@@ -23,11 +23,12 @@ from daos.base.errors import (
     NotFoundError,
     ProtocolError,
 )
+from daos.base.peers import Peer
 from daos.drpc import connection, server
 from daos.drpc.client import Connection, call
 from daos.drpc.connection import MessageSocket, listen
 from daos.drpc.layout import CHUNK_MAX, packets
-from daos.drpc.registry import Methods, Peer, Registry
+from daos.drpc.registry import Methods, Registry
 from daos.drpc.server import Listener
 from daos.proto.drpc_pb2 import Call, Response, Status
 

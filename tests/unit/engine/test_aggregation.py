@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from daos.base.clock import SystemClock
 from daos.base.errors import (
     DER,
     AgainError,
@@ -18,9 +19,10 @@ from daos.base.errors import (
     StaleHandleError,
 )
 from daos.base.hlc import START_UNIX_NS, Hlc
-from daos.base.ids import ContainerUuid, Epoch
+from daos.base.ids import ContainerUuid, Epoch, PoolUuid
 from daos.engine.aggregation import ShardAggregation
 from daos.engine.core import AggregationConfig, Reclaim, segments, still_done, sum_of
+from daos.engine.sched import Scheduler, State
 from daos.testing.shard import MemoryShard, on_shard, unit
 from daos.vos import keys
 from daos.vos.container import VosContainer
@@ -72,7 +74,6 @@ def test_the_sum_tells_which_snapshots_were_kept() -> None:
         {"gap_ns": -1},
         {"gap_ns": 5, "gap_short_ns": 6},
         {"period_ns": 5, "period_pressed_ns": 6},
-        {"pressed_percent": 101},
         {"busy_groups": 0},
     ],
 )
@@ -88,8 +89,10 @@ EAGER = AggregationConfig(gap_ns=0, gap_short_ns=0, period_ns=MS, period_pressed
 def driver(
     shard: MemoryShard, config: AggregationConfig = EAGER, reclaim: str = "time"
 ) -> ShardAggregation:
-    xstream: Any = SimpleNamespace(hlc=shard.hlc, loop=asyncio.get_running_loop())
-    made = ShardAggregation(shard.meta, shard.pool, xstream, config)
+    loop = asyncio.get_running_loop()
+    sched = Scheduler(loop, SystemClock())
+    xstream: Any = SimpleNamespace(hlc=shard.hlc, loop=loop, sched=sched)
+    made = ShardAggregation(PoolUuid(UUID(int=1)), shard.meta, shard.pool, xstream, config)
     made.set_reclaim(reclaim)
     return made
 
@@ -315,8 +318,7 @@ async def test_an_update_without_space_does_not_wait_for_the_gap(
     assert not aggregation.make_room(), "nobody knows which snapshots there are"
     aggregation.protect(c, (), revision=1)
     assert aggregation.make_room()
-    assert aggregation._timer is not None
-    assert aggregation._timer.when() - asyncio.get_running_loop().time() <= 0.001
+    assert 0 < aggregation._ticks.left_s <= 0.001
     await until(lambda: not aggregation.make_room())
     assert versions(shard) == 1
     assert clock.now - START_UNIX_NS < config.gap_ns
@@ -554,7 +556,7 @@ async def test_an_idle_container_costs_nothing(shard: MemoryShard, c: VosContain
     aggregation.protect(c, (), revision=1)
     await until(lambda: aggregation.asleep)
     passes = aggregation.passes
-    assert aggregation._timer is None
+    assert aggregation._ticks.state is State.BLOCKED
     assert aggregation.statistics.deleted_sv == 4
     aggregation.wake()
     await shard.put(c, OID, DKEY, {AKEY: b"new"}, epoch=shard.hlc.now())

@@ -39,6 +39,9 @@ def new_process(path: Path, clock: SimClock | SystemClock, hlc: Hlc) -> EnginePr
     return EngineProcess(config_of(path, clock), Modules([]), hlc.bound(hlc.now()))
 
 
+KEY = bytes(range(32))
+
+
 def test_no_epoch_of_an_earlier_life_is_given_out_again(tmp_path: Path) -> None:
     """That life may have followed clocks as far ahead of ours as is tolerated."""
 
@@ -77,10 +80,14 @@ def test_orders_in_the_wrong_order(tmp_path: Path) -> None:
         members = [Member("here", Rank(0), 2)]
         with pytest.raises(InvalidError, match="SetUp came before SetRank"):
             await engine.set_up(members)
-        engine.set_rank(Rank(1))
-        engine.set_rank(Rank(1))
+        with pytest.raises(InvalidError, match="key has 32 bytes, not 0"):
+            engine.set_rank(Rank(1), b"")
+        engine.set_rank(Rank(1), KEY)
+        engine.set_rank(Rank(1), KEY)
         with pytest.raises(ExistsError, match="this engine is rank 1"):
-            engine.set_rank(Rank(0))
+            engine.set_rank(Rank(0), KEY)
+        with pytest.raises(ExistsError, match="can't have another one"):
+            engine.set_rank(Rank(1), KEY[::-1])
         with pytest.raises(InvalidError, match="rank 1 has 2 targets"):
             await engine.set_up(members)
         with pytest.raises(InvalidError, match="rank 1 has 2 targets"):
@@ -138,14 +145,14 @@ def test_a_tether_carries_messages_and_tells_of_the_end() -> None:
     async def main() -> None:
         parent, child = map(End, pair())
         group = Group(3, {number: f"sm:///tmp/{number}" for number in range(1000)})
-        for message in (group, Begin(0, "sm:///tmp")):
+        for message in (group, Begin(0, "sm:///tmp", bytes(32))):
             parent.tether.send(message)
         child.tether.send(Ready())
         await parent.got.wait()
         while len(child.heard) < 2:
             child.got.clear()
             await child.got.wait()
-        assert child.heard == [group, Begin(0, "sm:///tmp")]
+        assert child.heard == [group, Begin(0, "sm:///tmp", bytes(32))]
         assert parent.heard == [Ready()]
         child.tether.close()
         child.tether.close()

@@ -214,6 +214,7 @@ async def test_collecting_waits_for_room_in_the_log(cluster: Cluster) -> None:
         await asyncio.sleep(0)
     assert len(log.waiting) == 1
     log.make_room()
+    await asyncio.sleep(0)
     assert not shard.collecting
 
 

@@ -17,12 +17,22 @@ from daos.base.errors import (
     ExistsError,
     HlcSyncError,
     InProgressError,
+    OverloadError,
     ProtocolError,
     StaleMapError,
     TxUncertainError,
     error_for,
 )
-from daos.object.attempts import PAUSE_MAX_S, RECONNECT_MAX_S, Attempts, Cancel, Done, Pacing
+from daos.object.attempts import (
+    PAUSE_MAX_S,
+    PAUSE_S,
+    RECONNECT_MAX_S,
+    Attempts,
+    Before,
+    Cancel,
+    Done,
+    Pacing,
+)
 
 DEADLINE_S = 10.0
 
@@ -46,6 +56,7 @@ class World:
         self.copies: list[int] = []  # of each one sent, how many were unanswered before it
         self.ended: list[tuple[str | None, DaosError | None]] = []
         self.canceled = 0
+        self.place = 0  # in the queue, of the last copy
         self.answer: Done[str]
         loop = asyncio.new_event_loop()
         vars(loop).update(call_later=self.call_later, call_soon=self.call_soon)
@@ -72,8 +83,9 @@ class World:
     def call_soon(self, call: Callable[..., object], *args: object) -> None:
         self.timers.append((self.now_s, call, args))
 
-    def send(self, copies: int, done: Done[str]) -> Cancel:
-        self.copies.append(copies)
+    def send(self, before: Before, done: Done[str]) -> Cancel:
+        self.copies.append(before.unanswered)
+        self.place = before.enqueue_id
         self.answer = done
         return self.cancel
 
@@ -197,7 +209,7 @@ VERDICTS = {
     *(DER.INVAL, DER.IO_INVAL, DER.KEY2BIG, DER.REC2BIG, DER.REC_SIZE, DER.VOS_PARTIAL_UPDATE),
     *(DER.NOTSUPPORTED, DER.OP_CANCELED, DER.TX_UNCERTAIN, DER.CANCELED),
 }
-SENT_AGAIN = {DER.AGAIN, DER.INPROGRESS, DER.UNREACH}
+SENT_AGAIN = {DER.AGAIN, DER.OVERLOAD_RETRY, DER.INPROGRESS, DER.UNREACH}
 
 
 @pytest.mark.parametrize("code", sorted(set(DER) - SENT_AGAIN))
@@ -293,3 +305,22 @@ def test_an_old_pool_map_says_nothing_of_earlier_copies() -> None:
 def test_who_has_no_pool_map_hears_that_it_is_old(world: World) -> None:
     world.answer(None, 0, StaleMapError("the pool map has version 2"))
     assert isinstance(world.error, StaleMapError)
+
+
+def test_an_overloaded_target_says_when_to_come_again_and_keeps_the_place(world: World) -> None:
+    for retry_ms in (40, 500):
+        world.answer(None, 0, OverloadError("full", retry_ms=retry_ms, enqueue_id=7))
+        assert retry_ms / 1e3 <= world.step() <= retry_ms / 1e3 * 1.5
+        assert world.place == 7
+    world.answer(None, 0, AgainError("no memory"))
+    assert PAUSE_S / 2 <= world.step() <= PAUSE_S, "its own pauses have not grown"
+    world.answer("stored", 0, None)
+    assert world.ended == [("stored", None)]
+    assert world.copies == [0, 0, 0, 0]
+
+
+def test_an_overload_until_the_deadline_was_not_executed(world: World) -> None:
+    world.answer(None, 0, OverloadError("full", retry_ms=60_000, enqueue_id=7))
+    assert world.step() == DEADLINE_S
+    assert type(world.error) is DeadlineError
+    assert "full" in str(world.error)

@@ -14,7 +14,7 @@ import pytest
 from daos.base.checksum import ChecksumType, compute
 from daos.base.errors import DER, CanceledError, DaosError
 from daos.base.ids import ObjectId, ObjectType
-from daos.base.iod import Cond, Iod, QueryFlag
+from daos.base.iod import Cond, Iod
 from daos.cart.context import Limits
 from daos.cart.protocol import Procedure
 from daos.cart.session import CallerSession
@@ -511,34 +511,6 @@ async def test_bad_anchors_and_limits(cluster: Cluster, anchor: bytes, limit: in
         (wire.OBJECT_LIST, wire.ObjectListRequest(at, anchor, limit)),
     ):
         assert await code_of(container.object(procedure, request)) == "INVAL", procedure
-
-
-@on_cluster
-async def test_key_queries(cluster: Cluster) -> None:
-    container = await (await cluster.pool()).container()
-    oid = oid_of(otype=ObjectType.MULTI_UINT64)
-
-    def integer(number: int) -> bytes:
-        return number.to_bytes(8, "little")
-
-    def query(flags: int, **fields: bytes) -> wire.QueryKeyRequest:
-        return wire.QueryKeyRequest(container.address(oid), flags, **fields)
-
-    asked = QueryFlag.MAX | QueryFlag.DKEY | QueryFlag.AKEY | QueryFlag.RECX
-    empty = await container.object(wire.QUERY_KEY, query(asked))
-    assert not empty.found
-    for dkey, akey, lo in ((3, 7, 100), (300, 2, 5), (300, 9, 50)):
-        iods = [array(integer(akey), 1, (lo, 4))]
-        await container.update(oid, integer(dkey), iods, [b"data"])
-    found = await container.object(wire.QUERY_KEY, query(asked))
-    assert (found.found, found.dkey, found.akey) == (True, integer(300), integer(9))
-    assert found.recx is not None
-    assert (found.recx.index, found.recx.count, found.record_size) == (50, 4, 1)
-    least = QueryFlag.MIN | QueryFlag.AKEY
-    found = await container.object(wire.QUERY_KEY, query(least, dkey=integer(300)))
-    assert (found.dkey, found.akey, found.recx) == (b"", integer(2), None)
-    for flags in (0, QueryFlag.MAX, QueryFlag.MAX | QueryFlag.MIN | QueryFlag.DKEY, 1 << 20, -1):
-        assert await code_of(container.object(wire.QUERY_KEY, query(flags))) == "INVAL", flags
 
 
 @on_cluster

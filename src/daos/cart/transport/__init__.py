@@ -100,6 +100,16 @@ class Link(Protocol):
         ...
 
     @property
+    def refusal(self) -> DaosError | None:
+        """Why the peer may ask for nothing here; None: it may. Known before the first bytes."""
+        ...
+
+    @property
+    def vouched(self) -> bool:
+        """Whether no stranger can be the peer: it is who it says it is."""
+        ...
+
+    @property
     def shares(self) -> bool:
         """Whether memory may be shared with the peer: offers are of use."""
         ...

@@ -101,6 +101,8 @@ class LinkEnd:
     """One end of a connection; it moves what its own channel sends."""
 
     shares = False
+    refusal = None
+    vouched = True  # a context of this process
 
     def __init__(self, network: InprocNetwork, channel: Channel | None) -> None:
         self.channel = channel

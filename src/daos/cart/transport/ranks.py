@@ -177,7 +177,8 @@ class RankNetwork:
         if uri is None or uri.host not in ("", self._host):
             return self._tcp
         path = uri.socket_path(endpoint)
-        there = path is not None and (uri.tcp is None or os.path.exists(path))
+        # A socket that is another user's is none for us.
+        there = path is not None and (uri.tcp is None or os.access(path, os.W_OK))
         return self._sm if there else self._tcp
 
 

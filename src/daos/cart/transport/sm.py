@@ -7,7 +7,8 @@
 
 Each endpoint has a path below one directory. A socket that its owner left behind is removed by the
 next who wants to listen there, after it has found nobody at home; one at a time does that in a
-directory, and nobody is found away between the making of a socket and its first listening.
+directory, and nobody is found away between the making of a socket and its first listening. The user
+that listens may connect, and root; others are told that they may not.
 
 Source: ours; DAOS has provider sm of Mercury. asyncio's transports drop ancillary data, hence a
 pair of our own
@@ -23,11 +24,11 @@ import logging
 import os
 import socket
 import stat
-import struct
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 from daos.base.errors import DER, CorruptError, DaosError, ExistsError, InvalidError
+from daos.base.peers import Door, Peer, peer_of
 from daos.cart.transport.regions import Regions, SharingConfig, receive
 from daos.cart.transport.sockets import (
     BACKLOG,
@@ -41,7 +42,6 @@ from daos.cart.transport.wire import GREETING_SIZE, emit_greeting, parse_greetin
 
 log = logging.getLogger(__name__)
 
-_UCRED: Final = struct.Struct("3i")
 # What a path may have with its final zero (struct sockaddr_un).
 _PATH_MAX: Final = 107
 
@@ -49,16 +49,9 @@ _PATH_MAX: Final = 107
 # What the kernel holds for a peer that does not read yet. It counts more than the bytes, and
 # doubles what is asked for; with its own 208 KiB a frame of 1 MiB wakes either process six times.
 _SEND_BUFFER: Final = 1 << 20
+_MODE: Final = stat.S_IRUSR | stat.S_IWUSR
 _File = tuple[int, int]
 """Which file lies at a path: its device and inode."""
-
-
-class Credentials(NamedTuple):
-    """Who is at the other end, by the kernel's word as it connected."""
-
-    pid: int
-    uid: int
-    gid: int
 
 
 class SmTransport(SocketTransport):
@@ -75,12 +68,16 @@ class SmTransport(SocketTransport):
         super().__init__(loop, addresses, config)
         self._sharing = sharing or SharingConfig()
         self._files: dict[str, _File] = {}  # of listeners, by path
+        self._door = Door(_MODE)
 
     def _new_socket(self, address: SocketAddress) -> socket.socket:
         return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
 
     def _new_link(self, on_over: Callable[[StreamLink], None], *, taken: bool) -> StreamLink:
         return SmLink(self, on_over, taken=taken, sharing=self._sharing)
+
+    def _refusal(self, sock: socket.socket) -> DaosError | None:
+        return self._door.refusal(peer_of(sock), sock.getsockname())
 
     def _bind(self, sock: socket.socket, address: SocketAddress) -> None:
         path = str(address)
@@ -94,7 +91,7 @@ class SmTransport(SocketTransport):
                     raise
                 _remove_if_stale(path)
                 sock.bind(path)
-            os.chmod(path, stat.S_IRUSR | stat.S_IWUSR)
+            os.chmod(path, _MODE)
             sock.listen(BACKLOG)  # before anybody else may find it stale
             self._files[path] = _file_at(path)
 
@@ -120,7 +117,7 @@ class SmLink(StreamLink):
         sharing: SharingConfig,
     ) -> None:
         super().__init__(transport.loop, transport.poller, transport.counts, on_over)
-        self.credentials: Credentials | None = None
+        self.peer: Peer | None = None
         self._sharing = sharing
         self._regions: Regions | None = None
         self._taken = taken
@@ -130,8 +127,7 @@ class SmLink(StreamLink):
             self._on_readable = self._greeting
 
     def join(self, sock: socket.socket) -> None:
-        raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-        self.credentials = Credentials(*_UCRED.unpack(raw))
+        self.peer = peer_of(sock)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         if not self._taken and not self._greet(sock):
             return
@@ -187,7 +183,7 @@ class SmLink(StreamLink):
             self._broken(error)
             return
         except CorruptError as error:
-            log.info("connection ended, no greeting from %s: %s", self.credentials, error)
+            log.info("connection ended, no greeting from %s: %s", self.peer, error)
             self._finish(DaosError(f"no greeting: {error.message}", code=DER.UNREACH))
             return
         self._on_readable = self._readable

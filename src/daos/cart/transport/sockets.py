@@ -7,7 +7,8 @@ Where an endpoint is, is told by the `Addresses` that the composition root hands
 
     K1  connections, attempts to make one and pauses are bounded by `SocketConfig`
     K2  a connection that can't be taken costs its peer that connection, nobody else anything
-    K3  nothing here blocks the loop: addresses are numbers or paths, names are the root's affair
+    K3  who may not come in is taken so that it can be told why; at most STRANGERS_MAX of them
+    K4  nothing here blocks the loop: addresses are numbers or paths, names are the root's affair
 
 Source: ours
 """
@@ -25,7 +26,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from daos.base.errors import DER, AccessError, DaosError, ExistsError, InvalidError
+from daos.base.errors import (
+    DER,
+    AccessError,
+    DaosError,
+    ExistsError,
+    InvalidError,
+    error_for,
+)
 from daos.cart.transport import Acceptor, Channel
 from daos.cart.transport.poller import READ, WRITE, Poller
 from daos.cart.transport.stream import STALL_S, Counts, StreamLink
@@ -39,6 +47,8 @@ Addresses = Callable[[Endpoint], SocketAddress | None]
 """Where an endpoint is; None: nobody knows."""
 
 BACKLOG: Final = 4096
+# Connections at once of those that may not come in: they are there to be told so.
+STRANGERS_MAX: Final = 16
 _ACCEPTS_MAX: Final = 64  # connections taken in one turn of the loop
 _FULL: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _IN_USE: Final = frozenset({errno.EADDRINUSE, errno.EEXIST})
@@ -98,6 +108,7 @@ class SocketTransport(ABC):
         self.refused = 0
         self._addresses = addresses
         self._taken: dict[StreamLink, None] = {}
+        self._strangers: set[StreamLink] = set()
         self._crowded = False
 
     @abstractmethod
@@ -107,6 +118,10 @@ class SocketTransport(ABC):
     @abstractmethod
     def _new_link(self, on_over: Callable[[StreamLink], None], *, taken: bool) -> StreamLink:
         """A link without a socket; `taken`: the peer has opened the connection."""
+
+    def _refusal(self, sock: socket.socket) -> DaosError | None:
+        """Why a peer that has connected may ask for nothing; None: it may, or nobody knows it."""
+        return None
 
     def _bind(self, sock: socket.socket, address: SocketAddress) -> None:
         """Raises: OSError, ExistsError"""
@@ -177,8 +192,16 @@ class SocketTransport(ABC):
                 log.warning("connections are refused, there are %d already", len(self._taken))
             sock.close()
             return
+        refusal = self._refusal(sock)
+        if refusal is not None and len(self._strangers) >= STRANGERS_MAX:
+            self.refused += 1
+            sock.close()
+            return
         link = self._new_link(self._left, taken=True)
         link.stall_s = self.config.stall_s
+        if refusal is not None:
+            link.refusal = refusal
+            self._strangers.add(link)
         self._taken[link] = None
         self.accepted += 1
         link.channel = acceptor(link)
@@ -190,6 +213,7 @@ class SocketTransport(ABC):
 
     def _left(self, link: StreamLink) -> None:
         self._taken.pop(link, None)
+        self._strangers.discard(link)
         self._crowded = False
 
 
@@ -297,6 +321,9 @@ class _Attempt:
             self._up()
         elif status == errno.EAGAIN:  # a Unix socket whose queue of connections is full
             self._again = self._loop.call_later(_AGAIN_S, self._try)
+        elif status in _FORBIDDEN:
+            why = f"{os.strerror(status)}; the user that listens there may, and root"
+            self._fail(why, DER.NO_PERM)
         else:
             self._fail(os.strerror(status))
 
@@ -325,10 +352,10 @@ class _Attempt:
     def _too_late(self) -> None:
         self._fail(f"no answer within {self._transport.config.connect_s:g} s")
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, code: DER = DER.UNREACH) -> None:
         self._end()
         text = f"can't connect to {self._endpoint} at {_shown(self._address)}: {reason}"
-        self._link.lost(DaosError(text, code=DER.UNREACH))
+        self._link.lost(error_for(code, text))
 
     def _abandon(self, link: StreamLink) -> None:
         self._end()

@@ -61,6 +61,7 @@ class StreamLink:
     """A `Link` over one socket; it is there before its socket is."""
 
     shares = False
+    vouched = False
 
     def __init__(
         self,
@@ -70,6 +71,7 @@ class StreamLink:
         on_over: Callable[[StreamLink], None],
     ) -> None:
         self.channel: Channel | None = None
+        self.refusal: DaosError | None = None
         self.over = False
         self.left = False
         self._loop = loop

@@ -21,9 +21,10 @@ from daos.base.errors import (
 from daos.base.hlc import Hlc
 from daos.base.ids import Rank, Tag
 from daos.cart.context import Context, Endpoint, Limits, Rpc
+from daos.cart.proof import KEY_SIZE
 from daos.cart.protocol import Procedure, opcode
 from daos.cart.transport import Link, Transport
-from daos.cart.wire import REPLY, Header, checksum
+from daos.cart.wire import NO_RANK, REPLY, Header, checksum
 
 KiB = 1 << 10
 MiB = 1 << 20
@@ -31,6 +32,7 @@ SECOND_NS = 1_000_000_000
 
 SERVER = Endpoint(Rank(0), Tag(1))
 OTHER = Endpoint(Rank(0), Tag(2))
+KEY = bytes(range(KEY_SIZE))  # all endpoints here are of one system
 
 
 class Ask(msgspec.Struct, array_like=True):
@@ -84,7 +86,7 @@ def frame(
         rpc_id=rpc_id,
         rank=SERVER.rank,
         tag=SERVER.tag,
-        source_rank=7,
+        source_rank=NO_RANK,
         source_tag=0,
         deadline_ns=0 if flags & REPLY else (1 << 64) - 1,
         trace_id=3,
@@ -173,6 +175,7 @@ class Bench:
             loop=self.loop,
             limits=limits,
             on_bug=self.bugs.append,
+            key=KEY,
         )
         self.contexts.append(context)
         return context
