@@ -20,6 +20,9 @@ TOOL = Tool(
         "container": Entry(
             "daos.cli.daos_container:group", "Make, query and destroy containers.", ("cont",)
         ),
+        "filesystem": Entry(
+            "daos.cli.daos_filesystem:group", "Copy trees; attributes of files.", ("fs",)
+        ),
         "object": Entry("daos.cli.daos_object:group", "Query objects.", ("obj",)),
         "system": Entry("daos.cli.daos_system:group", "Query the system.", ("sys",)),
         "server-version": Entry(

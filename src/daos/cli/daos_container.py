@@ -6,12 +6,12 @@ Source: DAOS src/control/cmd/daos/container.go, snapshot.go, property.go; featur
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from daos.base.errors import DER, DaosError, InvalidError
-from daos.cli import attributes, labels
+from daos.cli import attributes, labels, selection
 from daos.cli.attached import with_client
 from daos.cli.container_text import (
     ContainerInfo,
@@ -26,41 +26,60 @@ from daos.cli.daos_pool import list_of_containers
 from daos.cli.frame import Answer, Group, Options, command, names, pairs
 from daos.cli.later import Later
 from daos.cli.properties import properties_answer
+from daos.cli.selection import Chosen
 
 if TYPE_CHECKING:
     from daos.client.client import Client
     from daos.client.container import Container
     from daos.client.pool import Pool
     from daos.client.session import Opening
+    from daos.client.values import FileDefaults
     from daos.container import core
+    from daos.dfs import uns
 else:
     core = Later("daos.container.core")
+    uns = Later("daos.dfs.uns")
 
 group = Group("container", help="Make, query and destroy containers.")
+_DEFAULTS: Final = ("chunk_size", "oclass", "dir_oclass", "file_oclass", "hints", "mode")
 _EPOCH = re.compile(r"(0x[0-9a-fA-F]{1,16}|[0-9]{1,20})", re.ASCII)
 
 
 @command(group, "create")
-@labels.pool
+@labels.maybe_pool
 @click.argument("label", required=False)
 @click.option("-t", "--type", "layout", help="Layout: POSIX, HDF5, PYTHON …")
+@click.option("-p", "--path", help="Make this path, marked: it names the container.")
+@click.option("--pool", "other_pool", hidden=True)
 @click.option("-l", "--label", "other_label", hidden=True)
+@click.option("-z", "--chunk-size", metavar="SIZE", help="Of files.")
+@click.option("-o", "--oclass", metavar="CLASS", help="Of files and directories.")
+@click.option("-d", "--dir-oclass", metavar="CLASS", help="Of directories.")
+@click.option("-f", "--file-oclass", metavar="CLASS", help="Of files.")
+@click.option("-H", "--hints", metavar="HINTS", help="Like file:max,dir:single.")
+@click.option("-M", "--mode", metavar="MODE", help="Of a file system: relaxed.")
 @click.option("--properties", metavar="KEY:VALUE,…", help="Properties to begin with.")
 @click.option("-a", "--attrs", metavar="KEY:VALUE,…", help="Attributes to begin with.")
 @click.pass_obj
-def create(options: Options, /, pool: str, layout: str | None, **given: str | None) -> Answer:
+def create(options: Options, /, layout: str | None, **given: str | None) -> Answer:
     """Make a container in POOL, known by LABEL, or by its UUID alone."""
     props = pairs(given["properties"], "properties") if given["properties"] else {}
     values = pairs(given["attrs"], "attributes") if given["attrs"] else {}
-    labels = [each for each in (given["label"], given["other_label"], props.get("label")) if each]
-    if len(labels) > 1:
-        raise InvalidError("the label is given twice")
-    props.pop("label", None)
-    name = labels[0] if labels else ""
+    pool, name = _new_name(given, props.pop("label", None))
+    path = given["path"]
+    if path is not None and layout is None:
+        raise InvalidError("--path needs a --type: POSIX, or HDF5")
+    files: FileDefaults = {}
+    for each in _DEFAULTS:
+        if given[each] is not None:
+            files[each] = given[each]
 
     async def work(client: Client) -> Answer:
         async with client.pool(pool) as opened:
-            container = await opened.create_container(name, type=layout, props=props)
+            if path is not None:
+                container = await uns.create_path(opened, path, name, layout or "", props, **files)
+            else:
+                container = await opened.create_container(name, layout, props, **files)
             try:
                 if values:
                     put = {key: value.encode() for key, value in values.items()}
@@ -68,7 +87,10 @@ def create(options: Options, /, pool: str, layout: str | None, **given: str | No
                 info = await _info(opened, container)
             except DaosError:
                 await container.close()
-                await opened.destroy_container(container.uuid, force=True)
+                if path is not None:
+                    await uns.destroy_path(opened, path)
+                else:
+                    await opened.destroy_container(container.uuid, force=True)
                 raise
             await container.close()
             return Answer(created_text(info), as_json(info))
@@ -76,18 +98,52 @@ def create(options: Options, /, pool: str, layout: str | None, **given: str | No
     return with_client(options, work)
 
 
+def _new_name(given: dict[str, str | None], label: str | None) -> tuple[str, str]:
+    """Pool and label of a container to be made; with --pool, the first word is the label."""
+    words = [each for each in (given["other_pool"], given["pool"], given["label"]) if each]
+    if not words:
+        raise InvalidError("name the pool")
+    labels = [each for each in (*words[1:], given["other_label"], label) if each]
+    if len(labels) > 1:
+        raise InvalidError("the label is given twice")
+    return words[0], labels[0] if labels else ""
+
+
 @command(group, "destroy")
-@labels.pool
-@labels.container
+@selection.container()
 @click.option("-f", "--force", is_flag=True, help="Also while somebody has it open.")
 @click.pass_obj
-def destroy(options: Options, pool: str, container: str, force: bool) -> Answer:
-    """Destroy a container and all that is in it."""
+def destroy(options: Options, chosen: Chosen, force: bool) -> Answer:
+    """Destroy a container and all that is in it; with --path, the path as well."""
+    if chosen.path != "/":
+        raise InvalidError(f"{chosen.said} is in a container: name the path that is marked with it")
 
     async def work(client: Client) -> Answer:
-        async with client.pool(pool) as opened:
-            await opened.destroy_container(container, force=force)
-        return Answer(f"Successfully destroyed container {container}\n")
+        async with client.pool(chosen.pool) as opened:
+            if chosen.mark:
+                await uns.destroy_path(opened, chosen.mark, force=force)
+            else:
+                await opened.destroy_container(chosen.container, force=force)
+        return Answer(f"Successfully destroyed container {chosen.container}\n")
+
+    return with_client(options, work)
+
+
+@command(group, "link")
+@click.argument("pool")
+@click.argument("container")
+@click.option("-p", "--path", required=True, help="Make this path, marked: it names the container.")
+@click.pass_obj
+def link(options: Options, pool: str, container: str, path: str) -> Answer:
+    """Make a path that names a container."""
+
+    async def work(client: Client) -> Answer:
+        async with (
+            client.pool(pool, flags="r") as opened,
+            opened.container(container, flags="r") as found,
+        ):
+            await uns.link(opened, found, path)
+        return Answer(f"Successfully linked container {container} to {path}\n")
 
     return with_client(options, work)
 

@@ -72,3 +72,8 @@ def _chosen(ask: Callable[[Options], list[str]], ctx: click.Context, incomplete:
 pool: Final[Argument] = click.argument("pool", shell_complete=_of_users)
 container: Final[Argument] = click.argument("container", shell_complete=_containers)
 administrators_pool: Final[Argument] = click.argument("pool", shell_complete=_of_administrators)
+# Where --path may stand instead.
+maybe_pool: Final[Argument] = click.argument("pool", required=False, shell_complete=_of_users)
+maybe_container: Final[Argument] = click.argument(
+    "container", required=False, shell_complete=_containers
+)

@@ -9,8 +9,19 @@ Source: errno(3); DAOS src/include/daos/common.h daos_errno2der
 from __future__ import annotations
 
 import errno
+import os
+from typing import Final
 
-from daos.base.errors import DER, AccessError, DaosError, NotFoundError
+from daos.base.errors import (
+    DER,
+    AccessError,
+    DaosError,
+    ExistsError,
+    NoSpaceError,
+    NotFoundError,
+    errno_to_der,
+    error_for,
+)
 
 
 class NotDirectoryError(DaosError, NotADirectoryError):
@@ -63,3 +74,30 @@ class PermissionDeniedError(AccessError):
 
 class StaleFileError(NotFoundError):
     """The name of a node that is open is gone, or names something else now."""
+
+
+def local_error(error: OSError, path: str = "") -> DaosError:
+    """What a file system of this host said, as the error that ours gives for the same number."""
+    number = error.errno or errno.EIO
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else path
+    text = f"{name}: {error.strerror or os.strerror(number)}" if name else str(error)
+    named = _LOCAL.get(number)
+    made = named(text) if named is not None else error_for(errno_to_der(number), text)
+    made.errno = number
+    return made
+
+
+_LOCAL: Final[dict[int, type[DaosError]]] = {
+    errno.ENOENT: NotFoundError,
+    errno.EEXIST: ExistsError,
+    errno.ENOSPC: NoSpaceError,
+    errno.EACCES: PermissionDeniedError,
+    errno.EPERM: AccessError,
+    errno.ENOTDIR: NotDirectoryError,
+    errno.EISDIR: IsDirectoryError,
+    errno.ENOTEMPTY: NotEmptyError,
+    errno.ELOOP: LoopError,
+    errno.ENAMETOOLONG: NameTooLongError,
+    errno.ENODATA: NoAttributeError,
+    errno.EXDEV: CrossDeviceError,
+}

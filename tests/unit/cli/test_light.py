@@ -53,6 +53,8 @@ def test_a_version_is_told_without_what_is_heavy(module: str, line: str) -> None
         ("daos", "pool --help"),
         ("daos", "container --help"),
         ("daos", "container get-prop --help"),
+        ("daos", "container create --help"),
+        ("daos", "filesystem get-attr --help"),
         ("daos", "object query --help"),
         ("daos", "system --help"),
         ("server", "network --help"),

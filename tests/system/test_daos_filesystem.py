@@ -1,0 +1,159 @@
+"""`daos filesystem` and paths that name containers, through an agent."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daos.cli.daos import TOOL
+from daos.cli.frame import main
+from daos.embedded.remote import connect
+from daos.testing.served import Served
+from tests.system.test_daos_tool import SmallAgent, ok
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def agent() -> Iterator[SmallAgent]:
+    """A served system with a pool, `tank`."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        directory = Path(name)
+        with (
+            Served(directory, "--targets", "2") as served,
+            SmallAgent(directory, directory / "s") as agent,
+        ):
+            with connect(served.address) as system:
+                system.admin.pool_create("tank", size="256MiB")
+            yield agent
+
+
+@pytest.fixture
+def run(
+    agent: SmallAgent, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Run:
+    monkeypatch.setenv("DAOS_AGENT_DRPC_DIR", str(agent.socket.parent))
+
+    def runner(*words: object) -> tuple[int, str, str]:
+        status = main(TOOL, [part for word in words for part in str(word).split()])
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return runner
+
+
+def wrong(result: tuple[int, str, str], text: str) -> None:
+    status, out, err = result
+    assert (status, out) == (1, ""), result
+    assert err.startswith("ERROR: daos: ")
+    assert text in err
+
+
+def told(result: tuple[int, str, str]) -> dict[str, Any]:
+    envelope = json.loads(ok(result))
+    assert (envelope["status"], envelope["error"]) == (0, None)
+    response: dict[str, Any] = envelope["response"]
+    return response
+
+
+class TestPathsOfContainers:
+    def test_made_used_and_destroyed_by_path(self, run: Run, tmp_path: Path) -> None:
+        path = tmp_path / "life"
+        made = ok(run("container create tank --type POSIX by-path --path", path))
+        uuid = made.split()[3]
+        assert made.startswith(f"Successfully created container {uuid} type POSIX\n")
+        mark = os.getxattr(path, "user.daos")
+        assert mark.startswith(b"DAOS.POSIX://")
+        assert mark.endswith(f"/{uuid}\0".encode())
+        assert told(run("fs get-attr --json", path)) == told(
+            run("filesystem get-attr -j tank by-path --dfs-path /")
+        )
+        wrong(run("container create tank --type POSIX other --path", path), "life: File exists")
+        wrong(run("container destroy --path", path / "below"), "is in a container")
+        ok(run("container destroy --path", path))
+        assert not path.exists()
+        assert "by-path" not in ok(run("container list tank"))
+
+    def test_nothing_is_left_of_what_fails(self, run: Run, tmp_path: Path) -> None:
+        wrong(run("container create tank nothing --path", tmp_path / "p"), "--path needs a --type")
+        wrong(
+            run("container create tank nothing -t POSIX -M balanced --path", tmp_path / "p"),
+            "balanced",
+        )
+        wrong(run("container create tank nothing -t PYTHON --path", tmp_path / "p"), "PYTHON")
+        wrong(run("container create tank nothing -t POSIX --path", tmp_path / "no/p"), "no/p")
+        assert list(tmp_path.iterdir()) == []
+        assert "nothing" not in ok(run("container list tank"))
+
+    def test_hdf5_is_a_file(self, run: Run, tmp_path: Path) -> None:
+        path = tmp_path / "data.h5"
+        ok(run("container create --pool tank h5 --type HDF5 --path", path))
+        assert path.is_file()
+        ok(run("container destroy --path", path))
+        assert not path.exists()
+
+    def test_a_link_to_a_container(self, run: Run, tmp_path: Path) -> None:
+        ok(run("container create tank --type POSIX linked"))
+        ok(run("container link tank linked --path", tmp_path / "l"))
+        assert told(run("fs get-attr -j --path", tmp_path / "l"))
+        (tmp_path / "l" / "local").touch()
+        wrong(run("container destroy --path", tmp_path / "l"), "is not empty")
+        (tmp_path / "l" / "local").unlink()
+        ok(run("container destroy tank linked"))
+        ok(run("container destroy --path", tmp_path / "l"))  # the mark that was left
+        assert not (tmp_path / "l").exists()
+
+    def test_nothing_is_marked(self, run: Run, tmp_path: Path) -> None:
+        wrong(run("container destroy --path", tmp_path), "leads to no container")
+        wrong(run("container destroy tank"), "name a container: POOL CONTAINER, or --path PATH")
+
+
+class TestAttributes:
+    def test_from_defaults_and_back(self, run: Run) -> None:
+        ok(run("container create tank attributes -t POSIX -z 64KiB -d S1 -f S2"))
+        root = "tank attributes --dfs-path /"
+        assert told(run("fs get-attr -j", root))["directory"] == {
+            "dir_oclass": "S1",
+            "file_oclass": "S2",
+            "chunk_size": 65536,
+        }
+        assert ok(run("fs set-attr -z 1MiB -o S1", root)) == ""
+        assert "File Creation Object Class = S1\nFile Creation Chunk Size = 1048576\n" in ok(
+            run("fs get-attr", root)
+        )
+        ok(run("fs reset-chunk-size", root))
+        assert "Class = S1\nFile Creation Chunk Size = 65536\n" in ok(run("fs get-attr", root))
+        ok(run("fs set-attr -z 1MiB", root))
+        ok(run("fs reset-oclass", root))
+        assert "Class = S2\nFile Creation Chunk Size = 1048576\n" in ok(run("fs get-attr", root))
+        ok(run("fs reset-attr", root))
+        assert "Class = S2\nFile Creation Chunk Size = 65536\n" in ok(run("fs get-attr", root))
+
+        # A path that is not there becomes a file.
+        ok(run("fs set-attr -z 4KiB -o S1 tank attributes --dfs-path /new"))
+        assert told(run("fs get-attr -j daos://tank/attributes/new")) == {
+            "oid": told(run("fs get-attr -j daos://tank/attributes/new"))["oid"],
+            "oclass": "S1",
+            "chunk_size": 4096,
+        }
+        ok(run("fs chmod -m 0400 tank attributes -H /mnt/new -I /mnt"))
+        wrong(run("fs reset-attr daos://tank/attributes/new"), "is no directory")
+        wrong(run("fs set-attr -z 4KiB daos://tank/attributes/new"), "is no directory")
+
+    def test_used_wrongly(self, run: Run) -> None:
+        wrong(run("fs get-attr tank attributes"), "--dfs-path is required")
+        wrong(run("fs get-attr"), "name what is meant")
+        wrong(run("fs get-attr daos://tank"), "names a pool")
+        wrong(run("fs get-attr --path daos://tank/attributes -H /x"), "either")
+        wrong(run("fs get-attr tank attributes -H /a -I /b"), "does not begin with")
+        wrong(run("fs get-attr tank attributes -H a"), "absolute")
+        wrong(run("fs get-attr daos://tank/attributes/none"), "none")
+        wrong(run("fs set-attr daos://tank/attributes"), "--chunk-size, --oclass")
+        wrong(run("fs chmod -m 999 daos://tank/attributes"), "octal")
+        wrong(run("fs chmod -m 4755 daos://tank/attributes"), "set-user-id")
