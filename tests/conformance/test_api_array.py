@@ -9,14 +9,58 @@ import array as arrays
 import io
 import random
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import daos
+from daos.client.append import claims_of
 
 
 def noise(nbytes: int, seed: int = 1) -> bytes:
     return random.Random(seed).randbytes(nbytes)
+
+
+class TestAppend:
+    def test_the_end_moves(self, cont: daos.Container) -> None:
+        array = cont.array(cell_size=2, chunk_size=3)
+        assert array.append(b"") == 0
+        assert array.append(b"aabbccdd") == 0  # over two chunks
+        assert array.append(b"ee") == 4
+        array.resize(9)
+        assert array.append(b"ff") == 9
+        assert array.read(0, 10) == b"aabbccddee" + bytes(8) + b"ff"
+        with pytest.raises(daos.InvalidError, match="whole number"):
+            array.append(b"x")
+        with pytest.raises(daos.AccessError):
+            cont.at(cont.snapshot("s")).array(array.oid).append(b"xx")
+
+    def test_several_writers_lose_nothing(self, cont: daos.Container) -> None:
+        oid = cont.array(chunk_size=50).oid
+
+        def write(who: int) -> list[int]:
+            array = cont.array(oid)
+            return [array.append(b"%03d,%03d;" % (who, line)) for line in range(15)]
+
+        with ThreadPoolExecutor(4) as threads:
+            offsets = [at for found in threads.map(write, range(4)) for at in found]
+        content = cont.array(oid).read(0, 1000)
+        lines = content.decode().removesuffix(";").split(";")
+        assert sorted(lines) == [f"{who:03},{line:03}" for who in range(4) for line in range(15)]
+        assert sorted(offsets) == [8 * line for line in range(60)]
+        for who in range(4):  # each writer's lines stand in its order
+            own = [line for line in lines if line.startswith(f"{who:03}")]
+            assert own == sorted(own)
+        assert not list(cont.kv(claims_of(oid)))  # no claim stays
+
+    def test_files_append_for_themselves(self, cont: daos.Container) -> None:
+        array = cont.array()
+        with array.open("ab") as one, array.open("ab", buffering=0) as other:
+            one.write(b"1")
+            other.write(b"2")
+            one.flush()
+            other.write(b"3")
+        assert array.read(0, 9) == b"213"
 
 
 class TestLife:

@@ -22,10 +22,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, overload
 
-from daos.base.errors import ExistsError, InvalidError, NotFoundError, RecordTooBigError
+from daos.base.errors import DaosError, ExistsError, InvalidError, NotFoundError, RecordTooBigError
 from daos.base.ids import U64_MAX, Epoch, ObjectType
 from daos.base.iod import Cond, Iod, IodType, QueryFlag, Recx
 from daos.client import chunks
+from daos.client.append import claim, claims_of, drop
 from daos.client.chunks import AKEY, METADATA_DKEY, Geometry, Piece
 from daos.client.execute import execute
 from daos.client.landing import RecordsLanding, ValueLanding
@@ -128,27 +129,38 @@ class Array(ObjectHandle):
         Atomicity:  each chunk for itself
         Raises:     InvalidError, NoSpaceError, AccessError
         """
-        view = readable(data)
-        if view.nbytes % self.cell_size:
-            raise InvalidError(
-                f"{view.nbytes} bytes are no whole number of {self.cell_size}-byte cells"
-            )
-        count = view.nbytes // self.cell_size
+        view, count = self._cells(data)
         offset, count = self._check_range(offset, count)
         with self._operation(timeout, write=True) as call:
-            pieces = self._pieces(offset, count)
-            if len(pieces) == 1:  # one request needs no batch
-                iod = self._iod(pieces[0])
-                await settle_epoch(self._io.update(pieces[0].dkey, (iod,), [view], call=call))
-                return count
-            batch = Batch(running_max=PIECES_RUNNING_MAX)
-            for piece in pieces:
-                lo, hi = piece.position, piece.position + piece.count
-                payload = view[lo * self.cell_size : hi * self.cell_size]
-                iod = self._iod(piece)
-                batch.add(self._io.update(piece.dkey, (iod,), [payload], call=call))
-            await execute(batch)
+            await self._write(self._pieces(offset, count), view, call)
         return count
+
+    async def append(self, data: BufferLike, *, timeout: float | None = None) -> int:
+        """Write `data` behind the last record; the offset where it went. Durable on return.
+
+        Of several that append at once each gets a range of its own. A writer that dies meanwhile
+        may leave its range empty: zeros, once others have written behind it.
+
+        Shapes:     as for `write`
+        Atomicity:  each chunk for itself; against `resize` and `write` none
+        Raises:     InvalidError, NoSpaceError, AccessError
+        Cost:       two requests for the size, two for the claim, and those of `write`
+        """
+        view, count = self._cells(data)
+        with self._operation(timeout, write=True) as call:
+            if not count:
+                return await self._size(call)
+            claims = self._claims()
+            offset = await claim(claims, self._size, count, call)
+            pieces = self._pieces(*self._check_range(offset, count))
+            try:
+                await self._write(pieces, view, call)
+            except DaosError as error:
+                if len(pieces) == 1 and not error.unanswered:  # nothing of it is on its way
+                    await drop(claims, offset, call)
+                raise
+            await drop(claims, offset, call)
+        return offset
 
     @overload
     async def read(
@@ -308,6 +320,19 @@ class Array(ObjectHandle):
         with self._operation(timeout, write=True) as call:
             await execute(self._io.punch_all(call=call))
 
+    async def _write(self, pieces: list[Piece], view: memoryview, call: Call) -> None:
+        if len(pieces) == 1:  # one request needs no batch
+            iod = self._iod(pieces[0])
+            await settle_epoch(self._io.update(pieces[0].dkey, (iod,), [view], call=call))
+            return
+        batch = Batch(running_max=PIECES_RUNNING_MAX)
+        for piece in pieces:
+            lo, hi = piece.position, piece.position + piece.count
+            payload = view[lo * self.cell_size : hi * self.cell_size]
+            iod = self._iod(piece)
+            batch.add(self._io.update(piece.dkey, (iod,), [payload], call=call))
+        await execute(batch)
+
     async def _read(
         self, offset: int, count: int, view: memoryview, size: int | None, call: Call
     ) -> int:
@@ -406,11 +431,25 @@ class Array(ObjectHandle):
     def _iod_of(self, part: Part) -> Iod:
         return Iod(AKEY, IodType.ARRAY, self.cell_size, tuple(part.run.recxs))
 
+    def _claims(self) -> ObjectIo:
+        link, oid = self._io.link, claims_of(self.oid)
+        return ObjectIo(self._session, link, oid, link.place(oid))
+
     def _pieces(self, offset: int, count: int) -> list[Piece]:
         return list(chunks.pieces(self._geometry, offset, count, piece_max=self._piece_max))
 
     def _iod(self, piece: Piece) -> Iod:
         return Iod(AKEY, IodType.ARRAY, self.cell_size, (Recx(piece.index, piece.count),))
+
+    def _cells(self, data: BufferLike) -> tuple[memoryview, int]:
+        """The bytes, and how many cells they are. Raises: InvalidError."""
+        view = readable(data)
+        count, rest = divmod(view.nbytes, self.cell_size)
+        if rest:
+            raise InvalidError(
+                f"{view.nbytes} bytes are no whole number of {self.cell_size}-byte cells"
+            )
+        return view, count
 
     def _check_range(self, offset: int, count: int) -> tuple[int, int]:
         """Both as plain numbers. Raises: InvalidError."""

@@ -10,6 +10,9 @@ Metadata, the single value of dkey 0, akey "0", 24 bytes, little-endian:
      8  u64  cell_size   bytes of a record
     16  u64  chunk_size  records below one dkey
 
+A claim of records behind the end (`append.py`), in the object of claims: dkey u64 LE of the offset,
+akey "0", a single value of 8 bytes: how many records, u64 LE.
+
 Worked example: docs/format/array.md.
 Source: DAOS src/client/array/dc_array.c; internals §5.13
 """
@@ -22,7 +25,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from daos.base.errors import AccessError, InvalidError
+from daos.base.errors import AccessError, CorruptError, InvalidError
 from daos.base.ids import U64_MAX
 from daos.base.iod import Recx
 from daos.object.core import RECXS_MAX
@@ -35,6 +38,7 @@ MAGIC: Final = 0xDACA55A9DACA55A9
 _METADATA: Final = struct.Struct("<QQQ")
 METADATA_SIZE: Final = 24
 assert _METADATA.size == METADATA_SIZE
+CLAIM_SIZE: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +161,23 @@ def runs(
 def dkey_of(chunk_number: int) -> bytes:
     """The dkey that holds chunk 0, 1, ..."""
     return (chunk_number + 1).to_bytes(8, "little")
+
+
+def claim_key(offset: int) -> bytes:
+    """The dkey of a claim for the records from `offset` on."""
+    return offset.to_bytes(8, "little")
+
+
+def emit_claim(count: int) -> bytes:
+    """The value of a claim for `count` records."""
+    return count.to_bytes(CLAIM_SIZE, "little")
+
+
+def parse_claim(value: bytes) -> int:
+    """How many records a claim is for. Raises: CorruptError."""
+    if len(value) != CLAIM_SIZE or not any(value):
+        raise CorruptError("claim of records", offset=0, want="8 bytes, not zero", got=value[:16])
+    return int.from_bytes(value, "little")
 
 
 def overlap(geometry: Geometry, chunk_number: int, lo: int, hi: int) -> tuple[int, int]:

@@ -5,7 +5,6 @@ Source: ours; the mapping's manners are dict's
 
 from __future__ import annotations
 
-import io
 from collections.abc import ItemsView, Iterator, MutableMapping, ValuesView
 from typing import TYPE_CHECKING, Any, cast, overload
 
@@ -14,7 +13,7 @@ from daos.base.iod import Cond
 from daos.client import array, kv
 from daos.client import object as multi
 from daos.client.face import ObjectFace, asking, blocking, listing
-from daos.client.file import ArrayFile, open_file
+from daos.client.file import BUFFER_BYTES, ArrayFile, BinaryFile, FileMode, open_binary
 from daos.client.kv import DefaultT, GivenT, KvKey
 from daos.client.memory import BufferLike
 from daos.client.values import Key
@@ -252,6 +251,7 @@ class Array(ObjectFace[array.Array]):
     write_many = asking(array.Array.write_many)
     read_many = blocking(array.Array.read_many)
     punch_many = blocking(array.Array.punch_many)
+    append = blocking(array.Array.append)
     if TYPE_CHECKING:
 
         @overload
@@ -280,9 +280,7 @@ class Array(ObjectFace[array.Array]):
     punch = blocking(array.Array.punch)
     destroy = asking(array.Array.destroy)
 
-    def open(
-        self, mode: str = "rb", buffering: int = 1 << 20
-    ) -> io.BufferedReader | io.BufferedWriter | io.BufferedRandom | ArrayFile:
+    def open(self, mode: str = "rb", buffering: int = BUFFER_BYTES) -> BinaryFile:
         """The array as a file object of `io`; cells of one byte only.
 
         Modes: "rb", "r+b", "wb" (cuts it to nothing), "w+b", "ab", "a+b". buffering: bytes, or 0.
@@ -292,6 +290,11 @@ class Array(ObjectFace[array.Array]):
         """
         if self.cell_size != 1:
             raise InvalidError(f"a file has bytes; this array has cells of {self.cell_size}")
-        if mode != "rb" and not self._core.writable:
+        parsed = FileMode.parse(mode)
+        if not parsed.binary or parsed.kind == "x":
+            raise InvalidError(f"mode {mode!r} is for no array: bytes, and one that is there")
+        if parsed.writable and not self._core.writable:
             raise AccessError(f"{self!r} is open read-only")
-        return open_file(self, mode, buffering=buffering, name=str(self.oid))
+        if parsed.kind == "w":
+            self.resize(0)
+        return open_binary(ArrayFile(self, parsed, str(self.oid)), parsed, buffering)
