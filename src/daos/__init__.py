@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         Snapshot,
         Version,
     )
+    from daos.dfs.sync import FileSystem
     from daos.embedded.attached import connect
     from daos.embedded.local import local
     from daos.placement.layout import Layout
@@ -96,6 +97,7 @@ __all__ = [
     "ExistsError",
     "Extent",
     "Extents",
+    "FileSystem",
     "Hint",
     "HlcSyncError",
     "InProgressError",
@@ -177,6 +179,7 @@ _HOME: Final[dict[str, str]] = {
     "EventQueue": "daos.client.event",
     "Extent": "daos.client.values",
     "Extents": "daos.client.values",
+    "FileSystem": "daos.dfs.sync",
     "Hint": "daos.placement.oid",
     "KeyValue": "daos.client.sync",
     "Layout": "daos.placement.layout",

@@ -18,7 +18,8 @@ Classes, methods and arguments are those of `daos`, where these are blocking. Wh
     KeyValue                          await kv.get(key), .put, .remove(key), .contains(key),
                                       .count(), .clear(); `async for` over it and .items()
     array.size                        `await array.size`
-    array.open(), EventQueue          synchronous face only
+    fs.open(...)                      a file of bytes without a buffer: `await file.read()`
+    array.open(), fs.path, EventQueue synchronous face only
 
 Everything belongs to the loop it was made in.
 """
@@ -56,12 +57,15 @@ from daos.client.values import (
 )
 
 if TYPE_CHECKING:
+    from daos.dfs.file import AsyncFile
+    from daos.dfs.filesystem import FileSystem
     from daos.embedded.attached import async_connect as connect
     from daos.embedded.local import async_local as local
 
 __all__ = [
     "Admin",
     "Array",
+    "AsyncFile",
     "Attributes",
     "Buffer",
     "Client",
@@ -70,6 +74,7 @@ __all__ = [
     "ContainerListing",
     "Extent",
     "Extents",
+    "FileSystem",
     "KeyValue",
     "Listing",
     "Object",
@@ -90,17 +95,20 @@ __all__ = [
 ]
 
 
-_ROOTS: Final = {
+# Loaded when they are first asked for.
+_LATER: Final = {
+    "AsyncFile": ("daos.dfs.file", "AsyncFile"),
+    "FileSystem": ("daos.dfs.filesystem", "FileSystem"),
     "connect": ("daos.embedded.attached", "async_connect"),
     "local": ("daos.embedded.local", "async_local"),
 }
 
 
 def __getattr__(name: str) -> object:
-    """`local` brings a whole system along: loaded when it is first asked for. So is `connect`."""
-    if name not in _ROOTS:
+    """`local` brings a whole system along, and not everybody has files."""
+    if name not in _LATER:
         raise AttributeError(f"module 'daos.aio' has no attribute {name!r}")
-    module, inside = _ROOTS[name]
+    module, inside = _LATER[name]
     value: object = getattr(importlib.import_module(module), inside)
     globals()[name] = value
     return value

@@ -22,11 +22,14 @@ async def listed(items: AsyncIterator[T]) -> list[T]:
     return [item async for item in items]
 
 
-def refused(number: int, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
-    """The call fails with this number of POSIX."""
+def refused(
+    number: int, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs
+) -> daos.DaosError:
+    """The call fails with this number of POSIX; its error."""
     with pytest.raises(daos.DaosError) as caught:
         call(*args, **kwargs)
     assert caught.value.errno == number, caught.value
+    return caught.value
 
 
 def together(count: int, work: Callable[[int], T]) -> list[T | BaseException]:

@@ -16,7 +16,7 @@ import pytest
 import daos
 
 ROOT = Path(__file__).parents[2]
-RUNNABLE = ["README.md", "docs/tour.md"]
+RUNNABLE = ["README.md", "docs/tour.md", "docs/files.md"]
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

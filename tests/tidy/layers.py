@@ -41,8 +41,8 @@ ANYWHERE = "testing"  # fakes and kits: they import everything, only tests impor
 HEAVY = {"engine", "vos", "bio", "rdb"}
 
 # (module, package): what a handle gives that lives above it, imported where it is first asked for.
-# A pool makes file systems; whoever never asks for one does not load them.
-UPWARD = {("client/pool.py", "dfs")}
+# A pool makes file systems, a container opens them; who never asks for one does not load them.
+UPWARD = {("client/pool.py", "dfs"), ("client/container.py", "dfs"), ("client/sync.py", "dfs")}
 
 
 def packages_above(module: Module) -> Iterator[str]:

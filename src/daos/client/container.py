@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from daos.container import wire
+    from daos.dfs.filesystem import FileSystem
 
 _OIDS_FIRST: Final = 16
 _OIDS_MOST: Final = 1024
@@ -249,6 +250,25 @@ class Container(ServiceHandle[ContainerClient]):
         Raises: NotFoundError (there is no such snapshot)
         """
         return Opening(lambda: self._view(epoch_or_name, timeout))
+
+    def filesystem(
+        self, mode: Literal["r", "rw"] | None = None, *, timeout: float | None = None
+    ) -> Opening[FileSystem]:
+        """The files in a container of type POSIX. mode: "r", "rw"; None: as the container is open.
+
+        Of a view it is read-only. Open while this handle is.
+
+        Raises: InvalidError (the container is of another type), AccessError, NotFoundError (what
+                was begun to be formatted)
+        """
+
+        async def open() -> FileSystem:
+            from daos.dfs.filesystem import FileSystem  # above us: see tests/tidy/layers.py
+            from daos.dfs.mount import Mount
+
+            return FileSystem(await Mount.open(self, mode, timeout=timeout))
+
+        return Opening(open)
 
     def objects(
         self, *, reverse: bool = False, anchor: bytes = b"", timeout: float | None = None

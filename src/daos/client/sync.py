@@ -18,6 +18,9 @@ from daos.client.face import Face, ServiceFace, blocking, listing, opening
 from daos.client.memory import Buffer
 from daos.client.sync_object import Array, KeyValue, Object
 
+if TYPE_CHECKING:
+    from daos.dfs.sync import FileSystem
+
 __all__ = [
     "Admin",
     "Array",
@@ -80,6 +83,21 @@ class Container(ServiceFace[container.Container]):
         Raises: InvalidError (the id names no class, or one that the pool can't hold)
         """
         return Object(self._core.open_object(oid, mode), self._portal)
+
+    def filesystem(
+        self, mode: Literal["r", "rw"] | None = None, *, timeout: float | None = None
+    ) -> FileSystem:
+        """The files in a container of type POSIX. mode: "r", "rw"; None: as the container is open.
+
+        Of a view it is read-only. Open while this handle is.
+
+        Raises: InvalidError (the container is of another type), AccessError, NotFoundError (what
+                was begun to be formatted)
+        """
+        from daos.dfs.sync import FileSystem  # above us: see tests/tidy/layers.py
+
+        core = self._portal.call(self._core.filesystem, mode, timeout=timeout)
+        return FileSystem(core, self._portal)
 
     def at(self, epoch_or_name: int | str, *, timeout: float | None = None) -> Container:
         """A read-only view as of a snapshot. Open while this handle is.

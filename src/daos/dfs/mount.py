@@ -24,13 +24,14 @@ from daos.client.pool import Pool
 from daos.client.session import Call, Handle
 from daos.dfs import attributes, format, listing, lookup, moving, namespace
 from daos.dfs.attributes import Stat
-from daos.dfs.classes import hint_for, otype_of
+from daos.dfs.classes import class_of, hint_for, otype_of
 from daos.dfs.errors import CrossDeviceError
 from daos.dfs.layout import STATFS_MAGIC, Entry, Kind, Superblock, check_name
 from daos.dfs.namespace import Spot, Wanted
 from daos.dfs.node import Directory, File, Node, Symlink
 from daos.dfs.oids import OidCursor
 from daos.object.core import check_supported
+from daos.placement.oclass import OC_UNKNOWN, ObjectClass
 from daos.placement.oid import generate
 
 if TYPE_CHECKING:
@@ -305,6 +306,11 @@ class Mount(Handle):
             self._oids.refill(await self.container._next_lo(call))
             found = self._oids.next()
         return self._generate(kind, class_id, *found)
+
+    def class_in(self, directory: Entry, kind: Kind) -> ObjectClass:
+        """The class of what is made in a directory, if nobody says otherwise."""
+        class_id = class_of(kind, OC_UNKNOWN, directory, self.defaults)
+        return ObjectClass.of(self._generate(kind, class_id, 0, 0))
 
     def check_class(self, class_id: int) -> None:
         """Whether files of this class can be made; 0: always. Raises: as new_oid."""

@@ -217,6 +217,15 @@ class File(Node):
         """
         return await self._checked().write(offset, data, timeout=timeout)
 
+    async def append(self, data: BufferLike, *, timeout: float | None = None) -> int:
+        """Write behind the end; the offset where it went. Durable on return.
+
+        Of several that append at once each gets a range of its own: see `Array.append`.
+
+        Raises: AccessError, NoSpaceError
+        """
+        return await self._checked().append(data, timeout=timeout)
+
     async def truncate(self, size: int, *, timeout: float | None = None) -> None:
         """Cut or extend to `size` bytes. Raises: AccessError, InvalidError."""
         await self._checked().resize(size, timeout=timeout)

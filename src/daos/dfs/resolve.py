@@ -1,0 +1,213 @@
+"""What users give as a path, and where it leads.
+
+A path is str, bytes or os.PathLike, and begins with "/": a container has no working directory. Str
+is UTF-8; a name that is none comes as `os.fsdecode` shows it. What is created, removed or renamed
+is the *end* of a path: a name in a directory, whether or not there is anything.
+
+    /a/b/c     directory /a/b, name c           which is not followed
+    /a/b/c/    the same, and a slash: c has to be a directory
+    /a/b/..    the directory /a itself, no name; so are "." and "/"
+
+Source: path_resolution(7)
+"""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from daos.base.errors import DaosError, ExistsError, InvalidError, NotFoundError
+from daos.client.session import Call, Handle, Operation
+from daos.dfs import namespace
+from daos.dfs.errors import IsDirectoryError, LoopError, NameTooLongError, NotDirectoryError
+from daos.dfs.layout import LINKS_MAX, PATH_MAX, encode_name
+from daos.dfs.lookup import child, walk
+from daos.dfs.namespace import Spot
+from daos.dfs.node import Directory, File, Node, Symlink
+
+if TYPE_CHECKING:
+    from daos.dfs.mount import Mount
+
+_NS: Final = 1_000_000_000
+# Nothing is there, as far as the path goes: what `exists` and its like call no. All else is an
+# error: who can't ask does not know.
+NOTHING: Final = (NotFoundError, NotDirectoryError, LoopError, NameTooLongError)
+
+StrPath: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
+
+
+class ByPath(Handle):
+    """What offers calls that take paths."""
+
+    def __init__(self, mount: Mount) -> None:
+        super().__init__(mount._session, mount, writable=mount.writable)
+        self.mount = mount
+
+    def _naming(self, timeout: float | None, *paths: StrPath, write: bool = False) -> Named:
+        """Begin a call whose errors name these paths."""
+        try:
+            return Named(self._operation(timeout, write=write), *paths)
+        except DaosError as error:
+            name(error, *paths)
+            raise
+
+    def _left(self, call: Call) -> float:
+        """Seconds of a call that are left."""
+        return max(call.deadline_ns - self._session.clock.now_ns(), 1) / _NS
+
+    async def _node(self, path: StrPath, call: Call, *, follow: bool = True) -> Node:
+        """What there is at a path. Cost: a request for each component."""
+        return await walk(self.mount, self.mount.root, raw_of(path), call, follow=follow)
+
+
+class End(NamedTuple):
+    """A name in a directory. No name: the directory itself."""
+
+    parent: Directory
+    name: bytes
+    slash: bool
+
+    @property
+    def spot(self) -> Spot:
+        """The place. Raises: InvalidError, NameTooLongError."""
+        return namespace.spot(self.parent.mount, self.parent, self.name)
+
+    def is_below(self, other: End) -> bool:
+        """Whether the way here led through `other`."""
+        here: Directory | None = self.parent
+        while here is not None:
+            if (here.parent_oid, here.place.name) == (other.parent.oid, other.name):
+                return True
+            here = here.parent
+        return False
+
+
+class Named:
+    """An operation whose errors name the paths that it was given, in the form they were given."""
+
+    __slots__ = ("_operation", "_paths")
+
+    def __init__(self, operation: Operation, *paths: StrPath) -> None:
+        self._operation = operation
+        self._paths = paths
+
+    def __enter__(self) -> Call:
+        return self._operation.__enter__()
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self._operation.__exit__()
+        if isinstance(error, DaosError):
+            name(error, *self._paths)
+
+
+def name(error: DaosError, *paths: StrPath) -> None:
+    """Say in an error which paths it is about."""
+    if error.filename is None:
+        given = [os.fspath(path) for path in paths]
+        error.filename = given[0]
+        if len(given) > 1:
+            error.filename2 = given[1]
+        error.message = f"{error.message}: {' -> '.join(map(repr, given))}"
+
+
+def raw_of(path: StrPath) -> bytes:
+    """The bytes of a path.
+
+    Raises: NotFoundError (empty), InvalidError (not absolute, NUL), NameTooLongError, TypeError
+    """
+    raw = encode_name(os.fspath(path))
+    if not raw:
+        raise NotFoundError("a path that is empty names nothing")
+    if b"\0" in raw:
+        raise InvalidError("embedded null byte")
+    if raw[:1] != b"/":
+        raise InvalidError(f"path {path!r} must begin with /: a container has no working directory")
+    if len(raw) >= PATH_MAX:
+        raise NameTooLongError(f"a path of {len(raw)} bytes; less than {PATH_MAX}")
+    return raw
+
+
+async def directory(mount: Mount, path: StrPath, call: Call) -> Directory:
+    """A directory. Raises: NotDirectoryError. Cost: a request for each component."""
+    found = await walk(mount, mount.root, raw_of(path), call, follow=True)
+    if not isinstance(found, Directory):
+        raise NotDirectoryError("it is no directory")
+    return found
+
+
+async def end(mount: Mount, path: StrPath, call: Call, *, error: DaosError | None = None) -> End:
+    """Where a name stands, or would.
+
+    `error`: raised where there is no name: the path is the root, or ends in `.` or `..`.
+
+    Cost: a request for each component but the last
+    """
+    found = await _end(mount, mount.root, raw_of(path), call)
+    if not found.name and error is not None:
+        raise error
+    return found
+
+
+async def _end(mount: Mount, start: Directory, raw: bytes, call: Call) -> End:
+    """The end of a path, from `start` if it is relative."""
+    whole = raw.rstrip(b"/")
+    slash = len(whole) < len(raw)
+    head, between, last = whole.rpartition(b"/")
+    if last in (b"", b".", b".."):
+        found = await walk(mount, start, raw, call, follow=True)
+        if not isinstance(found, Directory):
+            raise NotDirectoryError(f"{found.name!r} is no directory")
+        return End(found, b"", True)
+    if not between:
+        return End(start, last, slash)
+    parent = await walk(mount, start, head + b"/", call, follow=True)
+    assert isinstance(parent, Directory)  # so says the slash
+    return End(parent, last, slash)
+
+
+async def open_file(
+    mount: Mount, path: StrPath, flags: int, wanted: namespace.Wanted, call: Call
+) -> File:
+    """Open or make the file at a path; a symlink is followed, also to make what it points to.
+
+    Raises: as `namespace.open_file`
+    Cost:   a request for each component; with O_CREAT one more if there is a file
+    """
+    mount._check_flags(flags)
+    raw = raw_of(path)
+    if not flags & os.O_CREAT:
+        return await _open_found(mount, raw, flags, call)
+    where = await _end(mount, mount.root, raw, call)
+    for _ in range(LINKS_MAX + 1):
+        if not where.name and flags & os.O_EXCL:
+            raise ExistsError("it is a directory")
+        if not where.name or where.slash:
+            raise IsDirectoryError("it is a directory")
+        try:
+            return await namespace.open_file(mount, where.spot, flags, wanted, call)
+        except LoopError:
+            link = await child(mount, where.parent, where.name, call)
+        try:
+            return await _open_found(mount, raw, flags, call)
+        except NotFoundError:
+            if isinstance(link, Symlink):  # to nothing, which is what shall be made
+                where = await _end(mount, where.parent, encode_name(link.target), call)
+    raise LoopError(f"more than {LINKS_MAX} symlinks")
+
+
+async def _open_found(mount: Mount, raw: bytes, flags: int, call: Call) -> File:
+    """Open what is there. Raises: NotFoundError, IsDirectoryError, NotDirectoryError."""
+    found = await walk(mount, mount.root, raw, call, follow=True)
+    if not isinstance(found, File):
+        raise IsDirectoryError("it is a directory")
+    assert found.parent is not None  # the root is a directory
+    file = File(mount, found.parent, found.place, found.entry, flags)
+    if flags & os.O_TRUNC:
+        await file.truncate(0)
+    return file
