@@ -78,8 +78,10 @@ async def exchange(mount: Mount, one: Spot, other: Spot, call: Call) -> None:
     """Give two entries each other's name.
 
     Atomicity: none: three moves, the first of which gives one of them a name that begins with
-               .dfs-exchange-; after a crash it may still have that
-    Raises:    NotFoundError (one of them), InvalidError (a directory into itself), as move
+               .dfs-exchange-; it still has that after a crash, or if somebody makes its old name
+               anew meanwhile
+    Raises:    NotFoundError (one of them), ExistsError (its name was made anew), InvalidError (a
+               directory into itself), as move
     Cost:      three moves
     """
     for at, into in ((one, other), (other, one)):
@@ -92,11 +94,14 @@ async def exchange(mount: Mount, one: Spot, other: Spot, call: Call) -> None:
     aside = Spot(one.directory, one.directory.at(_EXCHANGED + mount.new_token().hex().encode()))
     await move(mount, one, aside, call, may_replace=False)
     try:
-        await move(mount, other, one, call, may_replace=False)
-    except (NotFoundError, ExistsError):
-        await move(mount, aside, one, call, may_replace=False)
-        raise
-    await move(mount, aside, other, call, may_replace=False)
+        try:
+            await move(mount, other, one, call, may_replace=False)
+        except NotFoundError:
+            await move(mount, aside, one, call, may_replace=False)
+            raise
+        await move(mount, aside, other, call, may_replace=False)
+    except ExistsError as error:
+        raise ExistsError(f"{error.message}: what was {one.place} is {aside.place} now") from None
 
 
 class _Move:
