@@ -5,6 +5,7 @@ Source: DAOS src/tests/suite/dfs_unit_test.c; dfs_block §9.3 of the reference's
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import itertools
 import os
@@ -25,6 +26,7 @@ from daos.dfs.errors import (
 from daos.dfs.layout import FILE_SIZE_MAX, Kind
 from daos.dfs.mount import Mount
 from daos.dfs.node import Directory, File, Symlink
+from tests.conformance.conftest import System
 from tests.conformance.files import CREATE, labels, listed, refused, together
 
 
@@ -62,6 +64,23 @@ class TestMounting:
         label = next(labels)
         refused(errno.ENOTSUP, pool.create_container, label, "POSIX", mode="balanced")
         assert label not in [each.label for each in pool.containers()]
+
+    def test_one_label_in_two_pools(
+        self, system: System, client: daos.Client, pool: daos.Pool
+    ) -> None:
+        label, other = next(labels), f"other-{next(labels)}"
+        system.admin.pool_create(other, "64MiB")
+        with client.pool(other) as second:
+            for each, name in ((pool, "here"), (second, "there")):
+                with each.create_container(label, "POSIX") as made:
+                    mount = made._portal.call(Mount.open, made._core)
+                    made._portal.call(mount.mkdir, mount.root, name)
+            for each, name in ((pool, "here"), (second, "there")):
+                with each.container(label) as found:
+                    mount = found._portal.call(Mount.open, found._core)
+                    assert found._portal.call(listed, mount.readdir(mount.root)) == [name]
+                each.destroy_container(label)
+        system.admin.pool_destroy(other)
 
     def test_a_closed_container_closes_its_mounts(
         self, files: daos.Container, mount: Mount, portal: Portal
@@ -185,6 +204,17 @@ class TestOpening:
             assert portal.call(own.read, 5, 6) == b"r than"
             assert portal.call(own.stat).st_blksize == 7
         pool.destroy_container(c.uuid)
+
+    def test_one_of_several_containers(self, pool: daos.Pool) -> None:
+        """Creators of one label: one makes it, the others hear that it is there."""
+        label = next(labels)
+        made = together(4, lambda _: pool.create_container(label, "POSIX"))
+        (one,) = [each for each in made if isinstance(each, daos.Container)]
+        assert sum(isinstance(each, FileExistsError) for each in made) == 3
+        mount = one._portal.call(Mount.open, one._core)
+        assert (mount.default_class(Kind.FILE), mount.default_class(Kind.DIRECTORY)) == ("SX", "S1")
+        one.close()
+        pool.destroy_container(label)
 
 
 class TestLookup:
@@ -349,6 +379,46 @@ class TestData:
 
         assert together(8, read) == [True] * 8
 
+    def test_many_ranges(self, mount: Mount, portal: Portal) -> None:
+        file = portal.call(mount.open_file, mount.root, "f", CREATE)
+        portal.call(file.array.write_many, [(0, 3), (10, 2)], b"abcde")
+        assert portal.call(file.read, 0, 100) == b"abc\0\0\0\0\0\0\0de"
+        memory = bytearray(10)
+        refused(errno.EINVAL, portal.call, file.array.read_many, [(0, 5)], memory)
+        ranges = [(2 * number, 1) for number in range(16385)]
+        refused(errno.ENOTSUP, portal.call, file.array.read_many, ranges, bytearray(16385))
+        refused(errno.ENOTSUP, portal.call, file.array.write_many, ranges, bytes(16385))
+
+    def test_readers_at_once(self, mount: Mount, portal: Portal) -> None:
+        data = os.urandom(256 << 10)
+        file = portal.call(mount.open_file, mount.root, "f", CREATE)
+        portal.call(file.write, 0, data)
+
+        async def read() -> bool:
+            parts = await asyncio.gather(*(file.read(8192 * n, 8192) for n in range(32)))
+            return b"".join(parts) == data
+
+        assert together(8, lambda _: portal.call(read)) == [True] * 8
+
+    def test_readers_that_give_up(self, mount: Mount, portal: Portal) -> None:
+        size = 1 << 20
+        file = portal.call(mount.open_file, mount.root, "f", CREATE)
+        portal.call(file.write, 0, bytes(size))
+
+        async def run() -> set[int]:
+            sizes = set[int]()
+            for number in range(8):
+                memory = [bytearray(size) for _ in range(8)]
+                reads = [asyncio.ensure_future(file.read(0, size, each)) for each in memory]
+                await asyncio.sleep(0.001 * number)
+                for read in reads[:-1]:
+                    read.cancel()
+                ends = await asyncio.gather(*reads, return_exceptions=True)
+                sizes.add(ends[-1] if isinstance(ends[-1], int) else -1)
+            return sizes
+
+        assert portal.call(run) == {size}
+
     def test_into_memory(self, mount: Mount, portal: Portal) -> None:
         file = portal.call(mount.open_file, mount.root, "f", CREATE)
         portal.call(file.write, 5, b"there")
@@ -394,6 +464,19 @@ class TestListing:
         parts = [portal.call(listed, mount.readdir(wide, anchor)) for anchor in anchors]
         assert all(parts)
         assert sorted(itertools.chain.from_iterable(parts)) == sorted(map(str, range(40)))
+
+    def test_an_anchor_of_a_name(self, mount: Mount, portal: Portal) -> None:
+        for number in range(30):
+            portal.call(mount.mkdir, mount.root, str(number))
+        names = portal.call(listed, mount.readdir(mount.root))
+        name = names[12]
+        anchor = portal.call(mount.anchor_at, mount.root, name)
+        assert portal.call(listed, mount.readdir(mount.root, anchor)) == names[12:]
+        portal.call(mount.remove, mount.root, name)
+        assert portal.call(listed, mount.readdir(mount.root, anchor)) == names[13:]
+        refused(errno.ENOENT, portal.call, mount.anchor_at, mount.root, name)
+        first = portal.call(mount.anchor_at, mount.root, names[0])
+        assert len(portal.call(listed, mount.readdir(mount.root, first))) == 29
 
     def test_what_is_gone_is_left_out(self, mount: Mount, portal: Portal) -> None:
         async def run() -> list[str]:

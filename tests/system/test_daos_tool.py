@@ -73,9 +73,17 @@ def test_a_container_from_its_making_to_its_end(run: Run) -> None:
     assert f"  Container UUID             : {uuid}\n" in query
     assert "  Container Type             : POSIX\n" in query
     assert "  Number of open handles     : 1\n" in query
+    assert query.splitlines()[-4:] == [
+        "  Object Class               : UNKNOWN",
+        "  Dir Object Class           : S1",
+        "  File Object Class          : SX",
+        "  Chunk Size                 : 1.0 MiB",
+    ]
     found = json.loads(ok(run("cont query tank life --json")))["response"]
     assert found["container_label"] == "life"
     assert found["health"] == "HEALTHY"
+    assert (found["file_object_class"], found["chunk_size"]) == ("SX", 1 << 20)
+    assert (found["hints"], found["cons_mode"]) == ("", "relaxed")
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)? [+-]\d{4} \w+", found["open_time"])
     assert ok(run(f"cont destroy tank {uuid}")) == (f"Successfully destroyed container {uuid}\n")
     assert ok(run("cont list tank")) == "No containers.\n"

@@ -6,11 +6,11 @@ Source: DAOS src/control/cmd/daos/container.go, snapshot.go, property.go; featur
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 import click
 
-from daos.base.errors import DER, DaosError, InvalidError
+from daos.base.errors import DER, DaosError, InvalidError, NotFoundError
 from daos.cli import attributes, labels, selection
 from daos.cli.attached import with_client
 from daos.cli.container_text import (
@@ -35,10 +35,16 @@ if TYPE_CHECKING:
     from daos.client.session import Opening
     from daos.client.values import FileDefaults
     from daos.container import core
+    from daos.dfs import layout as layouts
+    from daos.dfs import mount as files
     from daos.dfs import uns
+    from daos.placement import oclass as oclasses
 else:
     core = Later("daos.container.core")
+    layouts = Later("daos.dfs.layout")
+    files = Later("daos.dfs.mount")
     uns = Later("daos.dfs.uns")
+    oclasses = Later("daos.placement.oclass")
 
 group = Group("container", help="Make, query and destroy containers.")
 _DEFAULTS: Final = ("chunk_size", "oclass", "dir_oclass", "file_oclass", "hints", "mode")
@@ -360,4 +366,32 @@ async def _info(pool: Pool, container: Container) -> ContainerInfo:
         num_snapshots=found.snapshots,
         latest_snapshot=found.newest_snapshot,
         health=props["status"],
+        **(await _files(container) if props["root_oids"] else {}),
+    )
+
+
+class _Files(TypedDict, total=False):
+    """What a query tells of a file system."""
+
+    object_class: str
+    dir_object_class: str
+    file_object_class: str
+    hints: str
+    chunk_size: int
+    cons_mode: str
+
+
+async def _files(container: Container) -> _Files:
+    try:
+        mount = await files.Mount.open(container, "r")
+    except NotFoundError:
+        return {}  # half made, or damaged: the rest is told all the same
+    oclass = mount.defaults.oclass
+    return _Files(
+        object_class=oclasses.id_to_name(oclass) if oclass else "UNKNOWN",
+        dir_object_class=mount.default_class(layouts.Kind.DIRECTORY),
+        file_object_class=mount.default_class(layouts.Kind.FILE),
+        hints=mount.defaults.hints,
+        chunk_size=mount.defaults.chunk_size,
+        cons_mode="relaxed",
     )

@@ -113,8 +113,7 @@ class Array(ObjectHandle):
         Cost: one request a shard, whose target walks over all that the shard has
         """
         with self._operation(timeout) as call:
-            found, newest = await self._io.query_changed(_SIZE, akey=AKEY, call=call)
-            return ArrayStat(self._end(found), newest)
+            return await self._stat(call)
 
     async def newest_epoch(self, *, timeout: float | None = None) -> Epoch:
         """When the array was changed last: `Object.newest_epoch`."""
@@ -364,6 +363,10 @@ class Array(ObjectHandle):
         for piece, landing in landings:
             landing.fill(max(0, min(piece.count, end - piece.position)))
         return end
+
+    async def _stat(self, call: Call) -> ArrayStat:
+        found, newest = await self._io.query_changed(_SIZE, akey=AKEY, call=call)
+        return ArrayStat(self._end(found), newest)
 
     async def _size(self, call: Call) -> int:
         return self._end(await self._io.query(_SIZE, akey=AKEY, call=call))

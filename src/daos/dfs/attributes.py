@@ -20,18 +20,16 @@ changed is not written, so that two may set different attributes at once
 
 from __future__ import annotations
 
-import asyncio
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from daos.base.errors import DaosError, InvalidError, NotFoundError, NotSupportedError
+from daos.base.errors import InvalidError, NotFoundError, NotSupportedError
 from daos.base.hlc import unix_ns_from_epoch
 from daos.base.ids import U32_MAX, Epoch, ObjectId
 from daos.client.array import Array
 from daos.client.chunks import Geometry
-from daos.client.objectio import first_error
 from daos.dfs import entries
 from daos.dfs.entries import Place
 from daos.dfs.errors import PermissionDeniedError, StaleFileError
@@ -104,25 +102,13 @@ async def stat_entry(mount: Mount, entry: Entry, call: Call) -> Stat:
     size, newest = 0, Epoch(0)
     match entry.kind:
         case Kind.FILE:
-            size, newest = await file_state(mount, entry, call)
+            size, newest = await file_of(mount, entry)._stat(call)
         case Kind.DIRECTORY:
             size = DIRECTORY_SIZE
             newest = await mount.io(entry.oid).newest_epoch(call=call)
         case Kind.SYMLINK:
             size = entry.value_len
     return _stat(mount, entry, size, newest)
-
-
-async def file_state(mount: Mount, entry: Entry, call: Call) -> tuple[int, Epoch]:
-    """Size and newest epoch of a file."""
-    array = file_of(mount, entry)
-    try:
-        async with asyncio.TaskGroup() as group:
-            size = group.create_task(array._size(call))
-            newest = group.create_task(array._io.newest_epoch(call=call))
-    except* DaosError as errors:
-        raise first_error(errors) from None
-    return size.result(), newest.result()
 
 
 async def stat_place(mount: Mount, place: Place, oid: ObjectId | None, call: Call) -> Stat:

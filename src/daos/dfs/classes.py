@@ -21,7 +21,7 @@ from typing import Final
 from daos.base.errors import InvalidError
 from daos.base.ids import ObjectType
 from daos.dfs.layout import CHUNK_DEFAULT, CHUNK_MAX, HINTS_MAX, Entry, Kind, Superblock
-from daos.placement.oclass import OC_UNKNOWN, ObjectClass, Resilience, name_to_id
+from daos.placement.oclass import GROUPS_X, OC_UNKNOWN, ObjectClass, Resilience, name_to_id
 from daos.placement.oid import Hint, Topology, decide
 
 EC_CELL_DEFAULT: Final = 64 << 10
@@ -59,10 +59,16 @@ def suggest(hint: str, *, topology: Topology, rf: int) -> int:
     wanted = parse_hints(hint)
     if len(wanted) != 1:
         raise InvalidError(f"{hint!r} is not one hint, such as file:max")
-    ((kind, sharding),) = wanted.items()
-    chosen = decide(otype_of(kind), topology=topology, rf=rf, hints=hint_for(kind, hint, rf))
-    groups = 1 if sharding is Hint.SHARDING_TINY else 0xFFFF
-    return ObjectClass(chosen.redundancy, groups).id
+    (kind,) = wanted
+    return by_hints(kind, hint, topology=topology, rf=rf)
+
+
+def by_hints(kind: Kind, hints: str, *, topology: Topology, rf: int) -> int:
+    """The class id where nobody says one; X groups stay X. Raises: InvalidError."""
+    chosen = decide(otype_of(kind), topology=topology, rf=rf, hints=hint_for(kind, hints, rf))
+    narrow = Hint.NONE if kind is Kind.DIRECTORY else Hint.SHARDING_TINY
+    wide = parse_hints(hints).get(kind, Hint.NONE) not in (narrow, Hint.SHARDING_TINY)
+    return ObjectClass(chosen.redundancy, GROUPS_X if wide else 1).id
 
 
 def otype_of(kind: Kind) -> ObjectType:

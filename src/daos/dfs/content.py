@@ -12,7 +12,7 @@ from daos.base.errors import ExistsError, InvalidError, NotFoundError
 from daos.client.file import FileMode
 from daos.client.memory import BufferLike
 from daos.client.session import Opening
-from daos.dfs import attributes, resolve
+from daos.dfs import resolve
 from daos.dfs.attributes import SetAttr
 from daos.dfs.errors import IsDirectoryError
 from daos.dfs.file import AsyncFile
@@ -79,7 +79,7 @@ class Content(ByPath):
         """The content of a file."""
         with self._naming(timeout, path) as call:
             file = await resolve.open_file(self.mount, path, os.O_RDONLY, Wanted(), call)
-            size, _ = await attributes.file_state(self.mount, file.entry, call)
+            size = await file.array._size(call)
             return await file.read(0, size, timeout=self._left(call))
 
     async def write_bytes(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from daos.base.errors import DaosError
+from daos.base.errors import DaosError, NotFoundError
 from daos.client.listing import Listing
 from daos.client.objectio import RUNNING_MAX, first_error
 from daos.client.shardlist import dkey_sources, key_anchor
@@ -92,6 +92,20 @@ class Entries(Listing[Key, tuple[str, Stat]]):
 
     def _known(self, key: Key) -> tuple[str, Stat]:
         return _name(key), self._stats[key]
+
+
+async def anchor_at(
+    mount: Mount, directory: Directory, name: bytes, timeout: float | None
+) -> bytes:
+    """Raises: NotFoundError. Source: ours; the reference's enumeration seeks a hash."""
+    wanted = decode_name(name)
+    found = names(mount, directory, b"", timeout)
+    anchor = found.anchor
+    async for each in found:
+        if each == wanted:
+            return anchor
+        anchor = found.anchor
+    raise NotFoundError(f"there is no {wanted!r} in {directory.name!r}")
 
 
 def split(directory: Directory) -> list[bytes]:

@@ -13,7 +13,7 @@ Source: DAOS src/client/dfs/mnt.c, dfs_internal.h struct dfs
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from daos.base.errors import AccessError, InvalidError, NotSupportedError
@@ -24,15 +24,15 @@ from daos.client.pool import Pool
 from daos.client.session import Call, Handle
 from daos.dfs import attributes, format, listing, lookup, moving, namespace
 from daos.dfs.attributes import Stat
-from daos.dfs.classes import class_of, hint_for, otype_of
+from daos.dfs.classes import by_hints, class_of, hint_for, otype_of
 from daos.dfs.errors import CrossDeviceError
 from daos.dfs.layout import STATFS_MAGIC, Entry, Kind, Superblock, check_name
 from daos.dfs.namespace import Spot, Wanted
 from daos.dfs.node import Directory, File, Node, Symlink
 from daos.dfs.oids import OidCursor
 from daos.object.core import check_supported
-from daos.placement.oclass import OC_UNKNOWN, ObjectClass
-from daos.placement.oid import generate
+from daos.placement.oclass import OC_UNKNOWN, ObjectClass, id_to_name
+from daos.placement.oid import Topology, generate
 
 if TYPE_CHECKING:
     from daos.base.clock import Clock
@@ -269,6 +269,16 @@ class Mount(Handle):
         """(name, Stat) of each entry. Raises: as readdir."""
         return listing.Entries(self, namespace.check_parent(self, directory), anchor, timeout)
 
+    async def anchor_at(
+        self, directory: Node, name: str | bytes, *, timeout: float | None = None
+    ) -> bytes:
+        """An anchor whose listing begins with `name`, or what comes behind it when it is gone.
+
+        Raises: NotFoundError, NotDirectoryError, InvalidError. Cost: as listing up to there
+        """
+        parent = namespace.check_parent(self, directory)
+        return await listing.anchor_at(self, parent, check_name(name), timeout)
+
     def anchor_split(self, directory: Node) -> list[bytes]:
         """Anchors, one for each shard of a directory: listings from all of them are the whole."""
         return listing.split(namespace.check_parent(self, directory))
@@ -312,6 +322,21 @@ class Mount(Handle):
         class_id = class_of(kind, OC_UNKNOWN, directory, self.defaults)
         return ObjectClass.of(self._generate(kind, class_id, 0, 0))
 
+    def default_class(self, kind: Kind) -> str:
+        """The class of what is made where no directory says otherwise; X is as wide as the pool."""
+        bare = replace(self.root.entry, oclass=OC_UNKNOWN)
+        class_id = class_of(kind, OC_UNKNOWN, bare, self.defaults) or by_hints(
+            kind,
+            self.defaults.hints,
+            topology=self._topology,
+            rf=self.container._redundancy_factor,
+        )
+        return id_to_name(class_id)
+
+    @property
+    def _topology(self) -> Topology:
+        return self.container._maps.jump(self.container._level).topology
+
     def check_class(self, class_id: int) -> None:
         """Whether files of this class can be made; 0: always. Raises: as new_oid."""
         self._generate(Kind.FILE, class_id, 0, 0)
@@ -322,7 +347,7 @@ class Mount(Handle):
             otype_of(kind),
             lo=lo,
             user_hi=user_hi,
-            topology=self.container._maps.jump(self.container._level).topology,
+            topology=self._topology,
             rf=rf,
             class_id=class_id,
             hints=hint_for(kind, self.defaults.hints, rf),

@@ -179,6 +179,11 @@ class File(Node):
         self.chunk_size = entry.chunk_size or mount.defaults.chunk_size
         self._array = attributes.file_of(mount, entry)
 
+    @property
+    def array(self) -> Array:
+        """The data, for what arrays can besides: many ranges, appending. It knows of no flags."""
+        return self._array
+
     @overload
     async def read(
         self, offset: int, count: int, into: None = None, *, timeout: float | None = None
