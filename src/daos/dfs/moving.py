@@ -58,7 +58,7 @@ async def move(
                itself), NotDirectoryError, IsDirectoryError, NotEmptyError (the target),
                BusyError (others move the same names all the time), DeadlineError (somebody moves
                one of them), TxUncertainError (it took longer than a move may)
-    Cost:      eight requests; to replace four more and those of the object
+    Cost:      eight requests; to replace three more and those of the object
     """
     for _ in range(_ATTEMPTS):
         before = await marks.unmarked(mount, source.place, call)
