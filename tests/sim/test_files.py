@@ -28,6 +28,8 @@ from daos.base.errors import (
 from daos.base.ids import ObjectId
 from daos.client.client import Client
 from daos.dfs import marks
+from daos.dfs.errors import NotEmptyError
+from daos.dfs.layout import Kind
 from daos.dfs.mount import Mount
 from daos.dfs.node import Directory, File
 from daos.testing.simcluster import SimCluster
@@ -145,6 +147,55 @@ async def run(seed: int, live: Path, *, mortal: bool, crash: bool) -> Told:
         await cluster.close()
 
 
+async def over_a_pit(seed: int, live: Path) -> Counter[str]:
+    """Files are moved in and out of a directory that others remove and make, all the time."""
+    rng = random.Random(seed)
+    network = SimNetwork(asyncio.get_running_loop(), random.Random(rng.getrandbits(64)))
+    cluster = SimCluster(live, rng, network=network)
+    await cluster.start()
+    ends = Counter[str]()
+
+    async def work(mount: Mount, number: int) -> None:
+        for _ in range(3 * CALLS):
+            kind = rng.choice(("in", "out", "make", "remove", "remove"))
+            try:
+                pit = None if kind in ("make", "remove") else await mount.lookup("/pit")
+                if kind == "make":
+                    await mount.mkdir(mount.root, "pit")
+                elif pit is None:
+                    await mount.remove(mount.root, "pit", Kind.DIRECTORY)
+                elif kind == "in":
+                    await mount.move(mount.root, f"f{number}", pit, f"f{number}")
+                else:
+                    await mount.move(pit, f"f{number}", mount.root, f"f{number}")
+                ends[kind] += 1
+            except (NotFoundError, ExistsError, NotEmptyError) as error:
+                ends[f"{kind} {type(error).__name__}"] += 1
+
+    try:
+        await cluster.admin("admin").pool_create("tank", 256 << 20)
+        clients = [cluster.client(f"client{number}")[0] for number in range(CLIENTS)]
+        mounts = [await mounted(client, first=not number) for number, client in enumerate(clients)]
+        made = set[ObjectId]()
+        for number, mount in enumerate(mounts):
+            flags = os.O_CREAT | os.O_RDWR
+            made.add((await mount.open_file(mount.root, f"f{number}", flags)).oid)
+        async with asyncio.TaskGroup() as group:
+            for number, mount in enumerate(mounts):
+                group.create_task(work(mount, number))
+        there = [seen.oid async for _, seen in mounts[0].readdirplus(mounts[0].root)]
+        try:
+            pit = await mounts[0].lookup("/pit")
+        except NotFoundError:
+            pass
+        else:
+            there += [seen.oid async for _, seen in mounts[0].readdirplus(pit)]
+        assert made <= set(there), "a file is lost in a directory that was removed"
+        return ends
+    finally:
+        await cluster.close()
+
+
 async def crashed(cluster: SimCluster, rng: random.Random) -> None:
     await asyncio.sleep(rng.random() * 0.2)
     host = cluster.hosts[rng.randrange(len(cluster.hosts))]
@@ -210,6 +261,14 @@ def test_nobody_loses_a_file(tmp_path: Path, seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS[:20])
 def test_who_dies_takes_no_file_along(tmp_path: Path, seed: int) -> None:
     simulate(run(seed, tmp_path, mortal=True, crash=False), seed)
+
+
+def test_a_directory_is_not_removed_over_a_file(tmp_path: Path) -> None:
+    ends = Counter[str]()
+    seeds = SEEDS[:16]
+    for seed in seeds:
+        ends += simulate(over_a_pit(seed, tmp_path / str(seed)), seed)
+    assert min(ends[kind] for kind in ("in", "out", "make", "remove")) > len(seeds)
 
 
 @pytest.mark.parametrize("seed", SEEDS[:8])

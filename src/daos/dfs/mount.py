@@ -234,7 +234,7 @@ class Mount(Handle):
                 IsDirectoryError (the other way round), NotFoundError, ExistsError (not `replace`),
                 NotEmptyError, InvalidError (a name; a directory into itself), CrossDeviceError,
                 DeadlineError (somebody moves one of them), BusyError
-        Cost:   eight requests; to replace three more and those of the object
+        Cost:   nine requests, eight in the root; to replace three more and those of the object
         """
         with self._operation(timeout, write=True) as call:
             spots = self._two_spots(parent, name, new_parent, new_name)

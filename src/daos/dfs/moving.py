@@ -4,7 +4,8 @@
     2  mark the source, and the target if there is one (`marks`): nobody else takes them away now.
        In the order of places, so that of two moves that need both one goes first
     3  both again, with extended attributes: as they are under the marks
-    4  write the target: a new entry, or over the old one, so that its name is never absent
+    4  write the target: a new entry, or over the old one, so that its name is never absent; see
+       that its directory is there still, which whoever removes it looks into once more
     5  take the source away, if it is still what was copied; else copy once more
     6  drop the target's mark and what its old entry had more; give up the replaced object
 
@@ -27,16 +28,12 @@ from daos.base.errors import (
     NotFoundError,
     TxUncertainError,
 )
-from daos.base.iod import Iod, IodType
-from daos.client.landing import ManyLanding, Slot
-from daos.client.objectio import settle_fetch
 from daos.dfs import entries, marks, xattrs
 from daos.dfs.entries import Found, Place
 from daos.dfs.errors import IsDirectoryError, NotDirectoryError, NotEmptyError
 from daos.dfs.layout import MOVE, SLINK, Kind, Mark, Role
 from daos.dfs.marks import mark_of
 from daos.dfs.namespace import Spot, destroy, has_entries
-from daos.object.core import IODS_MAX
 from daos.object.link import Call
 
 if TYPE_CHECKING:
@@ -58,7 +55,7 @@ async def move(
                itself), NotDirectoryError, IsDirectoryError, NotEmptyError (the target),
                BusyError (others move the same names all the time), DeadlineError (somebody moves
                one of them), TxUncertainError (it took longer than a move may)
-    Cost:      eight requests; to replace three more and those of the object
+    Cost:      nine requests, eight in the root; to replace three more and those of the object
     """
     for _ in range(_ATTEMPTS):
         before = await marks.unmarked(mount, source.place, call)
@@ -68,7 +65,7 @@ async def move(
             return None
         old = await marks.unmarked(mount, target.place, call)
         await _check(mount, before, target, old, call, may_replace=may_replace)
-        attempt = _Move(mount, source.place, target.place, call)
+        attempt = _Move(mount, source.place, target, call)
         if await attempt.run(before, old):
             return None if old is None else old.entry.oid
     raise BusyError(f"{source.place} and {target.place} are moved by others all the time")
@@ -107,10 +104,10 @@ async def exchange(mount: Mount, one: Spot, other: Spot, call: Call) -> None:
 class _Move:
     """One attempt, from the marks on."""
 
-    def __init__(self, mount: Mount, source: Place, target: Place, call: Call) -> None:
+    def __init__(self, mount: Mount, source: Place, target: Spot, call: Call) -> None:
         self.mount = mount
         self.source = source
-        self.target = target
+        self.directory, self.target = target
         self.token = mount.new_token()
         until_ns = min(call.deadline_ns, mount.clock.now_ns() + marks.LEASE_NS)
         # Nothing that we send is executed after the marks' time.
@@ -130,6 +127,8 @@ class _Move:
         ):
             await self._unmark()
             return False
+        if old is None:
+            await self._check_linked()
         await self._take_away(found)
         await entries.drop(self.target, self.stale, self.call)
         if old is not None:
@@ -167,7 +166,7 @@ class _Move:
     async def _write(self, found: Found, *, over: bool) -> bool:
         """Copy the source's entry to the target; False: there is another one."""
         values = {
-            **await _values(self.source, self.call),
+            **await xattrs.values(self.source, self.call),
             MOVE: self._mark(Role.DESTINATION).emit(),
         }
         entry = replace(found.entry, ctime_ns=self.mount.now_ns())
@@ -178,6 +177,20 @@ class _Move:
         except (ExistsError, NotFoundError):
             return False
         return True
+
+    async def _check_linked(self) -> None:
+        """Take the target back if its directory was removed. Raises: NotFoundError"""
+        directory = self.directory
+        if directory.parent is None:
+            return
+        above = await entries.fetch(directory.place, self.call)
+        if above is not None and above.entry.oid == directory.oid:
+            return
+        written = await marks.fetch(self.target, self.call)
+        if written is not None and self._is_ours(written):
+            await entries.punch(self.target, self.call, unchanged_since=written.epoch)
+        await self._unmark()
+        raise NotFoundError(f"{directory.name!r} was removed, or moved, meanwhile")
 
     async def _take_away(self, found: Found) -> None:
         """Punch the source, if it is what was copied; else copy once more.
@@ -217,19 +230,6 @@ class _Move:
             directory=there.io.oid,
             name=there.name,
         )
-
-
-async def _values(place: Place, call: Call) -> dict[bytes, bytes]:
-    """The extended attributes of an entry. Cost: two requests, one where there are none."""
-    values: dict[bytes, bytes] = {}
-    akeys = await xattrs.akeys(place, call)
-    for lo in range(0, len(akeys), IODS_MAX):
-        some = akeys[lo : lo + IODS_MAX]
-        landing = ManyLanding([Slot(index, 0, 0) for index in range(len(some))])
-        iods = [Iod(akey, IodType.SINGLE, 0) for akey in some]
-        await settle_fetch(place.io.fetch(place.name, iods, landing, call=call))
-        values |= {akey: value or b"" for akey, value in zip(some, landing.finish(), strict=True)}
-    return values
 
 
 async def _check(

@@ -3,7 +3,8 @@
 What is created is one conditional request, so that of several creators of a name one wins, and the
 others hear of it, or open what it made. Removing asks what there is, takes the entry away if it is
 still that, which decides who of several removed it, and gives up the object last: a crash in
-between leaves an object without a name, which the checker finds.
+between leaves an object without a name, which the checker finds. A directory is looked into once
+more before that: what was put there in between brings its entry back.
 
 Source: DAOS src/client/dfs/obj.c dfs_open, dfs_remove, mkdir. Ours: the entry goes first
 """
@@ -11,6 +12,8 @@ Source: DAOS src/client/dfs/obj.c dfs_open, dfs_remove, mkdir. Ours: the entry g
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from daos.base.errors import (
@@ -23,7 +26,7 @@ from daos.base.errors import (
 from daos.base.ids import ObjectId
 from daos.client.execute import execute
 from daos.client.objectio import ObjectIo
-from daos.dfs import entries, marks
+from daos.dfs import entries, marks, xattrs
 from daos.dfs.classes import check_chunk, chunk_of, class_of, parse_class
 from daos.dfs.entries import Found, Place
 from daos.dfs.errors import IsDirectoryError, LoopError, NotDirectoryError, NotEmptyError
@@ -162,7 +165,11 @@ async def remove(mount: Mount, at: Spot, kind: Kind | None, call: Call, *, force
         if found is None:
             raise NotFoundError(f"there is no {at.place}")
         await _check_removable(mount, at, kind, found.entry, call, force=force)
+        kept = found
+        if found.entry.kind is Kind.DIRECTORY and not force:
+            kept = replace(found, values=await xattrs.values(at.place, call))
         if await entries.punch(at.place, call, unchanged_since=found.epoch):
+            await _look_again(mount, at, kept, call, force=force)
             await destroy(mount, found.entry, call)
             return found.entry.oid
     raise BusyError(f"{at.place} changes all the time: {_ATTEMPTS} attempts to remove it failed")
@@ -181,6 +188,23 @@ async def _check_removable(
             await _empty(mount, Directory(mount, directory, place, entry), call)
         elif await has_entries(mount.io(entry.oid), call):
             raise NotEmptyError(f"{place} is not empty")
+
+
+async def _look_again(mount: Mount, at: Spot, found: Found, call: Call, *, force: bool) -> None:
+    """Of a directory whose entry is gone: what came into it before that.
+
+    Raises: NotEmptyError (there is something: the entry is back, if its name was not taken)
+    """
+    directory, place = at
+    if found.entry.kind is not Kind.DIRECTORY:
+        return
+    removed = Directory(mount, directory, place, found.entry)
+    if force:
+        await _empty(mount, removed, call)
+    elif await has_entries(removed.io, call):
+        with suppress(ExistsError):
+            await entries.insert(place, found, call)
+        raise NotEmptyError(f"{place} is not empty")
 
 
 async def destroy(mount: Mount, entry: Entry, call: Call) -> None:

@@ -12,15 +12,17 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from daos.base.errors import ExistsError, InvalidError, NotFoundError, RecordTooBigError
-from daos.base.iod import Cond
+from daos.base.iod import Cond, Iod, IodType
+from daos.client.landing import ManyLanding, Slot
 from daos.client.listing import PAGE_ENTRIES
 from daos.client.memory import BufferLike, readable
-from daos.client.objectio import settle_epoch
+from daos.client.objectio import settle_epoch, settle_fetch
 from daos.dfs import attributes, entries
 from daos.dfs.attributes import fetch_known, gone
 from daos.dfs.errors import NoAttributeError
 from daos.dfs.layout import XATTR, XATTR_NAME_MAX, XATTR_VALUE_MAX, decode_name, encode_name
 from daos.object.client import Choice
+from daos.object.core import IODS_MAX
 
 if TYPE_CHECKING:
     from daos.base.ids import ObjectId
@@ -101,6 +103,19 @@ async def akeys(place: Place, call: Call) -> list[bytes]:
         )
         found += page.keys
         anchor, eof = page.anchor, page.eof
+    return found
+
+
+async def values(place: Place, call: Call) -> dict[bytes, bytes]:
+    """The extended attributes of an entry. Cost: two requests, one where there are none."""
+    found: dict[bytes, bytes] = {}
+    names = await akeys(place, call)
+    for lo in range(0, len(names), IODS_MAX):
+        some = names[lo : lo + IODS_MAX]
+        landing = ManyLanding([Slot(index, 0, 0) for index in range(len(some))])
+        iods = [Iod(akey, IodType.SINGLE, 0) for akey in some]
+        await settle_fetch(place.io.fetch(place.name, iods, landing, call=call))
+        found |= {akey: value or b"" for akey, value in zip(some, landing.finish(), strict=True)}
     return found
 
 

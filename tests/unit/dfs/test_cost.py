@@ -79,12 +79,13 @@ async def check(mount: Mount, count: Counting) -> None:
     assert await cost(file.listxattr()) == (2, 0)
     assert await cost(file.removexattr("user.a")) == (3, 0)
     assert await cost(names(mount)) == (1, 0)
-    assert await cost(mount.move(directory, "f", root, "g")) == (8, 0)
+    assert await cost(mount.move(directory, "f", directory, "e")) == (9, 0)
+    assert await cost(mount.move(directory, "e", root, "g")) == (8, 0)
     await mount.open_file(root, "h", CREATE)
     assert await cost(mount.move(root, "h", root, "g")) == (11 + SHARDS, 0)
     assert await cost(mount.exchange(root, "g", root, "l")) == (26, 0)
     assert await cost(mount.remove(root, "l")) == (2 + SHARDS, 0)
-    assert await cost(mount.remove(root, "d")) == (4, 0)
+    assert await cost(mount.remove(root, "d")) == (6, 0)
     assert await cost(mount.remove(root, "g")) == (2, 0)
 
 
