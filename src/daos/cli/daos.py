@@ -21,7 +21,7 @@ TOOL = Tool(
             "daos.cli.daos_container:group", "Make, query and destroy containers.", ("cont",)
         ),
         "filesystem": Entry(
-            "daos.cli.daos_filesystem:group", "Copy trees; attributes of files.", ("fs",)
+            "daos.cli.daos_filesystem:group", "Copy trees of files; their attributes.", ("fs",)
         ),
         "object": Entry("daos.cli.daos_object:group", "Query objects.", ("obj",)),
         "system": Entry("daos.cli.daos_system:group", "Query the system.", ("sys",)),

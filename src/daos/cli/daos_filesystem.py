@@ -1,6 +1,7 @@
 """`daos filesystem`: what entries of POSIX containers are stored as, and tools over trees of them.
 
-    set-attr get-attr reset-attr reset-chunk-size reset-oclass chmod
+    set-attr get-attr reset-attr reset-chunk-size reset-oclass chmod    here
+    copy                                                                daos_filesystem_copy
 
 Source: DAOS src/control/cmd/daos/filesystem.go, daos_dfs_hdlr.c; features §2.2.3, dfs_block §3.12
 """
@@ -20,7 +21,7 @@ from daos.base.sizes import parse_size
 from daos.cli import selection
 from daos.cli.attached import with_client
 from daos.cli.filesystem_text import EntryInfo, attributes_json, attributes_text
-from daos.cli.frame import Answer, Group, Options, command
+from daos.cli.frame import Answer, Entry, Group, Options, command
 from daos.cli.later import Later
 from daos.cli.selection import Chosen
 
@@ -41,7 +42,13 @@ else:
     node = Later("daos.dfs.node")
     oclass = Later("daos.placement.oclass")
 
-group = Group("filesystem", help="Copy trees of files; attributes of files and directories.")
+group = Group(
+    "filesystem",
+    help="Copy trees of files; attributes of files and directories.",
+    entries={
+        "copy": Entry("daos.cli.daos_filesystem_copy:copy", "Copy to or from a container.", ("cp",))
+    },
+)
 
 
 @asynccontextmanager

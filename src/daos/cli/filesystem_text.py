@@ -5,7 +5,8 @@ Source: DAOS src/control/cmd/daos/filesystem.go, src/client/dfs/cont.c; features
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,3 +45,65 @@ def attributes_json(info: EntryInfo) -> dict[str, object]:
         }
         return {"object": of_object, "directory": made}
     return of_object | ({"chunk_size": info.chunk_size} if info.chunk_size else {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyInfo:
+    """What was copied, and compared. Pools and containers are "" for files of this host."""
+
+    src_pool: str = ""
+    src_cont: str = ""
+    dst_pool: str = ""
+    dst_cont: str = ""
+    dst: str  # as it was given
+    created: str = ""  # the UUID of the container that was made for it
+    directories: int = 0
+    files: int = 0
+    links: int = 0
+    skipped: int = 0
+    unsupported: Sequence[str] = field(default=())
+
+
+def copy_text(info: CopyInfo) -> str:
+    """What `copy` prints."""
+    created = f"Successfully created container {info.created}\n" if info.created else ""
+    skipped = f"    Complete before: {info.skipped}\n" if info.skipped else ""
+    return (
+        f"{created}Successfully copied to {'DAOS' if info.dst_pool else 'POSIX'}: {info.dst}\n"
+        f"    Directories: {info.directories}\n"
+        f"    Files:       {info.files}\n"
+        f"    Links:       {info.links}\n"
+        f"{skipped}"
+    ) + "".join(f"    Left out: {each}\n" for each in info.unsupported)
+
+
+def copy_json(info: CopyInfo) -> dict[str, object]:
+    """What `copy --json` prints; ours are `skipped` and `unsupported`, where there are any."""
+    ours: dict[str, object] = {}
+    if info.skipped:
+        ours["skipped"] = info.skipped
+    if info.unsupported:
+        ours["unsupported"] = list(info.unsupported)
+    return {
+        "copy_stats": {
+            "num_dirs": info.directories,
+            "num_files": info.files,
+            "num_links": info.links,
+        },
+        "src_pool": info.src_pool,
+        "src_cont": info.src_cont,
+        "dst_pool": info.dst_pool,
+        "dst_cont": info.dst_cont,
+        **ours,
+    }
+
+
+def verify_text(
+    *, files: int, nbytes: int, differences: Sequence[tuple[str, str]], count: int
+) -> str:
+    """What `copy --verify` prints behind what was copied."""
+    if not count:
+        return f"Verified: {files} files, {nbytes} bytes, all equal\n"
+    lines = "".join(f"{path}: {how}\n" for path, how in differences)
+    more = f"… and {count - len(differences)} more\n" if count > len(differences) else ""
+    return f"{lines}{more}Verified: {files} files, {nbytes} bytes, {count} differences\n"

@@ -19,6 +19,7 @@ from daos.base.errors import (
     ExistsError,
     NoSpaceError,
     NotFoundError,
+    NotSupportedError,
     errno_to_der,
     error_for,
 )
@@ -58,6 +59,10 @@ class NoAttributeError(DaosError):
     """There is no extended attribute of that name."""
 
     posix = errno.ENODATA
+
+
+class UnsupportedError(NotSupportedError):
+    """Something that the other file system can't hold."""
 
 
 class CrossDeviceError(DaosError):

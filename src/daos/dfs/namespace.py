@@ -93,7 +93,7 @@ async def open_file(mount: Mount, at: Spot, flags: int, wanted: Wanted, call: Ca
     directory, place = at
     for _ in range(_ATTEMPTS):
         if flags & os.O_CREAT:
-            made = await _new(mount, directory, Kind.FILE, wanted, call=call)
+            made = await new(mount, directory, Kind.FILE, wanted, call=call)
             try:
                 await entries.insert(place, made, call)
             except ExistsError:
@@ -130,7 +130,7 @@ async def mkdir(mount: Mount, at: Spot, wanted: Wanted, call: Call) -> Directory
     Cost: one request; its object is made with its first entry
     """
     directory, place = at
-    made = await _new(mount, directory, Kind.DIRECTORY, wanted, call=call)
+    made = await new(mount, directory, Kind.DIRECTORY, wanted, call=call)
     await _insert(place, made, call)
     return Directory(mount, directory, place, made.entry)
 
@@ -140,12 +140,18 @@ async def symlink(
 ) -> Symlink:
     """Make a symlink. Raises: InvalidError, ExistsError. Cost: one request."""
     directory, place = at
+    value = check_target(target)
+    made = await new(mount, directory, Kind.SYMLINK, wanted, call=call, target=value)
+    await _insert(place, made, call)
+    return Symlink(mount, directory, place, made.entry, value)
+
+
+def check_target(target: str | bytes) -> bytes:
+    """What a symlink holds. Raises: InvalidError."""
     value = encode_name(target)
     if not 0 < len(value) < PATH_MAX or b"\0" in value:
         raise InvalidError(f"a symlink's target has 1 to {PATH_MAX - 1} bytes, no NUL")
-    made = await _new(mount, directory, Kind.SYMLINK, wanted, call=call, target=value)
-    await _insert(place, made, call)
-    return Symlink(mount, directory, place, made.entry, value)
+    return value
 
 
 async def remove(mount: Mount, at: Spot, kind: Kind | None, call: Call, *, force: bool) -> ObjectId:
@@ -243,7 +249,7 @@ async def _insert(place: Place, made: Found, call: Call) -> None:
         raise _exists(place) from None
 
 
-async def _new(
+async def new(
     mount: Mount,
     parent: Directory,
     kind: Kind,

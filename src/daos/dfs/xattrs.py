@@ -43,7 +43,7 @@ class Setting(Enum):
 
 async def get(place: Place, oid: ObjectId, name: str, call: Call) -> bytes:
     """Raises: NoAttributeError, StaleFileError. Cost: one request; two where there is none."""
-    akey = _akey(name)
+    akey = akey_of(name)
     found = await entries.fetch(place, call, required=(akey,))
     if found is None:
         await fetch_known(place, oid, call)
@@ -61,7 +61,7 @@ async def set_(
     Cost:   two requests
     """
     name, data, setting = change
-    akey, value = _akey(name), bytes(readable(data))
+    akey, value = akey_of(name), bytes(readable(data))
     if len(value) > XATTR_VALUE_MAX:
         raise RecordTooBigError(f"an attribute of {len(value)} bytes; at most {XATTR_VALUE_MAX}")
     entry = await fetch_known(place, oid, call)
@@ -78,7 +78,7 @@ async def set_(
 
 async def remove(mount: Mount, place: Place, oid: ObjectId, name: str, call: Call) -> None:
     """Raises: NoAttributeError, StaleFileError. Cost: three requests."""
-    akey = _akey(name)
+    akey = akey_of(name)
     entry = await fetch_known(place, oid, call)
     try:
         await settle_epoch(place.io.punch(place.name, (akey,), cond=_PUNCH, call=call))
@@ -119,7 +119,7 @@ async def values(place: Place, call: Call) -> dict[bytes, bytes]:
     return found
 
 
-def _akey(name: str) -> bytes:
+def akey_of(name: str) -> bytes:
     if not isinstance(name, str):
         raise InvalidError(f"the name of an attribute is str, not {type(name).__name__}")
     raw = encode_name(name)

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from daos.cli.filesystem_text import EntryInfo, attributes_json, attributes_text
+from daos.cli.filesystem_text import (
+    CopyInfo,
+    EntryInfo,
+    attributes_json,
+    attributes_text,
+    copy_json,
+    copy_text,
+    verify_text,
+)
 
 DIRECTORY = EntryInfo(
     oid="937030214649643008.5",
@@ -37,3 +45,61 @@ def test_attributes_of_a_file() -> None:
         "oclass": "SX",
         "chunk_size": 4096,
     }
+
+
+def test_copied_to_posix() -> None:
+    info = CopyInfo(
+        src_pool="tank", src_cont="c1", dst="/tmp/out", directories=3, files=12, links=1
+    )
+    assert copy_text(info) == (
+        "Successfully copied to POSIX: /tmp/out\n"
+        "    Directories: 3\n"
+        "    Files:       12\n"
+        "    Links:       1\n"
+    )
+    assert copy_json(info) == {
+        "copy_stats": {"num_dirs": 3, "num_files": 12, "num_links": 1},
+        "src_pool": "tank",
+        "src_cont": "c1",
+        "dst_pool": "",
+        "dst_cont": "",
+    }
+
+
+def test_copied_to_daos() -> None:
+    info = CopyInfo(
+        dst_pool="tank",
+        dst_cont="c1",
+        dst="daos://tank/c1/x",
+        created="30e5d364-62a1-4866-8d4a-3ad8c0ad8b4b",
+        directories=1,
+        skipped=7,
+        unsupported=["/s/pipe: a fifo can't be copied"],
+    )
+    assert copy_text(info) == (
+        "Successfully created container 30e5d364-62a1-4866-8d4a-3ad8c0ad8b4b\n"
+        "Successfully copied to DAOS: daos://tank/c1/x\n"
+        "    Directories: 1\n"
+        "    Files:       0\n"
+        "    Links:       0\n"
+        "    Complete before: 7\n"
+        "    Left out: /s/pipe: a fifo can't be copied\n"
+    )
+    assert copy_json(info) == {
+        "copy_stats": {"num_dirs": 1, "num_files": 0, "num_links": 0},
+        "src_pool": "",
+        "src_cont": "",
+        "dst_pool": "tank",
+        "dst_cont": "c1",
+        "skipped": 7,
+        "unsupported": ["/s/pipe: a fifo can't be copied"],
+    }
+
+
+def test_verified() -> None:
+    assert verify_text(files=2, nbytes=10, differences=[], count=0) == (
+        "Verified: 2 files, 10 bytes, all equal\n"
+    )
+    assert verify_text(files=2, nbytes=10, differences=[("/a", "is missing")], count=3) == (
+        "/a: is missing\n… and 2 more\nVerified: 2 files, 10 bytes, 3 differences\n"
+    )
