@@ -65,16 +65,20 @@ async def unmarked(mount: Mount, place: Place, call: Call) -> Found | None:
     Cost:   one request, while there is no mark
     """
     pause_s = _PAUSE_S
+    waited: tuple[bytes, int] | None = None  # for whom, since when
     while True:
         found = await fetch(place, call)
         mark = None if found is None else mark_of(found)
         if found is None or mark is None:
             return found
         now_ns = mount.clock.now_ns()
-        if now_ns > mark.until_ns + EPSILON_NS:
+        if waited is None or waited[0] != mark.token:
+            waited = mark.token, now_ns
+        # A clock that is far ahead of ours does not make us wait for longer than a move may take.
+        if now_ns > min(mark.until_ns, waited[1] + LEASE_NS) + EPSILON_NS:
             await _settle(mount, place, found, mark, call)
-        elif now_ns >= call.deadline_ns:
-            raise DeadlineError(f"{place} is being moved")
+        elif now_ns + int(pause_s * 1e9) >= call.deadline_ns:
+            raise DeadlineError(f"{place} is being moved, or its mover has died; come again later")
         else:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _PAUSE_MAX_S)

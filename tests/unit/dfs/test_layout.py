@@ -15,9 +15,7 @@ from daos.base.ids import ObjectId
 from daos.base.iod import Recx
 from daos.dfs.errors import IsDirectoryError, NameTooLongError, NotEmptyError
 from daos.dfs.layout import (
-    INODE_SIZE,
     Entry,
-    Mark,
     Superblock,
     check_name,
     decode_name,
@@ -65,14 +63,6 @@ def test_pieces_ascend() -> None:
     ]
 
 
-@given(st.binary(min_size=INODE_SIZE, max_size=INODE_SIZE))
-def test_noise_is_an_entry_or_refused(raw: bytes) -> None:
-    try:
-        assert Entry.parse(raw).emit() == raw
-    except CorruptError:
-        return
-
-
 @pytest.mark.parametrize(
     ("offset", "data"),
     [
@@ -93,14 +83,6 @@ def test_what_no_entry_says(offset: int, data: str) -> None:
         Entry.parse(bytes(raw))
     with pytest.raises(CorruptError):
         Entry.parse(FILE.emit()[:-1])
-
-
-@given(st.binary(max_size=400) | st.binary(min_size=48).map(lambda tail: b"\1\2" + tail))
-def test_noise_is_a_mark_or_refused(raw: bytes) -> None:
-    try:
-        assert Mark.parse(raw).emit() == raw
-    except CorruptError:
-        return
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "/", ".", "..", "nul\0", "\ud800", 7, None])
