@@ -10,12 +10,14 @@ import errno
 import itertools
 import os
 import stat
+from typing import Any
 
 import pytest
 
 import daos
 from daos.client.portal import Portal
 from daos.dfs import format
+from daos.dfs.attributes import SetAttr
 from daos.dfs.errors import (
     IsDirectoryError,
     LoopError,
@@ -163,6 +165,31 @@ class TestOpening:
             refused(errno.EINVAL, portal.call, call, mount.root, "a/b")
             refused(errno.EINVAL, portal.call, call, mount.root, "")
             refused(errno.ENAMETOOLONG, portal.call, call, mount.root, "x" * 256)
+
+    def test_wrong_types_are_told_in_words(self, mount: Mount, portal: Portal) -> None:
+        root: Any = mount.root
+        wrong: list[tuple[Any, ...]] = [
+            (mount.lookup, None),
+            (mount.lookup_rel, root, 7),
+            (mount.mkdir, root, "x", "rwx"),
+            (mount.mkdir, root, "x", -1),
+            (mount.open_file, root, "f", "r"),
+            (mount.symlink, root, "l", 7),
+            (mount.remove, root, "f", "file"),
+            (root.setattr, {"mode": 0o600}),
+            (root.setattr, SetAttr(mode="rwx")),  # type: ignore[arg-type]  # on purpose
+            (root.setxattr, "user.a", "text"),
+            (root.setxattr, 7, b""),
+            (root.set_chunk_size, "1MiB"),
+            (root.set_oclass, 1.5),
+        ]
+        for call, *args in wrong:
+            refused(errno.EINVAL, portal.call, call, *args)
+        for uid in (-1, 2**32, "root"):
+            refused(errno.EINVAL, portal.call, mount.open_file, root, "f", CREATE, uid=uid)
+        for parent in (None, "/"):
+            refused(errno.ENOTDIR, portal.call, mount.move, root, "f", parent, "g")
+            refused(errno.ENOTDIR, portal.call, mount.mkdir, parent, "g")
 
     def test_everything_that_exists_is_in_the_way(self, mount: Mount, portal: Portal) -> None:
         portal.call(mount.mkdir, mount.root, "d")

@@ -23,6 +23,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from dataclasses import fields as fields_of
 from typing import TYPE_CHECKING, Any, Final
 
 from daos.base.errors import InvalidError, NotFoundError, NotSupportedError
@@ -165,6 +166,8 @@ async def setattr_place(
     Cost:   the entry is fetched, and updated; mtime: a request for each shard; size: as truncate;
             and what stat costs
     """
+    if not isinstance(wanted, SetAttr):
+        raise InvalidError(f"expected a SetAttr, not {wanted!r}")
     entry = await fetch_known(place, oid, call)
     fields = _checked(entry, wanted)
     if wanted.size is not None:
@@ -210,6 +213,10 @@ def file_of(mount: Mount, entry: Entry) -> Array:
 
 def _checked(entry: Entry, wanted: SetAttr) -> dict[str, int]:
     """The fields to be written. Raises: InvalidError, NotSupportedError."""
+    for each in fields_of(wanted):
+        value = getattr(wanted, each.name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            raise InvalidError(f"{each.name} is a number, not {value!r}")
     if wanted.size is not None and entry.kind is not Kind.FILE:
         raise InvalidError("only files have a size that can be set")
     fields: dict[str, int] = {}
@@ -218,14 +225,19 @@ def _checked(entry: Entry, wanted: SetAttr) -> dict[str, int]:
     for name in ("uid", "gid"):
         value = getattr(wanted, name)
         if value is not None:
-            fields[name] = value
-            if not 0 <= value <= U32_MAX:
-                raise InvalidError(f"{name} {value} is no u32")
+            fields[name] = check_id(name, value)
     if wanted.mtime_ns is not None:
         fields["mtime_ns"] = wanted.mtime_ns
         if not -_TIME_MAX_NS <= wanted.mtime_ns < _TIME_MAX_NS:
             raise InvalidError(f"mtime {wanted.mtime_ns} ns is out of range")
     return fields
+
+
+def check_id(name: str, value: int) -> int:
+    """A user or group. Raises: InvalidError"""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= U32_MAX:
+        raise InvalidError(f"{name} is a number of 32 bits, not {value!r}")
+    return value
 
 
 def _mode(entry: Entry, mode: int) -> int:

@@ -32,6 +32,8 @@ _SHARDING: Final = {"single": Hint.SHARDING_TINY, "max": Hint.SHARDING_MAX}
 
 def parse_hints(text: str) -> dict[Kind, Hint]:
     """How wide files and directories shall be. Raises: InvalidError."""
+    if not isinstance(text, str):
+        raise InvalidError(f"hints are a text, such as file:max, not {text!r}")
     if len(text) > HINTS_MAX:
         raise InvalidError(f"hints of {len(text)} characters; at most {HINTS_MAX}")
     found: dict[Kind, Hint] = {}

@@ -284,8 +284,6 @@ def _hints(value: bytes | None) -> str:
 
 def check_name(name: str | bytes) -> bytes:
     """The bytes of one name. Raises: InvalidError, NameTooLongError."""
-    if not isinstance(name, str | bytes):
-        raise InvalidError(f"a name is str or bytes, not {type(name).__name__}")
     raw = encode_name(name)
     if not raw or b"/" in raw or b"\0" in raw:
         raise InvalidError(f"{name!r} is no name: it is empty, or has / or NUL in it")
@@ -300,6 +298,8 @@ def encode_name(name: str | bytes) -> bytes:
     """UTF-8; what `decode_name` could not read goes back to its bytes. Raises: InvalidError."""
     if isinstance(name, bytes):
         return name
+    if not isinstance(name, str):
+        raise InvalidError(f"names, paths and targets are str or bytes, not {type(name).__name__}")
     try:
         return name.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:

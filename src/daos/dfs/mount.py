@@ -26,7 +26,7 @@ from daos.dfs import attributes, format, listing, lookup, moving, namespace
 from daos.dfs.attributes import Stat
 from daos.dfs.classes import by_hints, class_of, hint_for, otype_of
 from daos.dfs.errors import CrossDeviceError
-from daos.dfs.layout import STATFS_MAGIC, Entry, Kind, Superblock, check_name
+from daos.dfs.layout import STATFS_MAGIC, Entry, Kind, Superblock, check_name, encode_name
 from daos.dfs.namespace import Spot, Wanted
 from daos.dfs.node import Directory, File, Node, Symlink
 from daos.dfs.oids import OidCursor
@@ -106,7 +106,7 @@ class Mount(Handle):
         Cost:   one request a component
         """
         with self._operation(timeout) as call:
-            if path[:1] not in ("/", b"/"):
+            if encode_name(path)[:1] != b"/":
                 raise InvalidError(f"{path!r} is no absolute path")
             return await lookup.walk(self, self.root, path, call, follow=follow)
 
@@ -212,6 +212,8 @@ class Mount(Handle):
                 NotEmptyError
         Cost:   two requests and one for each shard of the object; of a directory two for each
         """
+        if kind is not None and not isinstance(kind, Kind):
+            raise InvalidError(f"a kind is one of {', '.join(map(str, Kind))}, not {kind!r}")
         with self._operation(timeout, write=True) as call:
             return await namespace.remove(self, self._spot(parent, name), kind, call, force=force)
 
@@ -361,12 +363,14 @@ class Mount(Handle):
     def _two_spots(
         self, parent: Node, name: str | bytes, other: Node, other_name: str | bytes
     ) -> tuple[Spot, Spot]:
-        if parent.mount is self is not other.mount:
+        if isinstance(other, Node) and parent.mount is self is not other.mount:
             raise CrossDeviceError(f"{parent!r} and {other!r} are in different file systems")
         return self._spot(parent, name), self._spot(other, other_name)
 
     def _check_flags(self, flags: int) -> None:
         """Raises: NotSupportedError, InvalidError, AccessError."""
+        if isinstance(flags, bool) or not isinstance(flags, int):
+            raise InvalidError(f"flags are those of os.open, such as O_RDWR, not {flags!r}")
         if flags & os.O_APPEND:
             raise NotSupportedError("O_APPEND: a handle has no position; FileSystem.open appends")
         access = flags & os.O_ACCMODE

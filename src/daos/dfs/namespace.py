@@ -27,6 +27,7 @@ from daos.base.ids import ObjectId
 from daos.client.execute import execute
 from daos.client.objectio import ObjectIo
 from daos.dfs import entries, marks, xattrs
+from daos.dfs.attributes import check_id
 from daos.dfs.classes import check_chunk, chunk_of, class_of, parse_class
 from daos.dfs.entries import Found, Place
 from daos.dfs.errors import IsDirectoryError, LoopError, NotDirectoryError, NotEmptyError
@@ -259,8 +260,8 @@ async def new(
     target: bytes = b"",
 ) -> Found:
     """What is written for something new. Raises: InvalidError, NotSupportedError (class)."""
-    if wanted.mode & ~PERMISSIONS:
-        raise InvalidError(f"mode {wanted.mode:#o} has other bits than permissions")
+    if not isinstance(wanted.mode, int) or wanted.mode & ~PERMISSIONS:
+        raise InvalidError(f"mode {wanted.mode!r} is not permissions alone, such as 0o644")
     inherits = parent.entry
     class_id = class_of(kind, parse_class(wanted.oclass), inherits, mount.defaults)
     chunk = check_chunk(wanted.chunk_size)
@@ -278,8 +279,8 @@ async def new(
             else (chunk or inherits.chunk_size) * is_directory
         ),
         oclass=inherits.oclass * is_directory,
-        uid=mount.uid if wanted.uid is None else wanted.uid,
-        gid=mount.gid if wanted.gid is None else wanted.gid,
+        uid=mount.uid if wanted.uid is None else check_id("uid", wanted.uid),
+        gid=mount.gid if wanted.gid is None else check_id("gid", wanted.gid),
         value_len=len(target),
     )
     return Found(entry, mount.epoch, target)
