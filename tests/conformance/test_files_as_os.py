@@ -214,6 +214,7 @@ class Both:
                 if wrong:
                     found.append({"call": call, "leaves": sorted(wrong)})
                 self._restore(mine, after)
+        assert tree_of(self.fs) == tree_of(self.local) == self.before
         return found
 
     def _restore(self, mine: dict[str, object], after: dict[str, object]) -> None:
@@ -222,19 +223,21 @@ class Both:
             (self.local, after),
         )
         for files, tree in trees:
-            gone = set[str]()
+            there: list[str] = []
+            gone = "\0"
             for at in sorted(tree):
-                if tree[at] != self.before.get(at) and not any(at.startswith(up) for up in gone):
-                    if files.isdir(at) and not files.islink(at):
-                        files.rmtree(at)
-                        gone.add(at + "/")
-                    else:
-                        files.remove(at)
-            there = tree_of(files)
+                if at.startswith(gone):
+                    continue
+                if tree[at] == self.before.get(at):
+                    there.append(at)
+                elif files.isdir(at) and not files.islink(at):
+                    files.rmtree(at)
+                    gone = at + "/"
+                else:
+                    files.remove(at)
             for name, args, makes in TREE:
                 if makes not in there:
                     getattr(files, name)(*args)
-            assert tree_of(files) == self.before
 
 
 @pytest.fixture(scope="module")

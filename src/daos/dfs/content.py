@@ -54,7 +54,7 @@ class Content(ByPath):
         async def open() -> AsyncFile:
             wanted = Wanted(permissions, oclass, chunk_size)
             file = await self.open_node(path, parsed, wanted, timeout=timeout)
-            opened = AsyncFile(self, file, parsed, os.fspath(path))
+            opened = AsyncFile(self, file, parsed, resolve.given(path))
             if parsed.appends:
                 await opened.seek(0, os.SEEK_END, timeout=timeout)
             return opened

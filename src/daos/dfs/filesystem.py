@@ -22,7 +22,6 @@ Source: DAOS src/client/dfs/dfs_sys.c; the names and errors are those of os, os.
 from __future__ import annotations
 
 import contextlib
-import os
 import stat
 from collections.abc import AsyncGenerator, Callable
 from typing import overload
@@ -49,7 +48,7 @@ from daos.dfs.lookup import child, walk
 from daos.dfs.metadata import Metadata
 from daos.dfs.namespace import Wanted
 from daos.dfs.node import Directory, Symlink
-from daos.dfs.resolve import NOTHING, End, StrPath
+from daos.dfs.resolve import NOTHING, BytesPath, End, StrPath, TextPath, given, text_of
 from daos.dfs.tree import DirEntry, Visit, joined, walking
 
 
@@ -60,14 +59,10 @@ class FileSystem(Content, Metadata):
     """
 
     @overload
-    async def listdir(
-        self, path: bytes | os.PathLike[bytes], *, timeout: float | None = None
-    ) -> list[bytes]: ...
+    async def listdir(self, path: BytesPath, *, timeout: float | None = None) -> list[bytes]: ...
 
     @overload
-    async def listdir(
-        self, path: str | os.PathLike[str] = "/", *, timeout: float | None = None
-    ) -> list[str]: ...
+    async def listdir(self, path: TextPath = "/", *, timeout: float | None = None) -> list[str]: ...
 
     async def listdir(
         self, path: StrPath = "/", *, timeout: float | None = None
@@ -117,7 +112,7 @@ class FileSystem(Content, Metadata):
         timeout: float | None = None,
     ) -> AsyncGenerator[Visit]:
         """(directory, names of directories, names of others) of all directories: as os.walk."""
-        steps = walking(os.fsdecode(top), topdown=topdown, onerror=onerror, followlinks=followlinks)
+        steps = walking(text_of(top), topdown=topdown, onerror=onerror, followlinks=followlinks)
         step = next(steps, None)
         while step is not None:
             answer: list[DirEntry] | OSError | None = None
@@ -249,7 +244,7 @@ class FileSystem(Content, Metadata):
     ) -> None:
         """Make `dst` a symlink to `src`, which need not be there. Raises: FileExistsError."""
         with self._naming(timeout, src, dst, write=True) as call:
-            target = encode_name(os.fspath(src))
+            target = encode_name(given(src))
             if not target:
                 raise NotFoundError("a symlink to nothing")
             if len(target) >= PATH_MAX:
@@ -261,14 +256,10 @@ class FileSystem(Content, Metadata):
             await namespace.symlink(self.mount, where.spot, target, Wanted(), call)
 
     @overload
-    async def readlink(
-        self, path: bytes | os.PathLike[bytes], *, timeout: float | None = None
-    ) -> bytes: ...
+    async def readlink(self, path: BytesPath, *, timeout: float | None = None) -> bytes: ...
 
     @overload
-    async def readlink(
-        self, path: str | os.PathLike[str], *, timeout: float | None = None
-    ) -> str: ...
+    async def readlink(self, path: TextPath, *, timeout: float | None = None) -> str: ...
 
     async def readlink(self, path: StrPath, *, timeout: float | None = None) -> bytes | str:
         """Where a symlink points, as it was written. Raises: OSError (EINVAL: no symlink)."""
@@ -349,4 +340,4 @@ def _no_rmdir(raw: bytes) -> DaosError:
 
 
 def _is_bytes(path: StrPath) -> bool:
-    return isinstance(os.fspath(path), bytes)
+    return isinstance(given(path), bytes)

@@ -6,7 +6,8 @@
 
 A `Path` is a `PurePosixPath`, which knows all about names, and the file system that it is a path
 of. It is always absolute, since a container has no working directory: `fs.path("a")` is `/a`.
-Paths compare and hash by file system and name.
+Paths compare and hash by file system and name. A `Path` is no os.PathLike: `open`, `os` and
+`shutil` refuse it, where they would otherwise reach a file of this host that has the same name.
 
 Source: ours; https://docs.python.org/3/library/pathlib.html#concrete-paths
 """
@@ -15,7 +16,6 @@ from __future__ import annotations
 
 import fnmatch
 import functools
-import os
 import re
 import stat
 from collections.abc import Callable, Iterator
@@ -23,6 +23,7 @@ from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
 from daos.base.errors import ExistsError, InvalidError
+from daos.dfs.resolve import OwnPath, TextPath, text_of
 
 if TYPE_CHECKING:
     from daos.client.memory import BufferLike
@@ -31,14 +32,14 @@ if TYPE_CHECKING:
 
 
 @functools.total_ordering
-class Path:
+class Path(OwnPath):
     """One path of one file system; made by `fs.path(...)` and by `/`."""
 
     __slots__ = ("_fs", "_pure")
 
-    def __init__(self, fs: FileSystem, *parts: str | os.PathLike[str]) -> None:
+    def __init__(self, fs: FileSystem, *parts: TextPath) -> None:
         self._fs = fs
-        self._pure = PurePosixPath("/", *parts)
+        self._pure = PurePosixPath("/", *map(text_of, parts))
         if self._pure.root != "/":  # "//a" is a place of its own in POSIX, and nowhere here
             self._pure = PurePosixPath("/", *self._pure.parts[1:])
 
@@ -84,13 +85,13 @@ class Path:
         """The directories up to the root, nearest first."""
         return tuple(self._with(parent) for parent in self._pure.parents)
 
-    def joinpath(self, *others: str | os.PathLike[str]) -> Path:
+    def joinpath(self, *others: TextPath) -> Path:
         """`self / other / ...`."""
-        return self._with(self._pure.joinpath(*others))
+        return self._with(self._pure.joinpath(*map(text_of, others)))
 
-    def __truediv__(self, other: str | os.PathLike[str]) -> Path:
+    def __truediv__(self, other: TextPath) -> Path:
         try:
-            return self._with(self._pure / other)
+            return self._with(self._pure / text_of(other))
         except TypeError:
             return NotImplemented
 
@@ -106,13 +107,13 @@ class Path:
         """With another suffix. Raises: ValueError."""
         return self._with(self._pure.with_suffix(suffix))
 
-    def relative_to(self, *other: str | os.PathLike[str]) -> PurePosixPath:
+    def relative_to(self, *other: TextPath) -> PurePosixPath:
         """The names behind `other`, a path of no file system. Raises: ValueError."""
-        return self._pure.relative_to(*other)
+        return self._pure.relative_to(*map(text_of, other))
 
-    def is_relative_to(self, *other: str | os.PathLike[str]) -> bool:
+    def is_relative_to(self, *other: TextPath) -> bool:
         """Whether `other` is a parent, or the same."""
-        return self._pure.is_relative_to(*other)
+        return self._pure.is_relative_to(*map(text_of, other))
 
     def match(self, pattern: str) -> bool:
         """Whether the name fits a glob pattern."""
@@ -152,13 +153,13 @@ class Path:
         """As `fs.islink`."""
         return self._fs.islink(self)
 
-    def samefile(self, other: str | os.PathLike[str]) -> bool:
+    def samefile(self, other: TextPath) -> bool:
         """Whether both are the same file or directory. Raises: FileNotFoundError."""
         return self.stat().st_ino == self._fs.stat(other).st_ino
 
     def readlink(self) -> PurePosixPath:
         """Where a symlink points, as it was written. Raises: OSError (EINVAL: no symlink)."""
-        return PurePosixPath(os.fsdecode(self._fs.readlink(self)))
+        return PurePosixPath(self._fs.readlink(self))
 
     # Content
 
@@ -227,15 +228,15 @@ class Path:
             if not missing_ok:
                 raise
 
-    def rename(self, target: str | os.PathLike[str]) -> Path:
+    def rename(self, target: TextPath) -> Path:
         """As `fs.rename`; the new path. What is there gives way."""
-        new = self._with(PurePosixPath("/", target))
+        new = Path(self._fs, target)
         self._fs.rename(self, new)
         return new
 
     replace = rename
 
-    def symlink_to(self, target: str | os.PathLike[str], target_is_directory: bool = False) -> None:
+    def symlink_to(self, target: TextPath, target_is_directory: bool = False) -> None:
         """Make this a symlink to `target`, whatever kind that has. Raises: FileExistsError."""
         self._fs.symlink(target, self)
 
@@ -323,9 +324,6 @@ class Path:
 
     def _with(self, pure: PurePosixPath) -> Path:
         return Path(self._fs, pure)
-
-    def __fspath__(self) -> str:
-        return str(self._pure)
 
     def __str__(self) -> str:
         return str(self._pure)

@@ -1,8 +1,9 @@
 """What users give as a path, and where it leads.
 
-A path is str, bytes or os.PathLike, and begins with "/": a container has no working directory. Str
-is UTF-8; a name that is none comes as `os.fsdecode` shows it. What is created, removed or renamed
-is the *end* of a path: a name in a directory, whether or not there is anything.
+A path is str, bytes, os.PathLike or a path of this file system, and begins with "/": a container
+has no working directory. Str is UTF-8; a name that is none comes as `os.fsdecode` shows it. What is
+created, removed or renamed is the *end* of a path: a name in a directory, whether or not there is
+anything.
 
     /a/b/c     directory /a/b, name c           which is not followed
     /a/b/c/    the same, and a slash: c has to be a directory
@@ -21,7 +22,7 @@ from daos.base.errors import DaosError, ExistsError, InvalidError, NotFoundError
 from daos.client.session import Call, Handle, Operation
 from daos.dfs import namespace
 from daos.dfs.errors import IsDirectoryError, LoopError, NameTooLongError, NotDirectoryError
-from daos.dfs.layout import LINKS_MAX, PATH_MAX, encode_name
+from daos.dfs.layout import LINKS_MAX, PATH_MAX, decode_name, encode_name
 from daos.dfs.lookup import child, walk
 from daos.dfs.namespace import Spot
 from daos.dfs.node import Directory, File, Node, Symlink
@@ -34,7 +35,20 @@ _NS: Final = 1_000_000_000
 # error: who can't ask does not know.
 NOTHING: Final = (NotFoundError, NotDirectoryError, LoopError, NameTooLongError)
 
-StrPath: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
+
+class OwnPath:
+    """A path that means something to a file system, and nothing to this host.
+
+    So it is no os.PathLike: `open(path)` or `shutil.rmtree(path)` would take the file of that name
+    which this host has. `str` of it is the path.
+    """
+
+    __slots__ = ()
+
+
+TextPath: TypeAlias = "str | OwnPath | os.PathLike[str]"
+BytesPath: TypeAlias = "bytes | os.PathLike[bytes]"
+StrPath: TypeAlias = "TextPath | BytesPath"
 
 
 class ByPath(Handle):
@@ -54,7 +68,7 @@ class ByPath(Handle):
 
     def _left(self, call: Call) -> float:
         """Seconds of a call that are left."""
-        return max(call.deadline_ns - self._session.clock.now_ns(), 1) / _NS
+        return left(self.mount, call)
 
     async def _node(self, path: StrPath, call: Call, *, follow: bool = True) -> Node:
         """What there is at a path. Cost: a request for each component."""
@@ -109,11 +123,27 @@ class Named:
 def name(error: DaosError, *paths: StrPath) -> None:
     """Say in an error which paths it is about."""
     if error.filename is None:
-        given = [os.fspath(path) for path in paths]
-        error.filename = given[0]
-        if len(given) > 1:
-            error.filename2 = given[1]
-        error.message = f"{error.message}: {' -> '.join(map(repr, given))}"
+        names = [given(path) for path in paths]
+        error.filename = names[0]
+        if len(names) > 1:
+            error.filename2 = names[1]
+        error.message = f"{error.message}: {' -> '.join(map(repr, names))}"
+
+
+def left(mount: Mount, call: Call) -> float:
+    """Seconds of a call that are left."""
+    return max(call.deadline_ns - mount._session.clock.now_ns(), 1) / _NS
+
+
+def given(path: StrPath) -> str | bytes:
+    """A path as text or bytes. Raises: TypeError."""
+    return str(path) if isinstance(path, OwnPath) else os.fspath(path)
+
+
+def text_of(path: StrPath) -> str:
+    """A path as text."""
+    name = given(path)
+    return decode_name(name) if isinstance(name, bytes) else name
 
 
 def raw_of(path: StrPath) -> bytes:
@@ -121,13 +151,15 @@ def raw_of(path: StrPath) -> bytes:
 
     Raises: NotFoundError (empty), InvalidError (not absolute, NUL), NameTooLongError, TypeError
     """
-    raw = encode_name(os.fspath(path))
+    raw = encode_name(given(path))
     if not raw:
         raise NotFoundError("a path that is empty names nothing")
     if b"\0" in raw:
         raise InvalidError("embedded null byte")
     if raw[:1] != b"/":
-        raise InvalidError(f"path {path!r} must begin with /: a container has no working directory")
+        raise InvalidError(
+            f"path {given(path)!r} must begin with /: a container has no working directory"
+        )
     if len(raw) >= PATH_MAX:
         raise NameTooLongError(f"a path of {len(raw)} bytes; less than {PATH_MAX}")
     return raw
@@ -209,5 +241,5 @@ async def _open_found(mount: Mount, raw: bytes, flags: int, call: Call) -> File:
     assert found.parent is not None  # the root is a directory
     file = File(mount, found.parent, found.place, found.entry, flags)
     if flags & os.O_TRUNC:
-        await file.truncate(0)
+        await file.truncate(0, timeout=left(mount, call))
     return file

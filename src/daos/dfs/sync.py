@@ -12,7 +12,6 @@ Source: ours; https://docs.python.org/3/library/functions.html#open
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import AsyncGenerator, Callable, Iterator
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Literal, Self, TypeAlias, overload
@@ -26,7 +25,7 @@ from daos.dfs import filesystem
 from daos.dfs.namespace import Wanted
 from daos.dfs.node import File
 from daos.dfs.path import Path
-from daos.dfs.resolve import NOTHING, StrPath
+from daos.dfs.resolve import NOTHING, BytesPath, StrPath, TextPath, given, text_of
 from daos.dfs.tree import DirEntry, Visit, walking
 
 Core: TypeAlias = filesystem.FileSystem
@@ -140,26 +139,18 @@ class FileSystem(Face[Core]):
     if TYPE_CHECKING:  # overloads do not pass through a wrapper
 
         @overload
-        def listdir(
-            self, path: bytes | os.PathLike[bytes], *, timeout: float | None = None
-        ) -> list[bytes]: ...
+        def listdir(self, path: BytesPath, *, timeout: float | None = None) -> list[bytes]: ...
 
         @overload
-        def listdir(
-            self, path: str | os.PathLike[str] = "/", *, timeout: float | None = None
-        ) -> list[str]: ...
+        def listdir(self, path: TextPath = "/", *, timeout: float | None = None) -> list[str]: ...
 
         def listdir(self, *args: Any, **kwargs: Any) -> Any: ...  # the overloads say
 
         @overload
-        def readlink(
-            self, path: bytes | os.PathLike[bytes], *, timeout: float | None = None
-        ) -> bytes: ...
+        def readlink(self, path: BytesPath, *, timeout: float | None = None) -> bytes: ...
 
         @overload
-        def readlink(
-            self, path: str | os.PathLike[str], *, timeout: float | None = None
-        ) -> str: ...
+        def readlink(self, path: TextPath, *, timeout: float | None = None) -> str: ...
 
         def readlink(self, *args: Any, **kwargs: Any) -> Any: ...  # as above
 
@@ -223,19 +214,19 @@ class FileSystem(Face[Core]):
         """
         parsed = FileMode.parse(mode)
         if parsed.binary:
-            for what, given in (("encoding", encoding), ("errors", errors), ("newline", newline)):
-                if given is not None:
+            for what, value in (("encoding", encoding), ("errors", errors), ("newline", newline)):
+                if value is not None:
                     raise InvalidError(f"binary mode doesn't take an {what} argument")
         elif not buffering:
             raise InvalidError("can't have unbuffered text I/O")
         wanted = Wanted(permissions, oclass, chunk_size)
         file = self._portal.call(self._core.open_node, path, parsed, wanted, timeout=timeout)
-        raw = ArrayFile(_Content(file, self._portal), parsed, os.fspath(path))
+        raw = ArrayFile(_Content(file, self._portal), parsed, given(path))
         if parsed.binary:
             return open_binary(raw, parsed, buffering)
         return open_text(raw, parsed, buffering, encoding=encoding, errors=errors, newline=newline)
 
-    def path(self, *parts: str | os.PathLike[str]) -> Path:
+    def path(self, *parts: TextPath) -> Path:
         """A path as an object, with the names of `pathlib`; relative ones begin at the root."""
         return Path(self, *parts)
 
@@ -258,7 +249,7 @@ class FileSystem(Face[Core]):
         timeout: float | None = None,
     ) -> Iterator[Visit]:
         """(directory, names of directories, names of others) of all directories: as os.walk."""
-        steps = walking(os.fsdecode(top), topdown=topdown, onerror=onerror, followlinks=followlinks)
+        steps = walking(text_of(top), topdown=topdown, onerror=onerror, followlinks=followlinks)
         step = next(steps, None)
         while step is not None:
             answer: list[DirEntry] | OSError | None = None

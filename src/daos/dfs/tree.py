@@ -8,7 +8,6 @@ Source: https://docs.python.org/3/library/os.html#os.DirEntry, os.walk
 
 from __future__ import annotations
 
-import os
 import posixpath
 import stat
 from collections.abc import Callable, Generator, Sequence
@@ -17,13 +16,14 @@ from typing import TypeAlias
 
 from daos.base.errors import NotFoundError
 from daos.dfs.attributes import Stat
+from daos.dfs.resolve import OwnPath, StrPath, text_of
 
 # Directory, names of directories in it, names of all else.
 Visit: TypeAlias = tuple[str, list[str], list[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class DirEntry:
+class DirEntry(OwnPath):
     """A name of a directory, as of the pass that gave it."""
 
     name: str
@@ -62,7 +62,7 @@ class DirEntry:
         found = self.target if follow_symlinks else self.own
         return 0 if found is None else found.st_mode
 
-    def __fspath__(self) -> str:
+    def __str__(self) -> str:
         return self.path
 
 
@@ -103,6 +103,6 @@ def walking(
         ]
 
 
-def joined(path: str | bytes | os.PathLike[str] | os.PathLike[bytes], name: str) -> str:
+def joined(path: StrPath, name: str) -> str:
     """A path as text, and a name below it."""
-    return posixpath.join(os.fsdecode(path), name)
+    return posixpath.join(text_of(path), name)
