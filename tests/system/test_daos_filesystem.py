@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -157,3 +158,56 @@ class TestAttributes:
         wrong(run("fs set-attr daos://tank/attributes"), "--chunk-size, --oclass")
         wrong(run("fs chmod -m 999 daos://tank/attributes"), "octal")
         wrong(run("fs chmod -m 4755 daos://tank/attributes"), "set-user-id")
+
+
+class TestTrees:
+    def test_copied_and_scanned(self, run: Run, tmp_path: Path) -> None:
+        tree = tmp_path / "tree"
+        (tree / "a" / "b").mkdir(parents=True)
+        (tree / "a" / "b" / "deep").write_bytes(b"12345")
+        (tree / "large").write_bytes(bytes(4096))
+        (tree / "link").symlink_to("large")
+        made = ok(run("fs copy -s", tree, "-d daos://tank/trees"))
+        assert re.fullmatch(
+            "Successfully created container [0-9a-f-]{36}\\n"
+            "Successfully copied to DAOS: daos://tank/trees\\n"
+            "    Directories: 3\\n    Files:       2\\n    Links:       1\\n",
+            made,
+        )
+        lines = ok(run("fs scan tank trees")).splitlines()
+        assert re.fullmatch(r"DFS scanner: Start \(\d{4}(-\d\d){3}(:\d\d){2}\)", lines[0])
+        assert told(run("fs scan -j --path daos://tank/trees")) == {
+            "num_objects": 6,
+            "num_files": 2,
+            "num_symlinks": 1,
+            "num_dirs": 3,
+            "max_depth": 4,
+            "total_bytes": 4101,
+            "average_file_bytes": 2050,
+            "largest_file_bytes": 4096,
+            "largest_dir_entries": 3,
+        }
+        assert told(run("fs scan -j tank trees --dir-name /tree/a"))["num_objects"] == 2
+        wrong(run("fs scan tank trees -n /tree/large"), "is no directory")
+        copied = told(run("fs cp -j --verify -s daos://tank/trees/tree -d", tmp_path / "back"))
+        assert copied["copy_stats"] == {"num_dirs": 3, "num_files": 2, "num_links": 1}
+        assert copied["verified"]["num_differences"] == 0
+
+    def test_by_a_path_that_is_marked(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("content")
+        ok(run("container create tank marked -t POSIX --path", tmp_path / "m"))
+        assert told(run("fs copy -j -s", tmp_path / "file", "-d", tmp_path / "m" / "copy"))[
+            "dst_pool"
+        ]
+        ok(run("fs copy -s", tmp_path / "m" / "copy", "-d", tmp_path / "back"))
+        assert (tmp_path / "back").read_text() == "content"
+
+    def test_used_wrongly(self, run: Run, tmp_path: Path) -> None:
+        source, target = f"fs copy -s {tmp_path}", "-d daos://tank/trees"
+        wrong(run(source, "-d", tmp_path / "x"), "neither side is in a container")
+        wrong(run(source, "-d daos://none/x"), "none")
+        wrong(run("fs copy -s daos://tank -d", tmp_path / "x"), "names a pool")
+        wrong(run("fs copy -s daos://tank/none -d", tmp_path / "x"), "none")
+        wrong(run(source, target, "--only-verify --resume"), "copies nothing")
+        wrong(run(source, target, "--workers 0"), "workers must be")
+        wrong(run("fs copy -s x"), "--dst")

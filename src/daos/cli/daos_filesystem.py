@@ -1,7 +1,7 @@
 """`daos filesystem`: what entries of POSIX containers are stored as, and tools over trees of them.
 
-    set-attr get-attr reset-attr reset-chunk-size reset-oclass chmod    here
-    copy                                                                daos_filesystem_copy
+    set-attr get-attr reset-attr reset-chunk-size reset-oclass chmod scan   here
+    copy                                                                     daos_filesystem_copy
 
 Source: DAOS src/control/cmd/daos/filesystem.go, daos_dfs_hdlr.c; features §2.2.3, dfs_block §3.12
 """
@@ -12,15 +12,24 @@ import os
 import re
 import stat
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
+from daos.base.clock import SystemClock
 from daos.base.errors import InvalidError, NotFoundError
 from daos.base.sizes import parse_size
 from daos.cli import selection
 from daos.cli.attached import with_client
-from daos.cli.filesystem_text import EntryInfo, attributes_json, attributes_text
+from daos.cli.filesystem_text import (
+    EntryInfo,
+    ScanInfo,
+    attributes_json,
+    attributes_text,
+    scan_json,
+    scan_text,
+)
 from daos.cli.frame import Answer, Entry, Group, Options, command
 from daos.cli.later import Later
 from daos.cli.selection import Chosen
@@ -30,6 +39,7 @@ if TYPE_CHECKING:
 
     from daos.client.client import Client
     from daos.dfs import attributes, classes, errors, layout, mount, node
+    from daos.dfs import scan as scanning
     from daos.dfs.mount import Mount
     from daos.dfs.node import Directory, Node
     from daos.placement import oclass
@@ -41,6 +51,7 @@ else:
     mount = Later("daos.dfs.mount")
     node = Later("daos.dfs.node")
     oclass = Later("daos.placement.oclass")
+    scanning = Later("daos.dfs.scan")
 
 group = Group(
     "filesystem",
@@ -149,6 +160,42 @@ def chmod(options: Options, chosen: Chosen, mode: str, no_follow: bool) -> Answe
         return Answer()
 
     return with_client(options, work)
+
+
+@command(group, "scan")
+@selection.container()
+@click.option("-n", "--dir-name", metavar="PATH", help="Only what is below this directory.")
+@click.pass_obj
+def scan(options: Options, chosen: Chosen, dir_name: str | None) -> Answer:
+    """Count files, directories and bytes."""
+    path = dir_name or chosen.path
+    clock = SystemClock()
+    began_ns, began = clock.monotonic_ns(), text_of(clock.now_ns())
+
+    async def work(client: Client) -> Answer:
+        async with mounted(client, chosen, "r") as files:
+            found = await scanning.scan(files, f"/{path.lstrip('/')}")
+        info = ScanInfo(
+            began=began,
+            seconds=(clock.monotonic_ns() - began_ns) // 1_000_000_000,
+            objects=found.objects,
+            files=found.files,
+            symlinks=found.symlinks,
+            directories=found.directories,
+            depth=found.depth,
+            nbytes=found.nbytes,
+            average_file=found.average_file,
+            largest_file=found.largest_file,
+            largest_directory=found.largest_directory,
+        )
+        return Answer(scan_text(info), scan_json(info))
+
+    return with_client(options, work)
+
+
+def text_of(now_ns: int) -> str:
+    """A local time as the reference's tools of file systems write it."""
+    return datetime.fromtimestamp(now_ns / 1e9).astimezone().strftime("%Y-%m-%d-%H:%M:%S")
 
 
 def info_of(files: Mount, entry: Node) -> EntryInfo:

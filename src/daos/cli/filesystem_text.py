@@ -107,3 +107,54 @@ def verify_text(
     lines = "".join(f"{path}: {how}\n" for path, how in differences)
     more = f"… and {count - len(differences)} more\n" if count > len(differences) else ""
     return f"{lines}{more}Verified: {files} files, {nbytes} bytes, {count} differences\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanInfo:
+    """What a scan found. `began`: local time as text; `seconds`: what it took."""
+
+    began: str
+    seconds: int
+    objects: int
+    files: int
+    symlinks: int
+    directories: int
+    depth: int
+    nbytes: int
+    average_file: int
+    largest_file: int
+    largest_directory: int
+
+
+def scan_text(info: ScanInfo) -> str:
+    """What `scan` prints."""
+    lines = [
+        f"Start ({info.began})",
+        f"Scanned {info.objects} files/directories (runtime: {info.seconds} sec)",
+        f"Done! (runtime: {info.seconds} sec)",
+        f"{info.objects} scanned objects",
+        f"{info.files} files",
+        f"{info.symlinks} symlinks",
+        f"{info.directories} directories",
+        f"{info.depth} max tree depth",
+        f"{info.nbytes} bytes of total data",
+        f"{info.average_file} bytes per file on average",
+        f"{info.largest_file} bytes is largest file size",
+        f"{info.largest_directory} entries in the largest directory",
+    ]
+    return "".join(f"DFS scanner: {line}\n" for line in lines)
+
+
+def scan_json(info: ScanInfo) -> dict[str, object]:
+    """What `scan --json` prints; ours: the reference has only the text."""
+    return {
+        "num_objects": info.objects,
+        "num_files": info.files,
+        "num_symlinks": info.symlinks,
+        "num_dirs": info.directories,
+        "max_depth": info.depth,
+        "total_bytes": info.nbytes,
+        "average_file_bytes": info.average_file,
+        "largest_file_bytes": info.largest_file,
+        "largest_dir_entries": info.largest_directory,
+    }

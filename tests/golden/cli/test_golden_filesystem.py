@@ -5,10 +5,13 @@ from __future__ import annotations
 from daos.cli.filesystem_text import (
     CopyInfo,
     EntryInfo,
+    ScanInfo,
     attributes_json,
     attributes_text,
     copy_json,
     copy_text,
+    scan_json,
+    scan_text,
     verify_text,
 )
 
@@ -103,3 +106,34 @@ def test_verified() -> None:
     assert verify_text(files=2, nbytes=10, differences=[("/a", "is missing")], count=3) == (
         "/a: is missing\n… and 2 more\nVerified: 2 files, 10 bytes, 3 differences\n"
     )
+
+
+def test_scanned() -> None:
+    info = ScanInfo(
+        began="2024-05-31-10:20:30",
+        seconds=2,
+        objects=16,
+        files=10,
+        symlinks=1,
+        directories=5,
+        depth=3,
+        nbytes=4105,
+        average_file=410,
+        largest_file=4096,
+        largest_directory=7,
+    )
+    assert scan_text(info) == (
+        "DFS scanner: Start (2024-05-31-10:20:30)\n"
+        "DFS scanner: Scanned 16 files/directories (runtime: 2 sec)\n"
+        "DFS scanner: Done! (runtime: 2 sec)\n"
+        "DFS scanner: 16 scanned objects\n"
+        "DFS scanner: 10 files\n"
+        "DFS scanner: 1 symlinks\n"
+        "DFS scanner: 5 directories\n"
+        "DFS scanner: 3 max tree depth\n"
+        "DFS scanner: 4105 bytes of total data\n"
+        "DFS scanner: 410 bytes per file on average\n"
+        "DFS scanner: 4096 bytes is largest file size\n"
+        "DFS scanner: 7 entries in the largest directory\n"
+    )
+    assert scan_json(info)["largest_dir_entries"] == 7
