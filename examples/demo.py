@@ -1,11 +1,11 @@
 """Store a real directory tree and see what the store promises; `./dev demo` runs this.
 
     1  start      daos_server, which starts an engine and an agent, in a place of its own
-    2  store      each file as an array of bytes, its name in a key-value object
-    3  read       a second process reads all of it back and compares it with the files
-    4  snapshot   freeze, overwrite some files, read both versions
-    5  kill       a writer gets SIGKILL in mid-load, the servers stop and start again; what the
-                  writer had acknowledged is whole
+    2  store      copy the tree into a container of type POSIX
+    3  read       list it, copy it out again, and compare each byte with the files
+    4  snapshot   freeze, overwrite some files, compare both versions
+    5  kill       a writer of arrays and key-values gets SIGKILL in mid-load, the servers stop and
+                  start again; what the writer had acknowledged is whole
 
 Every process of it is a client of the servers. A file is named only after its bytes are
 acknowledged: a name that can be read leads to a whole file, whatever happened in between.
@@ -41,6 +41,7 @@ MIB: Final = 1 << 20
 LIMIT_BYTES: Final = 128 * MIB
 WORKERS: Final = 16  # threads: their writes share the flushes of the log
 POOL: Final = "demo"
+STORED: Final = f"daos://{POOL}/files/tree"
 OVERWRITTEN_BYTES_MAX: Final = 8 * MIB
 NEW_LINE: Final = b"# second version\n"
 
@@ -67,6 +68,20 @@ class Tree:
 
     def content(self, name: str) -> bytes:
         return (self.source / name).read_bytes()
+
+    def stage(self, target: Path, change: Callable[[bytes], bytes] | None = None) -> Path:
+        """The same files below another directory, or what `change` makes of each."""
+        for name in self.sizes:
+            path = target / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if change is not None:
+                path.write_bytes(change(self.content(name)))
+            else:
+                try:
+                    os.link(self.source / name, path)
+                except OSError:  # another file system, or one without links
+                    shutil.copy2(self.source / name, path)
+        return target
 
     @classmethod
     def scan(cls, source: Path, limit_bytes: int, *, skip: set[str]) -> Tree:
@@ -111,12 +126,6 @@ class Store:
         with self.container.array(daos.ObjectId.parse(self.names[name].decode())) as array:
             return array.read(0, array.size)
 
-    def overwrite(self, name: str, content: bytes) -> None:
-        """In place: the same array from now on holds something else."""
-        with self.container.array(daos.ObjectId.parse(self.names[name].decode())) as array:
-            array.write(0, content)
-            array.resize(len(content))
-
     def check(self, name: str, wanted: bytes) -> None:
         if self.get(name) != wanted:
             raise DifferenceError(f"{name} is not what was stored")
@@ -147,12 +156,17 @@ def opened(label: str, flags: str = "rw") -> Iterator[Store]:
 # --- the servers ----------------------------------------------------------------------------------
 
 
-def tool(*words: str) -> None:
-    """Run one of the commands, and show it with what it prints. Raises: UsageError  it failed"""
+def tool(*words: str, wrong: str = "") -> None:
+    """Run one of the commands, and show it with what it prints.
+
+    Raises: UsageError  it failed; DifferenceError  that, and it means that something is `wrong`
+    """
     print(f"   $ {' '.join(words)}", flush=True)
     module = "daos.cli.server" if words[0] == "daos_server" else f"daos.cli.{words[0]}"
     command = [sys.executable, "-m", module, *words[1:]]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode and wrong:
+        raise DifferenceError(f"{wrong}: {done.stdout or done.stderr}")
     if done.returncode:
         raise UsageError(done.stderr.strip())
     print(textwrap.indent(done.stdout, "     "), end="", flush=True)
@@ -204,54 +218,51 @@ def store(path: Path, tree: Tree) -> None:
             "give a smaller --limit, or a --path with more room"
         )
     tool("dmg", "pool", "create", POOL, "-z", f"{size // MIB}MiB")
-    tool("daos", "container", "create", POOL, "files")
-    with daos.connect() as client, client.pool(POOL) as pool:
-        Store.create(pool.create_container("killed"))  # for step 5
-        files = Store.create(pool.container("files"))
-        with Progress("storing", tree.nbytes) as progress:
-            for name in in_parallel(lambda name: files.put(name, tree.content(name)), tree.sizes):
-                progress.advance(tree.sizes[name])
-    speed = f"{len(tree.sizes) / progress.seconds:,.0f} files/s, {progress.speed}"
+    tool("daos", "container", "create", POOL, "files", "--type", "POSIX")
+    with tempfile.TemporaryDirectory(dir=path) as name:
+        staged = tree.stage(Path(name, "tree"))
+        start = time.monotonic()
+        tool("daos", "fs", "copy", "-s", str(staged), "-d", STORED.removesuffix("/tree"))
+        seconds = time.monotonic() - start
+    speed = f"{len(tree.sizes) / seconds:,.0f} files/s, {megabytes(tree.nbytes / seconds)}/s"
     print(f"   {len(tree.sizes)} files, {megabytes(tree.nbytes)}, {speed}, each one durable")
 
 
-def read(tree: Tree) -> None:
-    """Step 3, in the second process."""
-    with opened("files", "r") as files:
-        if (found := set(files.names)) != set(tree.sizes):
-            raise DifferenceError(f"{len(found)} names are there, {len(tree.sizes)} were stored")
+def read(path: Path, tree: Tree) -> None:
+    tool("daos", "fs", "scan", POOL, "files")
+    with tempfile.TemporaryDirectory(dir=path) as name:
+        back = Path(name, "back")
+        tool("daos", "fs", "copy", "-s", STORED, "-d", str(back))
+        found = {str(each.relative_to(back)) for each in back.rglob("*") if each.is_file()}
+        if found != set(tree.sizes):
+            raise DifferenceError(f"{len(found)} files came back, {len(tree.sizes)} were stored")
         with Progress("comparing", tree.nbytes) as progress:
-            for name in in_parallel(lambda name: files.check(name, tree.content(name)), tree.sizes):
-                progress.advance(tree.sizes[name])
-    print(f"   process {os.getpid()}: all equal, {progress.speed}")
+            for each, nbytes in tree.sizes.items():
+                if (back / each).read_bytes() != tree.content(each):
+                    raise DifferenceError(f"{each} is not what was stored")
+                progress.advance(nbytes)
+    print(f"   all equal: {len(tree.sizes)} files, {megabytes(tree.nbytes)}")
 
 
-def snapshot(tree: Tree) -> None:
-    chosen, total = list[str](), 0
+def snapshot(path: Path, tree: Tree) -> None:
+    chosen, total = dict[str, int](), 0
     for name, nbytes in tree.sizes.items():
         if chosen and total + nbytes > OVERWRITTEN_BYTES_MAX:
             break
-        chosen.append(name)
+        chosen[name] = nbytes
         total += nbytes
-    with opened("files") as now:
-        now.container.snapshot("original")
-        with Progress("overwriting", total) as progress:
-            for name in in_parallel(
-                lambda name: now.overwrite(name, NEW_LINE + tree.content(name)), chosen
-            ):
-                progress.advance(tree.sizes[name])
-        print(f"   took snapshot 'original', then overwrote {len(chosen)} files")
-        with now.container.at("original") as view, Progress("reading both", 2 * total) as progress:
-            before = Store(view)
-
-            def check(name: str) -> None:
-                content = tree.content(name)
-                before.check(name, content)
-                now.check(name, NEW_LINE + content)
-
-            for name in in_parallel(check, chosen):
-                progress.advance(2 * tree.sizes[name])
-        print("   both versions are right: the old one in the snapshot, the new one now")
+    tool("daos", "container", "create-snap", POOL, "files", "--snap", "original")
+    differs = "not what was stored, in the snapshot or now"
+    with tempfile.TemporaryDirectory(dir=path) as name:
+        new = str(Tree(tree.source, chosen).stage(Path(name, "tree"), lambda old: NEW_LINE + old))
+        tool("daos", "fs", "copy", "-s", new, "-d", STORED.removesuffix("/tree"))
+        tool("daos", "fs", "copy", "-s", new, "-d", STORED, "--only-verify", wrong=differs)
+        then = Path(name, "then")
+        tool("daos", "fs", "copy", "-s", STORED, "--snap", "original", "-d", str(then))
+        for each in chosen:
+            if (then / each).read_bytes() != tree.content(each):
+                raise DifferenceError(f"{each} is {differs}")
+    print(f"   {len(chosen)} files: the old version in the snapshot, the new one now")
 
 
 def load(tree: Tree) -> None:
@@ -274,6 +285,8 @@ def enough(names: Sized) -> int:
 
 
 def kill(servers: Servers, tree: Tree) -> None:
+    with daos.connect() as client, client.pool(POOL) as pool:
+        Store.create(pool.create_container("killed"))
     acknowledged = list[str]()
     with subprocess.Popen(role("load"), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdin is not None
@@ -331,13 +344,6 @@ def manifest(tree: Tree) -> bytes:
     return json.dumps({"source": str(tree.source), "sizes": tree.sizes}).encode()
 
 
-def read_in_second_process(tree: Tree) -> None:
-    sys.stdout.flush()
-    child = subprocess.run(role("read"), input=manifest(tree), check=False)
-    if child.returncode:
-        raise DifferenceError(f"the reading process ended with status {child.returncode}")
-
-
 def pool_bytes(tree: Tree) -> int:
     """Twice the files in whole blocks (stored, and by the writer that is killed), versions, room.
 
@@ -359,14 +365,11 @@ def run(path: Path, tree: Tree) -> None:
     with Servers(path) as servers:
         steps: Sequence[tuple[str, Callable[[], None]]] = [
             (
-                "store each file as an array, its name in a key-value object",
+                "copy the tree into a container of type POSIX",
                 lambda: store(path, tree),
             ),
-            (
-                "read them back in a second process, and compare",
-                lambda: read_in_second_process(tree),
-            ),
-            ("take a snapshot, overwrite, read both versions", lambda: snapshot(tree)),
+            ("list it, copy it out again, and compare", lambda: read(path, tree)),
+            ("take a snapshot, overwrite, compare both versions", lambda: snapshot(path, tree)),
             ("kill a writer, restart all, see what was acknowledged", lambda: kill(servers, tree)),
             ("what is there now", summary),
         ]
@@ -401,13 +404,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=str(LIMIT_BYTES),
         help=f"at most so much of the tree, such as 1GiB; default: {LIMIT_BYTES // MIB}MiB",
     )
-    parser.add_argument("--role", choices=("read", "load"), help=argparse.SUPPRESS)
+    parser.add_argument("--role", choices=("load",), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     try:
         if options.role:
             given = json.load(sys.stdin)
             tree = Tree(Path(given["source"]), given["sizes"])
-            {"read": read, "load": load}[options.role](tree)
+            load(tree)
             return 0
         source, skip = options.source, {"__pycache__"}
         if source is None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -67,16 +68,18 @@ def test_the_whole_demo(tree: Path, tmp_path: Path, demo: ModuleType) -> None:
     done = run("--source", tree, "--path", tmp_path / "store")
     assert done.returncode == 0, done.stderr
     assert f"{FILES + 3} files, " in done.stdout
-    assert ": all equal, " in done.stdout
-    assert "both versions are right" in done.stdout
+    assert f"all equal: {FILES + 3} files, " in done.stdout
+    assert f"DFS scanner: {FILES + 3} files\n" in done.stdout
+    assert "the old version in the snapshot, the new one now" in done.stdout
     assert "acknowledged files are whole" in done.stdout
     assert "What to try next" in done.stdout
     assert "$ dmg pool query demo\n     Pool " in done.stdout
     assert "     DAOS Control Server (pid " in done.stdout
-    # It is still there, under the names of the files.
-    with demo.Servers(tmp_path / "store"), demo.opened("files", "r") as files:
-        assert "d3/file 7.txt" in files.names
-        assert "link" not in files.names
+    # It is still there, and the pool is what `daos` works with.
+    with demo.Servers(tmp_path / "store"):
+        demo.tool("daos", "fs", "get-attr", "daos://demo/files/tree/d3/file 7.txt")
+        with pytest.raises(demo.UsageError, match="link"):
+            demo.tool("daos", "fs", "get-attr", "daos://demo/files/tree/link")
 
     again = run("--source", tree, "--path", tmp_path / "store")
     assert again.returncode == 2
@@ -105,17 +108,19 @@ def test_a_file_that_is_not_as_stored_is_a_difference(
 ) -> None:
     files = demo.Tree.scan(tree, 1 << 30, skip=set())
     demo.store(tmp_path, files)
-    demo.read(files)
-    with demo.opened("files") as store:
-        store.overwrite("large", b"something else")
+    demo.read(tmp_path, files)
+    (tmp_path / "large").write_bytes(b"something else")
+    demo.tool("daos", "fs", "copy", "-s", str(tmp_path / "large"), "-d", demo.STORED)
     with pytest.raises(demo.DifferenceError, match="large is not what was stored"):
-        demo.read(files)
-    with demo.opened("files") as store:
-        del store.names["empty"]
-    with pytest.raises(demo.DifferenceError, match="names are there"):
-        demo.read(files)
-    with pytest.raises(demo.DifferenceError, match="ended with status 1"):
-        demo.read_in_second_process(files)
+        demo.read(tmp_path, files)
+    more = replace(files, sizes={**files.sizes, "one more": 0})
+    with pytest.raises(demo.DifferenceError, match="files came back"):
+        demo.read(tmp_path, more)
+    with pytest.raises(demo.DifferenceError, match="large: has 14 bytes"):
+        demo.tool(
+            *("daos", "fs", "copy", "--only-verify", "-s", str(tree), "-d", demo.STORED),
+            wrong="in a test",
+        )
 
 
 def test_an_acknowledged_file_that_is_gone_is_a_difference(

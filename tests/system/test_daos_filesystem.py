@@ -193,6 +193,20 @@ class TestTrees:
         assert copied["copy_stats"] == {"num_dirs": 3, "num_files": 2, "num_links": 1}
         assert copied["verified"]["num_differences"] == 0
 
+    def test_as_of_a_snapshot(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("old")
+        ok(run("fs copy -s", tmp_path / "file", "-d daos://tank/snapped"))
+        ok(run("container create-snap tank snapped --snap first"))
+        epoch = ok(run("container list-snap tank snapped")).split("0x")[1].split()[0]
+        (tmp_path / "file").write_text("new")
+        ok(run("fs copy -s", tmp_path / "file", "-d daos://tank/snapped"))
+        for snap, wanted in ((" --snap first", "old"), (f" --snap 0x{epoch}", "old"), ("", "new")):
+            ok(run(f"fs copy -s daos://tank/snapped/file{snap} -d", tmp_path / "back"))
+            assert (tmp_path / "back").read_text() == wanted
+        line = "fs copy -s daos://tank/snapped/file --snap second -d"
+        wrong(run(line, tmp_path / "x"), "second")
+        wrong(run("fs copy --snap first -d daos://tank/snapped -s", tmp_path), "is none")
+
     def test_by_a_path_that_is_marked(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("content")
         ok(run("container create tank marked -t POSIX --path", tmp_path / "m"))

@@ -13,6 +13,7 @@ import click
 
 from daos.base.errors import InvalidError, NotFoundError
 from daos.cli.attached import with_client
+from daos.cli.daos_container import parse_epoch
 from daos.cli.daos_filesystem import group
 from daos.cli.filesystem_text import CopyInfo, copy_json, copy_text, verify_text
 from daos.cli.frame import Answer, Options, command
@@ -65,6 +66,9 @@ class Side(NamedTuple):
 @click.option(
     "--only-verify", is_flag=True, help="Compare what was copied before: TARGET is the copy itself."
 )
+@click.option(
+    "--snap", metavar="NAME", help="The container of SOURCE as of this snapshot, or epoch."
+)
 @click.option("--workers", type=int, metavar="N", help="Files at once (16).")
 @click.pass_obj
 def copy(
@@ -72,6 +76,7 @@ def copy(
     /,
     src: str,
     dst: str,
+    snap: str | None,
     workers: int | None,
     **flags: bool,
 ) -> Answer:
@@ -87,7 +92,7 @@ def copy(
         async with AsyncExitStack() as stack:
             if _address(src) is None and _address(dst) is None:
                 raise InvalidError("neither side is in a container; cp copies files of this host")
-            source = await _side(client, stack, src, flags="r", ignore=False)
+            source = await _source(client, stack, src, snap)
             target = await _side(
                 client,
                 stack,
@@ -153,6 +158,18 @@ def _address(text: str) -> Address | None:
         return uns.resolve(text)
     except errors.NoAttributeError:
         return None
+
+
+async def _source(client: Client, stack: AsyncExitStack, text: str, snap: str | None) -> Side:
+    side = await _side(client, stack, text, flags="r", ignore=False)
+    if snap is None:
+        return side
+    if not isinstance(side.end, end_stored.StoredEnd):
+        raise InvalidError(f"--snap is of containers; {text} is none")
+    known = {name: epoch for epoch, name in await side.end.mount.container.snapshots() if name}
+    view = side.end.mount.container.at(known[snap] if snap in known else parse_epoch(snap))
+    seen = await stack.enter_async_context(view)
+    return side._replace(end=end_stored.StoredEnd(await mount.Mount.open(seen)))
 
 
 async def _side(
