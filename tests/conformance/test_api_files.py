@@ -240,6 +240,23 @@ class TestAttributes:
         fs.symlink("dir", "/link")
         assert fs.info("/link", follow_symlinks=False).chunk_size == 0
 
+    def test_the_root_as_others_have_changed_it(
+        self, files: daos.Container, fs: daos.FileSystem
+    ) -> None:
+        with files.filesystem() as other:
+            for mode in (0o700, 0o755):
+                other.chmod("/", mode)
+                assert stat.S_IMODE(fs.stat("/").st_mode) == mode
+                assert stat.S_IMODE(other.stat("/").st_mode) == mode
+            other.chmod("/", 0)
+            assert not fs.access("/", os.R_OK)
+            other.set_chunk_size("/", 1 << 14)
+            assert fs.info("/").chunk_size == 1 << 14
+            other.set_chunk_size("/", 1 << 15)
+            fs.touch("/f")
+            fs.mkdir("/d")
+            assert fs.info("/f").chunk_size == fs.info("/d").chunk_size == 1 << 15
+
     def test_space(self, fs: daos.FileSystem) -> None:
         space = fs.statvfs()
         assert space.f_bsize == space.f_frsize == 1 << 20

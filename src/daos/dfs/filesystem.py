@@ -285,6 +285,7 @@ class FileSystem(Content, Metadata):
 
     async def _mkdir(self, path: StrPath, wanted: Wanted, call: Call) -> None:
         where = await resolve.end(self.mount, path, call, error=ExistsError())
+        await resolve.refresh(where.parent, call)
         await namespace.mkdir(self.mount, where.spot, wanted, call)
 
     async def _makedirs(self, raw: bytes, wanted: Wanted, call: Call, *, exist_ok: bool) -> None:

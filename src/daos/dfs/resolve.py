@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from daos.base.errors import DaosError, ExistsError, InvalidError, NotFoundError
 from daos.client.session import Call, Handle, Operation
-from daos.dfs import namespace
+from daos.dfs import attributes, namespace
 from daos.dfs.errors import IsDirectoryError, LoopError, NameTooLongError, NotDirectoryError
 from daos.dfs.layout import LINKS_MAX, PATH_MAX, decode_name, encode_name
 from daos.dfs.lookup import child, walk
@@ -71,8 +71,10 @@ class ByPath(Handle):
         return left(self.mount, call)
 
     async def _node(self, path: StrPath, call: Call, *, follow: bool = True) -> Node:
-        """What there is at a path. Cost: a request for each component."""
-        return await walk(self.mount, self.mount.root, raw_of(path), call, follow=follow)
+        """What there is at a path. Cost: a request for each component; of the root one."""
+        found = await walk(self.mount, self.mount.root, raw_of(path), call, follow=follow)
+        await refresh(found, call)
+        return found
 
 
 class End(NamedTuple):
@@ -165,6 +167,12 @@ def raw_of(path: StrPath) -> bytes:
     return raw
 
 
+async def refresh(node: Node, call: Call) -> None:
+    """See to it that the root's entry is of now: a walk brings that of all others."""
+    if node.parent is None:
+        node.entry = await attributes.fetch_known(node.place, node.oid, call)
+
+
 async def directory(mount: Mount, path: StrPath, call: Call) -> Directory:
     """A directory. Raises: NotDirectoryError. Cost: a request for each component."""
     found = await walk(mount, mount.root, raw_of(path), call, follow=True)
@@ -221,6 +229,7 @@ async def open_file(
             raise ExistsError("it is a directory")
         if not where.name or where.slash:
             raise IsDirectoryError("it is a directory")
+        await refresh(where.parent, call)  # what is made takes its defaults from there
         try:
             return await namespace.open_file(mount, where.spot, flags, wanted, call)
         except LoopError:
