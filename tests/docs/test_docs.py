@@ -98,6 +98,8 @@ _CALL = re.compile(r"`(?:with )?(system\.admin|\w+)\.(\w+)")
 
 def test_the_table_for_c_names_what_there_is() -> None:
     from daos.client import event, sync
+    from daos.dfs.mount import Mount
+    from daos.dfs.node import Directory, File, Node
     from daos.embedded.local import LocalSystem
 
     faces: dict[str, type] = {
@@ -112,6 +114,10 @@ def test_the_table_for_c_names_what_there_is() -> None:
         "eq": event.EventQueue,
         "event": event.Event,
         "parent": event.Event,
+        "mount": Mount,
+        "node": Node,
+        "directory": Directory,
+        "file": File,
     }
     text = (ROOT / "docs/c-to-python.md").read_text()
     named = {(owner, name) for owner, name in _CALL.findall(text) if owner in faces}
