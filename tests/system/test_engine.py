@@ -370,3 +370,24 @@ async def test_a_signal_has_every_process_write_down_what_it_is_at(system: Engin
             assert "aggregation ticks, " in text
             assert "garbage collection, " in text
         assert await engine.stop() == 0, "and it serves on"
+
+
+def test_helpers_compute_checksums_of_large_values(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with EngineSystem(tmp_path, targets=2, arguments=("-x", "3")) as system:
+            await make_pool(system)
+            async with system.client() as client:
+                pool = await client.pool("tank")
+                cont = await pool.create_container("c1", props={"cksum": "sha256"})
+                kv = await cont.kv(await cont.new_oid(ObjectType.KV_LEXICAL, "SX"))
+                for number in range(8):
+                    await kv.put(f"{number}", bytes([number]) * 300_000)
+                for number in range(8):
+                    assert await kv.get(f"{number}") == bytes([number]) * 300_000
+                (engine,) = system.engines
+                assert await engine.stop() == 0
+                log = engine.log.read_text()
+                assert "target 0 has 2 helpers" in log
+                assert "target 1 has 1 helpers" in log
+
+    asyncio.run(main())

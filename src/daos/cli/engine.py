@@ -109,6 +109,7 @@ def _config(options: argparse.Namespace, environ: Mapping[str, str]) -> EngineCo
         group=options.group,
         instance=options.instance,
         tcp=_tcp(environ, options.targets),
+        helpers=options.helpers,
         cores=cores.plan(
             usable,
             first=options.first,

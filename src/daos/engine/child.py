@@ -23,9 +23,10 @@ from typing import Final
 from daos.base.errors import DaosError
 from daos.base.ids import Rank, TargetIndex
 from daos.cart.transport.ranks import Places, RankNetwork, parse_uri
-from daos.engine import dump, logmask
+from daos.engine import cores, dump, logmask
 from daos.engine.config import EngineConfig
 from daos.engine.modules import Modules
+from daos.engine.offload import Offload
 from daos.engine.rank import Part
 from daos.engine.target import Target
 from daos.engine.tether import (
@@ -155,7 +156,17 @@ class _Child:
             rng=config.rng,
             key=key,
         )
-        self._part.add_target(self._index)
+        self._part.add_target(self._index, self._new_offload())
+
+    def _new_offload(self) -> Offload | None:
+        config, index = self._config, self._index
+        count = cores.helpers_of(index, targets=config.targets, helpers=config.helpers)
+        if not count:
+            return None
+        where = config.cores.of_helpers(index)
+        bound = f"bound to cores {sorted(where)}" if where else "not bound, as there are too few"
+        log.info("target %d has %d helpers, %s", index, count, bound)
+        return Offload(asyncio.get_running_loop(), count, where)
 
 
 def dump_at_signals(

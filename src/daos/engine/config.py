@@ -36,6 +36,7 @@ class EngineConfig:
     group: str = "daos_server"  # name of the system
     instance: int = 0  # of the engine on its host
     tcp: tuple[str, int] | None = None  # address and port of tag 0
+    helpers: int = 0  # of all targets
     cores: Plan = field(default_factory=Plan)
     meta: MetaConfig = field(default_factory=MetaConfig)
     aggregation: AggregationConfig = field(default_factory=AggregationConfig)

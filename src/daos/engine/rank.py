@@ -36,6 +36,7 @@ from daos.engine.core import AggregationConfig
 from daos.engine.iv import IV_KEY
 from daos.engine.metrics import Metrics
 from daos.engine.modules import Modules
+from daos.engine.offload import Offload
 from daos.engine.sched import Scheduler
 from daos.engine.sched_core import SchedConfig
 from daos.engine.storage import Storage
@@ -93,6 +94,7 @@ class Part:
         self._sched = sched
         self._contexts: list[Context] = []
         self._stopping: asyncio.Task[None] | None = None
+        self._offloads: list[Offload] = []
 
     @property
     def stopped(self) -> bool:
@@ -104,9 +106,14 @@ class Part:
         for index in map(TargetIndex, range(count)):
             self.add_target(index)
 
-    def add_target(self, index: TargetIndex) -> Target:
-        """Make a target, and let it be reached. Raises: as `Context.listen`"""
-        xstream = self._new_xstream(tag_of(index), on_bug=lambda bug: target.fail(bug))
+    def add_target(self, index: TargetIndex, offload: Offload | None = None) -> Target:
+        """Make a target, and let it be reached. `offload`, its helpers, are closed with it.
+
+        Raises: as `Context.listen`
+        """
+        if offload is not None:
+            self._offloads.append(offload)
+        xstream = self._new_xstream(tag_of(index), lambda bug: target.fail(bug), offload)
         target = Target(index, xstream, self._aggregation)
         self.targets.append(target)
         self.modules.serve_target(target)
@@ -153,8 +160,15 @@ class Part:
             stack.callback(target.xstream.sched.stop)
             stack.push_async_callback(target.close, checkpoint=checkpoint)
             stack.callback(target.xstream.tls.close)
+        for offload in self._offloads:
+            stack.push_async_callback(offload.close)
 
-    def _new_xstream(self, tag: Tag, on_bug: Callable[[Exception], None] | None = None) -> Xstream:
+    def _new_xstream(
+        self,
+        tag: Tag,
+        on_bug: Callable[[Exception], None] | None = None,
+        offload: Offload | None = None,
+    ) -> Xstream:
         context = self._new_context(Endpoint(self.rank, tag), on_bug)
         self._contexts.append(context)
         metrics = Metrics()
@@ -170,6 +184,7 @@ class Part:
             rng=self.rng,
             loop=self.loop,
             sched=sched,
+            offload=offload,
             tls=Tls([IV_KEY, *self.modules.keys]),
             metrics=metrics,
         )
