@@ -15,6 +15,7 @@ import difflib
 import gc
 import importlib
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -243,7 +244,8 @@ def _say(name: str, answer: Answer, options: Options) -> int:
         if options.json:
             told.envelope(answer.response, problems=answer.problems)
         elif answer.text:
-            print(answer.text, end="" if answer.text.endswith("\n") else "\n", flush=True)
+            text = _fitted(answer.text) if sys.stdout.isatty() else answer.text
+            print(text, end="" if text.endswith("\n") else "\n", flush=True)
     except OSError as error:
         # What stands in the buffer would be tried again, and complained of, at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -253,6 +255,13 @@ def _say(name: str, answer: Answer, options: Options) -> int:
     if not options.json:
         told.complain(name, answer.problems)
     return told.FAILED if answer.failed or answer.problems else 0
+
+
+def _fitted(text: str) -> str:
+    """For the terminal that it is shown on. `COLUMNS` says how wide that is, if it is set."""
+    from daos.cli.fit import fit  # only for people
+
+    return fit(text, shutil.get_terminal_size().columns)
 
 
 def _fail(name: str, options: Options, error: DaosError) -> int:
