@@ -115,7 +115,7 @@ def create(options: Options, /, label: str, properties: str | None, **given: Any
         )
         return Answer(f"{first}\n{created_text(made)}", created_json(made))
 
-    return with_control(options, work)
+    return with_control(options, work, doing=f"Creating pool {label!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +211,7 @@ def destroy(options: Options, pool: str, recursive: bool, force: bool) -> Answer
         _checked(await control.ask("PoolDestroy", request, pb.PoolDestroyResp), pool)
         return Answer("Pool-destroy command succeeded\n")
 
-    return with_control(options, work)
+    return with_control(options, work, doing=f"Destroying pool {pool!r}")
 
 
 @command(group, "evict")

@@ -132,7 +132,7 @@ def stop(options: Options, /, force: bool, **which: str | None) -> Answer:
         reply = await control.ask("SystemStop", request, pb.SystemStopResp)
         return _results(reply.results, reply.absentranks, reply.absenthosts)
 
-    return with_control(options, work)
+    return with_control(options, work, doing="Stopping ranks")
 
 
 @command(group, "start")
@@ -148,7 +148,7 @@ def start(options: Options, /, **which: str | None) -> Answer:
         reply = await control.ask("SystemStart", request, pb.SystemStartResp)
         return _results(reply.results, reply.absentranks, reply.absenthosts)
 
-    return with_control(options, work)
+    return with_control(options, work, doing="Starting ranks")
 
 
 @command(group, "erase")
