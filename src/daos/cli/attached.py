@@ -10,6 +10,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from daos.base.errors import DER, DaosError
+from daos.cli import told
 from daos.cli.frame import Options
 from daos.control import places
 
@@ -57,7 +59,24 @@ def with_client(
         async with client:
             return await work(client)
 
-    return asyncio.run(whole())
+    try:
+        return asyncio.run(whole())
+    except DaosError as error:
+        if hint := _next_step(error):
+            raise told.hinted(error, hint) from error
+        raise
+
+
+def _next_step(error: DaosError) -> str:
+    """What helps, where the error does not say it itself."""
+    match error.code:
+        case DER.NONEXIST if error.message.startswith("pool "):
+            return "`daos pool list` lists those that there are"
+        case DER.NONEXIST if error.message.startswith("container "):
+            return "`daos container list POOL` lists those that there are"
+        case DER.UNREACH if "`" not in error.message:
+            return "`dmg system query` tells which ranks run"
+    return ""
 
 
 def attachment(options: Options) -> Attachment:

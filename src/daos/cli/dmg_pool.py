@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from daos.base.clock import uuid_from
-from daos.base.errors import DER, DaosError, InvalidError, NoSpaceError
+from daos.base.errors import DER, DaosError, InvalidError, NoSpaceError, NotFoundError
 from daos.base.names import check_label
 from daos.base.ranges import parse_ranges
 from daos.base.sizes import format_size, parse_percent, parse_size
-from daos.cli import labels
+from daos.cli import labels, told
 from daos.cli.controlled import with_control
 from daos.cli.frame import Answer, Group, Options, command, names, pairs
 from daos.cli.later import Later
@@ -337,7 +337,13 @@ def set_prop(options: Options, pool: str, properties: str) -> Answer:
 
 
 def _checked(reply: ReplyT, pool: str) -> ReplyT:
-    return client.checked(reply, f"pool {pool!r}")
+    try:
+        return client.checked(reply, f"pool {pool!r}")
+    except NotFoundError as error:
+        if not error.message.startswith("pool "):
+            raise
+        hint = "`dmg pool list` lists those that there are"
+        raise told.hinted(error, hint) from error
 
 
 async def query_of(control: ControlClient, pool: str, mask: tuple[str, ...]) -> PoolInfo:

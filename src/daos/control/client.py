@@ -20,6 +20,7 @@ Source: DAOS src/control/lib/control/rpc.go
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
@@ -204,6 +205,10 @@ _OPTIONS: Final = (
 )
 
 
+# How versions of gRPC say that there is no such host.
+_UNRESOLVED: Final = re.compile("(errors resolving|DNS resolution failed)", re.IGNORECASE)
+
+
 def _serialize(message: Message) -> bytes:
     return message.SerializeToString()
 
@@ -215,6 +220,8 @@ def _translated(error: grpc.aio.AioRpcError, host: str, method: str, left_s: flo
             return faults.parse(raw, f"{host}: {error.details()}")
     match error.code():
         case grpc.StatusCode.UNAVAILABLE:
+            if _UNRESOLVED.match(error.details() or ""):
+                return faults.bad_host(host)
             refused = faults.connection_refused(host)
             # Sent and broken, or never connected: the text is all that tells.
             refused.unanswered = "connect" not in (error.details() or "").lower()
