@@ -51,18 +51,16 @@ def built(command: click.Command, path: str = "") -> Iterator[tuple[str, frozens
             assert inner is not None
             yield from built(inner, f"{path} {name}".strip())
         return
-    options = [each for each in command.params if isinstance(each, click.Option)]
-    yield (
-        path,
-        frozenset(max(each.opts, key=len) for each in options if not each.hidden) - _shared(),
+    own = frozenset(
+        max(each.opts, key=len)
+        for each in command.params
+        if isinstance(each, click.Option) and not each.hidden and each not in _SHARED
     )
+    yield path, own
 
 
-def _shared() -> frozenset[str]:
-    """Of whole tools: who ran a command before has added them to it."""
-    return frozenset(
-        name for tool in TOOLS.values() for each in tool.params for name in each.opts
-    ) - {"--verbose", "--insecure"}
+# Of whole tools: a command that ran has them, too.
+_SHARED = [each for tool in TOOLS.values() for each in tool.params]
 
 
 @pytest.mark.parametrize("tool", TOOLS)
