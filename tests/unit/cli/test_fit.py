@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
@@ -131,10 +132,14 @@ def shown(columns: int | None, *more: str) -> str:
     try:
         subprocess.run(["stty", "cols", str(columns)], stdin=its, check=True)
         subprocess.run(command, stdout=its, check=True, env={"TERM": "dumb"})
-        return os.read(mine, 1 << 16).decode().replace("\r\n", "\n")
+        os.close(its)
+        text = b""
+        with contextlib.suppress(OSError):  # EIO: nobody has the other end any more
+            while part := os.read(mine, 1 << 16):
+                text += part
+        return text.decode().replace("\r\n", "\n")
     finally:
         os.close(mine)
-        os.close(its)
 
 
 @pytest.mark.parametrize("columns", [80, 60, 40])

@@ -11,8 +11,8 @@ from typing import TextIO
 
 import pytest
 
-from daos.base.clock import SystemClock
 from daos.cli.progress import line, shown
+from daos.testing.shard import StoppedClock
 
 
 def test_the_bar_goes_to_and_fro() -> None:
@@ -32,8 +32,7 @@ def test_it_fits(width: int) -> None:
 
 
 async def work(on: TextIO, *, quiet: bool = False) -> None:
-    clock = SystemClock()
-    async with shown("It", on=on, quiet=quiet, clock=clock, after_s=0, every_s=0.001):
+    async with shown("It", on=on, quiet=quiet, clock=StoppedClock(), after_s=0, every_s=0.001):
         for _ in range(5):
             await asyncio.sleep(0.002)
 
@@ -43,8 +42,12 @@ def test_a_terminal_shows_it_and_is_clean_afterwards() -> None:
     subprocess.run(["stty", "cols", "60"], stdin=its, check=True)
     with open(its, "w") as terminal:
         asyncio.run(work(terminal))
-        text = os.read(mine, 1 << 16).decode()
-        frames = text.split("\r\x1b[K")
+        terminal.write("END")
+        terminal.flush()
+        text = ""
+        while not text.endswith("END"):  # a terminal hands over what it has
+            text += os.read(mine, 1 << 16).decode()
+        frames = text.removesuffix("END").split("\r\x1b[K")
         assert frames[0] == frames[-1] == ""
         assert len(frames) > 2
         assert set(frames[1:-1]) == {"It [====                ] 0 s"}
@@ -65,7 +68,7 @@ def test_what_is_done_at_once_is_not_shown() -> None:
     mine, its = pty.openpty()
 
     async def quick(terminal: TextIO) -> None:
-        async with shown("It", on=terminal, quiet=False, clock=SystemClock()):
+        async with shown("It", on=terminal, quiet=False, clock=StoppedClock()):
             await asyncio.sleep(0)
 
     with open(its, "w") as terminal:
@@ -78,7 +81,7 @@ def test_what_is_done_at_once_is_not_shown() -> None:
 
 def test_an_error_passes_through() -> None:
     async def fails() -> None:
-        async with shown("It", on=io.StringIO(), quiet=False, clock=SystemClock()):
+        async with shown("It", on=io.StringIO(), quiet=False, clock=StoppedClock()):
             raise KeyError("x")
 
     with pytest.raises(KeyError):
