@@ -12,6 +12,7 @@ import pytest
 
 import daos
 from daos.base.errors import DER, DaosError, NotFoundError
+from daos.cli import autotest
 from daos.cli.daos import TOOL
 from daos.cli.frame import main
 from daos.embedded.remote import connect
@@ -221,6 +222,38 @@ def test_targets_of_a_pool(run: Run) -> None:
         status, out, _ = run(f"pool query-targets tank {wrong} -j")
         assert (status, json.loads(out)["status"]) == (1, -1005)
         assert text in json.loads(out)["error"]
+
+
+def test_autotest(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = ok(run("pool autotest tank --skip-big --deadline-limit 0.1"))
+    lines = text.splitlines()
+    assert lines[0].split() == ["Step", "Operation", "Status", "Time(sec)", "Comment"]
+    assert [int(line.split()[0]) for line in lines[2:-1]] == [
+        *(0, 1, 2, 3, 10, 11, 20, 21, 22, 23, 96, 97, 98, 99)
+    ]
+    assert lines[-1] == "All steps passed."
+    assert re.search(
+        r"^10 +Generating 1M S1 layouts +OK +0\.\d+ +\d+ of them: the deadline$", text, re.M
+    )
+    assert ok(run("cont list tank")) == "No containers.\n"
+    # What is read is compared.
+    monkeypatch.setattr(autotest.KeyValue, "get_many", wrong_values)
+    status, out, err = run("pool autotest tank -S -D 0.1 -j")
+    answer = json.loads(out)["response"]
+    assert (status, err, answer["passed"]) == (1, "", False)
+    (failed,) = [each for each in answer["steps"] if each["status"] != "OK"]
+    assert (failed["step"], failed["operation"]) == (21, "Reading 128B values back")
+    assert "is not what was written" in failed["comment"]
+    assert [each["step"] for each in answer["steps"]][-4:] == [96, 97, 98, 99]
+    assert ok(run("cont list tank")) == "No containers.\n"
+    status, out, _ = run("pool autotest nosuch")
+    assert status == 1
+    assert "Connecting to pool FAILED" in out
+    assert out.endswith("Some steps failed.\n")
+
+
+async def wrong_values(kv: object, keys: list[bytes], **more: object) -> dict[bytes, bytes]:
+    return dict.fromkeys(keys, b"something else")
 
 
 def test_the_system(run: Run, agent: SmallAgent) -> None:

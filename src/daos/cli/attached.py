@@ -6,6 +6,7 @@ Source: ours
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -39,24 +40,34 @@ def with_client(
     work: Callable[[Client], Coroutine[Any, Any, T]],
     *,
     timeout_s: float = TIMEOUT_S,
+    doing: str = "",
 ) -> T:
-    """Run `work` with a client that is closed afterwards. Raises: as `attach`, and `work`"""
+    """Run `work` with a client that is closed afterwards.
+
+    `doing`: what people are told that it is at, where it takes long.
+
+    Raises: as `attach`, and `work`
+    """
     # The client and a loop: longer than all the rest of a command line, which help does without.
     import asyncio
     import random
 
     from daos.base.clock import SystemClock
+    from daos.cli.progress import shown
     from daos.client.attach import attach
+
+    clock = SystemClock()
 
     async def whole() -> T:
         client = await attach(
             agent_socket(),
             system=system_of(options),
-            clock=SystemClock(),
+            clock=clock,
             rng=random.SystemRandom(),
             timeout=timeout_s,
         )
-        async with client:
+        quiet = options.json or not doing
+        async with client, shown(doing, on=sys.stderr, quiet=quiet, clock=clock):
             return await work(client)
 
     try:
