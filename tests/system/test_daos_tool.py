@@ -224,6 +224,26 @@ def test_targets_of_a_pool(run: Run) -> None:
         assert text in json.loads(out)["error"]
 
 
+def test_health(run: Run) -> None:
+    ok(run("cont create tank well"))
+    text = ok(run("health check"))
+    heads = ("Component Build Information", "System Information", "Pool Status")
+    assert [text.count(f"{head}\n{'-' * len(head)}\n") for head in heads] == [1, 1, 1]
+    assert re.search(
+        r"^  Pool [0-9a-f-]{36}, ntarget=2, disabled=0, leader=0, .* state=Ready$", text, re.M
+    )
+    assert "  Containers: 1, all HEALTHY\n" in text
+    assert re.search(r"^    Container Label +: well$", ok(run("health check -v")), re.M)
+    found = json.loads(ok(run("health check -j")))["response"]
+    assert set(found) == {"component_build_info", "system_info", "pools", "pool_containers"}
+    (pool,) = found["pools"].values()
+    assert (pool["label"], pool["state"]) == ("tank", "Ready")
+    assert [each["container_label"] for each in found["pool_containers"][pool["uuid"]]] == ["well"]
+    assert found["component_build_info"]["client"]["version"] == daos.__version__
+    assert found["system_info"]["system_name"] == "daos_server"
+    ok(run("cont destroy tank well"))
+
+
 def test_autotest(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     text = ok(run("pool autotest tank --skip-big --deadline-limit 0.1"))
     lines = text.splitlines()

@@ -22,6 +22,7 @@ TOOL = Tool(
         ),
         "object": Entry("daos.cli.daos_object:group", "Query objects.", ("obj",)),
         "system": Entry("daos.cli.daos_system:group", "Query the system.", ("sys",)),
+        "health": Entry("daos.cli.daos_health:group", "Tell whether the system is well."),
         "server-version": Entry(
             "daos.cli.daos_system:server_version", "Print the version of the servers."
         ),

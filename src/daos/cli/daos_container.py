@@ -65,7 +65,7 @@ def create(options: Options, /, pool: str, layout: str | None, **given: str | No
                 if values:
                     put = {key: value.encode() for key, value in values.items()}
                     await container.attrs.update(put)
-                info = await _info(opened, container)
+                info = await container_info(opened, container)
             except DaosError:
                 await container.close()
                 await opened.destroy_container(container.uuid, force=True)
@@ -113,7 +113,7 @@ def query(options: Options, pool: str, container: str) -> Answer:
             client.pool(pool, flags="r") as opened,
             opened.container(container, flags="r") as found,
         ):
-            info = await _info(opened, found)
+            info = await container_info(opened, found)
         return Answer(query_text(info), as_json(info))
 
     return with_client(options, work)
@@ -289,7 +289,8 @@ def parse_epoch(text: str) -> int:
     return int(text, 0)
 
 
-async def _info(pool: Pool, container: Container) -> ContainerInfo:
+async def container_info(pool: Pool, container: Container) -> ContainerInfo:
+    """What an open container tells, for text and JSON."""
     found = await container.query()
     props = await container.props.items()
     return ContainerInfo(
