@@ -88,6 +88,21 @@ def test_networks_and_logs(dmg: Run) -> None:
     assert ok(dmg("server-version")) == "daos_server version 0.1.0\n"
 
 
+def test_pools(dmg: Run) -> None:
+    assert ok(dmg("pool list")) == ok(dmg("pool list -r")) == "No pools in system\n"
+    made = ok(dmg("pool create tank -z 1g"))
+    assert made.startswith("Creating DAOS pool with automatic storage allocation: 1.0 GB total")
+    try:
+        assert ok(dmg("pool list -n")) == "Pool State\n---- -----\ntank Ready\n"
+        assert ok(dmg("sys list-pools -r")) == "No pools in system\n"
+        found = json.loads(ok(dmg("pool query tank -j")))["response"]
+        assert found["sys_self_heal_policy"] == "exclude;pool_exclude;pool_rebuild"
+        found = json.loads(ok(dmg("pool query tank -j --no-self-heal-check")))["response"]
+        assert "sys_self_heal_policy" not in found
+    finally:
+        assert ok(dmg("pool destroy tank")) == "Pool-destroy command succeeded\n"
+
+
 @pytest.mark.parametrize(
     ("line", "text"),
     [
@@ -100,6 +115,7 @@ def test_networks_and_logs(dmg: Run) -> None:
         ("config generate -f 1,x", "--fabric-ports: 'x' is no port; expected like 31316,32316"),
         ("system erase", "DER_BUSY(-1012): not all ranks are stopped: 0-1 run; `dmg system stop`"),
         ("system query --with-states joyned", "there is no state 'joyned'; there are Unknown"),
+        ("pool list -n -r", "--rebuild-only asks the pools, --no-query does not: give one"),
         ("pool create x -z lots", "size 'lots': expected a number and a unit, like '512MB'"),
     ],
 )

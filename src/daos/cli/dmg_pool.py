@@ -6,7 +6,7 @@ Source: DAOS src/control/cmd/dmg/pool.go; features §2.1.1
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -231,14 +231,19 @@ def evict(options: Options, pool: str) -> Answer:
 @command(group, "list", "ls")
 @click.option("-v", "--verbose", is_flag=True, help="Tell UUID, service and tiers.")
 @click.option("-n", "--no-query", is_flag=True, help="Only names and states.")
+@click.option("-r", "--rebuild-only", is_flag=True, help="Only pools that are being rebuilt.")
 @click.pass_obj
-def list_(options: Options, verbose: bool, no_query: bool) -> Answer:
+def list_(options: Options, verbose: bool, no_query: bool, rebuild_only: bool) -> Answer:
     """List the pools of the system."""
-    return list_of_pools(options, verbose=verbose, no_query=no_query)
+    return list_of_pools(options, verbose=verbose, no_query=no_query, rebuild_only=rebuild_only)
 
 
-def list_of_pools(options: Options, *, verbose: bool, no_query: bool) -> Answer:
+def list_of_pools(
+    options: Options, *, verbose: bool, no_query: bool, rebuild_only: bool = False
+) -> Answer:
     """What `pool list` and `system list-pools` say."""
+    if no_query and rebuild_only:
+        raise InvalidError("--rebuild-only asks the pools, --no-query does not: give one of them")
 
     async def work(control: ControlClient) -> Answer:
         reply = await control.ask("ListPools", pb.ListPoolsReq(), pb.ListPoolsResp)
@@ -252,7 +257,8 @@ def list_of_pools(options: Options, *, verbose: bool, no_query: bool) -> Answer:
                     info = await query_of(control, pool.uuid, _DEFAULT)
                 except DaosError as error:
                     wrong.append(f"{pool.label or pool.uuid}: {error}")
-            infos.append(info)
+            if not rebuild_only or (info.rebuild is not None and info.rebuild.state == "busy"):
+                infos.append(info)
         text = list_verbose_text(infos) if verbose else list_text(infos, queried=not no_query)
         response = {"status": 0, "pools": [as_json(info) for info in infos]}
         return Answer(text, response, problems=tuple(wrong))
@@ -264,14 +270,19 @@ def list_of_pools(options: Options, *, verbose: bool, no_query: bool) -> Answer:
 @labels.administrators_pool
 @click.option("-e", "--show-enabled", is_flag=True, help="Tell the ranks in service, too.")
 @click.option("-t", "--health-only", is_flag=True, help="Ask no target for its space.")
+@click.option("--no-self-heal-check", is_flag=True, help="Without the policies of self-healing.")
 @click.pass_obj
-def query(options: Options, pool: str, show_enabled: bool, health_only: bool) -> Answer:
+def query(
+    options: Options, pool: str, show_enabled: bool, health_only: bool, no_self_heal_check: bool
+) -> Answer:
     """Tell state, health and space of POOL."""
     mask = HEALTH_MASK if health_only else _DEFAULT
     wanted = (*mask, "enabled_engines") if show_enabled else mask
 
     async def work(control: ControlClient) -> Answer:
         info = await query_of(control, pool, wanted)
+        if no_self_heal_check:
+            info = replace(info, self_heal_policy="", sys_self_heal_policy=None)
         return Answer(query_text(info), {"status": 0, **as_json(info)})
 
     return with_control(options, work)
