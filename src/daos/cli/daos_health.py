@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-import daos
 from daos.base.errors import DaosError
 from daos.base.version import VERSION
 from daos.cli import container_text, pool_text
@@ -36,7 +35,7 @@ def check(options: Options, verbose: bool) -> Answer:
     """Tell versions, the system, and the health of its pools."""
     found = attachment(options)
     system = system_answer(found)
-    library = str(Path(daos.__file__).parent)
+    library = str(Path(__file__).parent.parent)
 
     async def work(client: Client) -> Answer:
         pools, containers, problems = await _look(client)
