@@ -14,11 +14,11 @@ Source: DAOS src/utils/daos_autotest.c; features §2.2.1. Ours: a deadline that 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from daos.base.clock import Clock
 from daos.base.errors import DaosError
 from daos.cli.frame import Answer
 from daos.cli.text import table
@@ -48,12 +48,16 @@ class FailedError(DaosError):
 
 @dataclass(slots=True)
 class Steps:
-    """What was done, and how long it took. `clock` gives seconds."""
+    """What was done, and how long it took."""
 
     deadline_s: float
-    clock: Callable[[], float] = time.monotonic
+    time: Clock
     rows: list[dict[str, str]] = field(default_factory=list)
     failed: bool = False
+
+    def clock(self) -> float:
+        """Seconds since some moment."""
+        return self.time.monotonic_ns() / 1e9
 
     async def run(self, number: int, what: str, work: Callable[[float], Awaitable[str]]) -> None:
         """Do a step until its deadline; the work says what there is to say of it.

@@ -149,13 +149,18 @@ def autotest(options: Options, pool: str, skip_big: bool, deadline_limit: float)
     """Test whether POOL works: make a container, write, read back, destroy it."""
     from random import SystemRandom
 
+    from daos.base.clock import SystemClock
     from daos.cli import autotest as steps
 
     label = f"autotest-{SystemRandom().getrandbits(48):012x}"
 
     async def work(client: Client) -> Answer:
         return await steps.run(
-            client, pool, label=label, skip_big=skip_big, steps=steps.Steps(deadline_limit)
+            client,
+            pool,
+            label=label,
+            skip_big=skip_big,
+            steps=steps.Steps(deadline_limit, SystemClock()),
         )
 
     return with_client(options, work, doing=f"Testing pool {pool!r}")
