@@ -141,6 +141,7 @@ def test_sockets_of_a_killed_engine_go_with_it(system: OwnSystem) -> None:
     system.start()
     before = sockets(system)
     for _ in range(2):  # at once, then no more often than each 300 s
+        assert labels(system) == []  # it serves
         parent = min(system.pids("daos.cli.engine"))
         os.kill(parent, signal.SIGKILL)
         ended(parent)

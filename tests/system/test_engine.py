@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import re
 import signal
@@ -16,13 +17,15 @@ from google.protobuf.message import Message
 
 from daos.base.clock import SystemClock
 from daos.base.errors import DER, DaosError, InvalidError, StaleHandleError, StaleMapError
-from daos.base.ids import ObjectType, tag_of
+from daos.base.hlc import Hlc
+from daos.base.ids import Epoch, ObjectType, Rank, TargetIndex, tag_of
 from daos.cart.context import Endpoint
 from daos.cart.transport.ranks import this_host
 from daos.client.admin import Admin
 from daos.client.client import Client
 from daos.client.kv import KeyValue
 from daos.drpc.modules import MgmtMethod
+from daos.engine.layout import StopNote
 from daos.engine.process import STATUS_TARGET_LOST
 from daos.object.wire import (
     OBJECT_LIST,
@@ -34,7 +37,7 @@ from daos.object.wire import (
 from daos.placement.pool_map import PoolMap
 from daos.proto import ctl_pb2 as ctl
 from daos.proto import mgmt_pb2 as pb
-from daos.testing.engines import EngineProcess, EngineSystem, free_ports
+from daos.testing.engines import EngineProcess, EngineSystem, free_ports, install
 
 MIB = 1 << 20
 Body = Callable[[EngineSystem], Coroutine[Any, Any, None]]
@@ -391,3 +394,72 @@ def test_helpers_compute_checksums_of_large_values(tmp_path: Path) -> None:
                 assert "target 1 has 1 helpers" in log
 
     asyncio.run(main())
+
+
+def test_a_bug_in_a_target_ends_the_rank(tmp_path: Path) -> None:
+    """Its caller is told, nothing is written any more; what is started anew has all data."""
+    install(Path(__file__).parent / "faulty", tmp_path)
+    ask = importlib.import_module("tests.system.faulty.daos_faulty")
+
+    async def run() -> None:
+        async with EngineSystem(
+            tmp_path,
+            arguments=("-m", "mgmt,pool,cont,obj,faulty"),
+            variables={"PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"},
+        ) as system:
+            engine = system.engines[0]
+            pool = await system.create_pool("tank", 2 * 32 * MIB)
+            async with system.client() as client:
+                container = await (await client.pool(str(pool))).create_container("c")
+                kv = await container.kv()
+                await kv.put("before", b"1")
+                oid = kv.oid
+            context, _ = system.context()
+            target = Endpoint(Rank(0), tag_of(TargetIndex(1)))
+            late = SystemClock().now_ns() + 20 * 10**9
+            good = await context.call(target, ask.ASK, ask.Ask(1), deadline_ns=late)
+            assert good.key == 2
+            with pytest.raises(DaosError, match="internal error, KeyError") as caught:
+                await context.call(target, ask.ASK, ask.Ask(7), deadline_ns=late)
+            assert caught.value.code is DER.MISC
+            assert await engine.ended() == STATUS_TARGET_LOST
+            await context.close()
+            log = engine.log.read_text()
+            assert "target 1 has gone, status 4: the rank ends" in log
+            assert "KeyError: 7" in log
+            await system.restart(engine)
+            async with system.client() as client:
+                container = await (await client.pool(str(pool))).container("c")
+                assert await (await container.kv(oid)).get("before") == b"1"
+
+    asyncio.run(run())
+
+
+@on_engines()
+async def test_after_an_orderly_stop_the_clock_is_not_waited_for(system: EngineSystem) -> None:
+    """Each epoch is above the life before, whatever the clock says; a crash leaves no note."""
+    (engine,) = system.engines
+    pool = await system.create_pool("tank", 2 * 32 * MIB)
+    note = engine.storage / "stopped"
+
+    async def write() -> int:
+        async with system.client() as client:
+            pool_handle = await client.pool(str(pool))
+            container = await pool_handle.create_container(f"c{len(epochs)}")
+            return await container.snapshot()
+
+    epochs: list[int] = []
+    epochs.append(await write())
+    assert await engine.stop() == 0
+    last = StopNote.parse(note.read_bytes()).epoch
+    assert last > epochs[-1]
+    # As if the clock had been set back since, no more than clients tolerate.
+    ahead = Hlc(SystemClock()).now() + 900_000_000 * 16
+    note.write_bytes(StopNote(Epoch(ahead)).emit())
+    await system.restart(engine)
+    assert not note.exists()
+    epochs.append(await write())
+    assert epochs[-1] > ahead
+    engine.kill()
+    await engine.ended()
+    assert not note.exists()

@@ -61,6 +61,15 @@ class Lock:
             self._fd = -1
 
 
+def flush_directory(directory: Path) -> None:
+    """Make the names in it durable."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def read_holder(fd: int) -> str:
     """The pid in a lock file, as text; what it says is true while the lock is held."""
     return os.pread(fd, 32, 0).decode("ascii", "replace").strip()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from daos.base.directory import told_by
+from daos.base.directory import flush_directory, told_by
 
 
 def replace(path: Path, content: bytes, *, durable: bool = True) -> None:
@@ -31,15 +31,6 @@ def replace(path: Path, content: bytes, *, durable: bool = True) -> None:
         fresh.replace(path)
         if durable:
             flush_directory(path.parent)
-
-
-def flush_directory(directory: Path) -> None:
-    """Make the names in it durable."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def read(path: Path) -> bytes | None:

@@ -23,6 +23,7 @@ from daos.engine.sched_core import SchedConfig
 
 TARGETS_MAX: Final = 64
 SERVER_SOCKET: Final = "daos_server.sock"
+STOP_NOTE: Final = "stopped"
 _SYSTEM: Final = "system"
 
 
@@ -49,6 +50,11 @@ class EngineConfig:
     def uri(self) -> RankUri:
         """Where this rank is reached."""
         return RankUri(self.sockets, self.tcp, this_host())
+
+    @property
+    def note(self) -> Path:
+        """The file that tells of an orderly stop."""
+        return self.storage / STOP_NOTE
 
     @property
     def is_new(self) -> bool:

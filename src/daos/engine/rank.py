@@ -75,9 +75,10 @@ class Part:
         clock: Clock,
         rng: Rng,
         key: bytes | None = None,
+        failed: Callable[[], None] | None = None,
     ) -> None:
         """`directory` is closed by `stop`; nobody else may have its devices open. `key`: of the
-        system, whose engines are in several processes."""
+        system, whose engines are in several processes. `failed`: told that a target has stopped."""
         self.rank: Final = rank
         self.modules: Final = modules
         self.network: Final = network
@@ -85,6 +86,7 @@ class Part:
         self.clock: Final = clock
         self.rng: Final = rng
         self._key = key
+        self._failed = failed
         self.loop = asyncio.get_running_loop()
         self.hlc = Hlc(clock)
         self.targets: list[Target] = []
@@ -113,7 +115,13 @@ class Part:
         """
         if offload is not None:
             self._offloads.append(offload)
-        xstream = self._new_xstream(tag_of(index), lambda bug: target.fail(bug), offload)
+
+        def on_bug(bug: Exception) -> None:
+            target.fail(bug)
+            if self._failed is not None:
+                self._failed()
+
+        xstream = self._new_xstream(tag_of(index), on_bug, offload)
         target = Target(index, xstream, self._aggregation)
         self.targets.append(target)
         self.modules.serve_target(target)
@@ -130,6 +138,10 @@ class Part:
         for target in self.targets:
             target.xstream.sched.drain()
         await asyncio.gather(*(context.drain(within_s) for context in self._contexts))
+
+    async def leave(self) -> None:
+        """Let answers that were given leave, and nothing else: the process is about to end."""
+        await asyncio.gather(*(context.close() for context in self._contexts))
 
     async def stop(self, *, checkpoint: bool = True, clients: Iterable[Context] = ()) -> None:
         """End every call, write the checkpoints, close every device. Idempotent.
