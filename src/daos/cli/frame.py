@@ -244,7 +244,8 @@ def _say(name: str, answer: Answer, options: Options) -> int:
         if options.json:
             told.envelope(answer.response, problems=answer.problems)
         elif answer.text:
-            text = _fitted(answer.text) if sys.stdout.isatty() else answer.text
+            shown = sys.stdout is not None and sys.stdout.isatty()  # it may be closed
+            text = _fitted(answer.text) if shown else answer.text
             print(text, end="" if text.endswith("\n") else "\n", flush=True)
     except OSError as error:
         # What stands in the buffer would be tried again, and complained of, at the end.
