@@ -107,7 +107,7 @@ BANNED: dict[str, tuple[str, set[str]]] = {
     "os.environ": (_CONFIG, {"cli", "embedded", "testing/sim/campaign.py"}),
     "os.environb": (_CONFIG, {"cli", "embedded"}),
     "os.getenv": (_CONFIG, {"cli", "embedded"}),
-    "os.fsync": (_FLUSH, {"bio", "control/files.py"}),
+    "os.fsync": (_FLUSH, {"bio", "base/directory.py"}),
     "os.fdatasync": (_FLUSH, {"bio"}),
     "os.sync": (_FLUSH, set()),
     "print": ("return the text, or log an event", {"cli", "testing/sim/__main__.py"}),

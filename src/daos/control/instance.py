@@ -40,7 +40,7 @@ M = TypeVar("M", bound=Message)
 
 SUPERBLOCK: Final = "superblock"
 # What an engine keeps in its storage, and what may stand beside it.
-_OURS: Final = ("devices", "live", "stopped", SUPERBLOCK, SUPERBLOCK + ".new")
+_OURS: Final = ("devices", "live", "stopped", "stopped.new", SUPERBLOCK, SUPERBLOCK + ".new")
 _BESIDE: Final = (LOCK, "control", "lost+found")
 # Answers about ranks and groups are made without I/O.
 CALL_S: Final = 20.0

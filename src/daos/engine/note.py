@@ -6,10 +6,9 @@ Source: ours
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
-from daos.base.directory import flush_directory, told_by
+from daos.base.directory import flush_directory, replace, told_by
 from daos.base.errors import CorruptError
 from daos.base.ids import Epoch
 from daos.engine.layout import StopNote
@@ -38,11 +37,4 @@ def take(path: Path) -> Epoch | None:
 
 def leave(path: Path, epoch: Epoch) -> None:
     """Note that no epoch above this one was given out. Raises: NoSpaceError, AccessError"""
-    with told_by(path):
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(fd, StopNote(epoch).emit())  # a part of it is no note
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        flush_directory(path.parent)
+    replace(path, StopNote(epoch).emit())
