@@ -93,6 +93,13 @@ def test_pools(dmg: Run) -> None:
     made = ok(dmg("pool create tank -z 1g"))
     assert made.startswith("Creating DAOS pool with automatic storage allocation: 1.0 GB total")
     try:
+        status, _, err = dmg("pool create other -z 1g -t 50,50 --nsvc 2")
+        assert status == 0
+        assert [line.partition(" is not used: ")[0] for line in err.splitlines()] == [
+            "NOTICE: dmg: --tier-ratio",
+            "NOTICE: dmg: --nsvc 2",
+        ]
+        ok(dmg("pool destroy other"))
         assert ok(dmg("pool list -n")) == "Pool State\n---- -----\ntank Ready\n"
         assert ok(dmg("sys list-pools -r")) == "No pools in system\n"
         found = json.loads(ok(dmg("pool query tank -j")))["response"]

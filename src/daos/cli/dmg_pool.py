@@ -113,7 +113,8 @@ def create(options: Options, /, label: str, properties: str | None, **given: Any
             tgt_ranks=tuple(reply.tgt_ranks),
             tier_bytes=tuple(reply.tier_bytes),
         )
-        return Answer(f"{first}\n{created_text(made)}", created_json(made))
+        text = f"{first}\n{created_text(made)}"
+        return Answer(text, created_json(made), notices=wanted.notices())
 
     return with_control(options, work, doing=f"Creating pool {label!r}")
 
@@ -148,6 +149,16 @@ class Wanted:
             raise InvalidError("--nranks and --tier-ratio do not go with a part of all storage")
         if self.nranks is not None and self.ranks is not None:
             raise InvalidError("give --nranks or --ranks, not both")
+
+    def notices(self) -> tuple[str, ...]:
+        """What of it nothing acts on, and why."""
+        found = []
+        if self.tier_ratio is not None:
+            why = "tiers are parts of one file system, and a pool divides its storage itself"
+            found.append(f"--tier-ratio is not used: {why}")
+        if self.nsvc is not None and self.nsvc > 1:
+            found.append(f"--nsvc {self.nsvc} is not used: a pool's service has one replica")
+        return tuple(found)
 
 
 async def _set_size(request: pb.PoolCreateReq, control: ControlClient, wanted: Wanted) -> str:

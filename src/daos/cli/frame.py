@@ -34,13 +34,14 @@ class Answer(NamedTuple):
     """What a command has to say.
 
     `failed`: it is said, and the exit status is 1. `problems`: what went wrong at some of those
-    that were asked, a line each; it has failed, too.
+    that were asked, a line each; it has failed, too. `notices`: what people should know besides.
     """
 
     text: str = ""
     response: object = None
     failed: bool = False
     problems: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -254,6 +255,8 @@ def _say(name: str, answer: Answer, options: Options) -> int:
             return told.FAILED
         raise DaosError(f"can't print the answer: {error.strerror}") from error
     if not options.json:
+        for notice in answer.notices:
+            print(f"NOTICE: {name}: {notice}", file=sys.stderr)
         told.complain(name, answer.problems)
     return told.FAILED if answer.failed or answer.problems else 0
 
