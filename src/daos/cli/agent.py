@@ -100,7 +100,10 @@ TOOL: Final = Tool(
         click.Option(["-s", "--runtime_dir"], metavar="DIR", help="Directory of sockets."),
         click.Option(["-l", "--logfile"], metavar="FILE", help="Log to this file."),
     ],
-    entries={"version": Entry("daos.cli.version:command", "Print the version.")},
+    entries={
+        "version": Entry("daos.cli.version:command", "Print the version."),
+        "manpage": Entry("daos.cli.manpage:command", "Print the page for man.", hidden=True),
+    },
     alone=start,
     help="The agent of a DAOS client host.",
 )

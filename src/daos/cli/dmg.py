@@ -32,6 +32,7 @@ TOOL = Tool(
         ),
         "version": Entry("daos.cli.version:command", "Print the version."),
         "completion": Entry("daos.cli.completion:command", "Print a script that completes words."),
+        "manpage": Entry("daos.cli.manpage:command", "Print the page for man.", hidden=True),
     },
     help="Administer a DAOS system.",
 )

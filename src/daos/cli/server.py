@@ -73,6 +73,7 @@ TOOL: Final = Tool(
         "network": frame.Entry("daos.cli.here:network", "Tell interfaces of this host.", ("net",)),
         "config": frame.Entry("daos.cli.here:config", "Make a configuration.", ("cfg",)),
         "version": frame.Entry("daos.cli.version:command", "Print the version."),
+        "manpage": frame.Entry("daos.cli.manpage:command", "Print the page for man.", hidden=True),
     },
     debug=("-b", "--debug"),
     help="The control plane of a DAOS host.",
