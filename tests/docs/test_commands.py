@@ -10,7 +10,7 @@ import click
 import pytest
 
 from daos.cli import agent, daos, dmg, engine, server
-from daos.cli.frame import Group
+from daos.cli.frame import Group, is_shared
 from tests.tidy.tree import ROOT
 
 PAGE = ROOT / "docs/commands.md"
@@ -54,13 +54,9 @@ def built(command: click.Command, path: str = "") -> Iterator[tuple[str, frozens
     own = frozenset(
         max(each.opts, key=len)
         for each in command.params
-        if isinstance(each, click.Option) and not each.hidden and each not in _SHARED
+        if isinstance(each, click.Option) and not each.hidden and not is_shared(each)
     )
     yield path, own
-
-
-# Of whole tools: a command that ran has them, too.
-_SHARED = [each for tool in TOOLS.values() for each in tool.params]
 
 
 @pytest.mark.parametrize("tool", TOOLS)

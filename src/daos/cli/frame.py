@@ -198,6 +198,11 @@ def _shared(option: click.Option) -> click.Option:
     return option
 
 
+def is_shared(parameter: click.Parameter) -> bool:
+    """Whether it is of a whole tool; commands that have run have those, too."""
+    return parameter.callback is _keep
+
+
 def _keep(ctx: click.Context, option: click.Parameter, value: object) -> object:
     options = ctx.ensure_object(Options)
     name = option.name or ""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import click
 
 from daos.base.version import VERSION
-from daos.cli.frame import Answer, Command, Group, Tool
+from daos.cli.frame import Answer, Command, Group, Tool, is_shared
 
 _SECTION = 8  # administration
 
@@ -43,7 +43,7 @@ def page(tool: Tool) -> str:
         ".SH COMMANDS",
     ]
     for path, each in _commands(tool, name):
-        own = [option for option in each.params if option not in tool.shared]
+        own = [option for option in each.params if not is_shared(option)]
         arguments = [f"\\fI{_text(_metavar(p))}\\fR" for p in own if isinstance(p, click.Argument)]
         lines += [f".SS {_text(path)} {' '.join(arguments)}".rstrip(), _text(_sentence(each))]
         lines += _options([p for p in own if isinstance(p, click.Option) and not p.hidden])
