@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import os
 import re
+import resource
 import signal
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
@@ -463,3 +464,18 @@ async def test_after_an_orderly_stop_the_clock_is_not_waited_for(system: EngineS
     engine.kill()
     await engine.ended()
     assert not note.exists()
+
+
+def test_an_engine_takes_all_descriptors_that_it_may_have(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with EngineSystem(tmp_path, targets=1) as system:
+            (engine,) = system.engines
+            for pid in (engine.pid, *engine.children()):
+                assert resource.prlimit(pid, resource.RLIMIT_NOFILE) == (most, most)
+
+    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, most - 1), most))
+    try:
+        asyncio.run(main())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, most))

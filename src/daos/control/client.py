@@ -38,7 +38,7 @@ from daos.base.version import VERSION
 from daos.control import access, faults
 from daos.control.access import Component
 from daos.control.places import PORT, SYSTEM
-from daos.control.service import OPTIONS
+from daos.control.service import OPTIONS, target
 from daos.proto import ctl_pb2, mgmt_pb2
 
 M = TypeVar("M", bound=Message)
@@ -160,7 +160,9 @@ class ControlClient:
     ) -> M:
         channel = self._channels.get(host)
         if channel is None:
-            channel = self._channels[host] = grpc.aio.insecure_channel(host, options=_OPTIONS)
+            channel = self._channels[host] = grpc.aio.insecure_channel(
+                target(host), options=_OPTIONS
+            )
         assert method.containing_service is not None
         call: Any = channel.unary_unary(
             f"/{method.containing_service.full_name}/{method.name}",
