@@ -80,6 +80,15 @@ def test_each_command_stands_once(tool: str) -> None:
     assert len(set(seen)) == len(seen)
 
 
+@pytest.mark.parametrize("tool", TOOLS)
+def test_options_of_the_whole_tool(tool: str) -> None:
+    (line,) = re.findall(rf"^\| {tool} \| ([^|]*) \| ([^|]*)\|$", PAGE.read_text(), re.M)
+    built, missing = (set(re.findall(r"`(--[\w-]+)`", cell)) for cell in line)
+    there = {max(each.opts, key=len) for each in TOOLS[tool].params}
+    assert built == there
+    assert not missing & there
+
+
 def test_aliases_are_there() -> None:
     (text,) = re.findall(r"Aliases: ([^.]+)\.", PAGE.read_text())
     known = set[str]()

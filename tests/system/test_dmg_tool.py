@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -152,6 +156,30 @@ def test_hosts_that_are_not_there(dmg: Run, sockets: Path, tmp_path: Path) -> No
     assert answer["status"] == -1025
     assert answer["error"].count("refused the connection") == 2
     assert answer["response"]["HostStorage"] == {}
+
+
+def test_what_is_done_is_logged(sockets: Path, tmp_path: Path) -> None:
+    plain, lines = tmp_path / "dmg.log", tmp_path / "dmg.json"
+
+    def dmg(line: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "daos.cli.dmg", *line.split()],
+            env={**os.environ, "DAOS_SOCKET_DIR": str(sockets)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = dmg(f"-d --log-file {plain} --allow-proxy pool list")
+    assert (done.stdout, done.stderr) == ("No pools in system\n", "")
+    assert re.search(r"control.sock is asked: mgmt.MgmtSvc.ListPools\n", plain.read_text())
+    assert dmg(f"--log-file {lines} -J -d system query").returncode == 0
+    told = [json.loads(line)["message"] for line in lines.read_text().splitlines()]
+    assert any("is asked: mgmt.MgmtSvc.SystemQuery" in message for message in told)
+    done = dmg(f"--log-file {tmp_path}/no/dmg.log pool list")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{tmp_path}/no/dmg.log" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_configuration_files(dmg: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

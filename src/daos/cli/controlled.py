@@ -44,6 +44,11 @@ def with_control(
     from daos.control.access import Component
     from daos.control.client import ControlClient
 
+    if log_file := options.get("log_file"):
+        from daos.cli import logs
+
+        as_json = bool(options.get("json_logging"))
+        logs.of_tool(Path(log_file), debug=options.debug, as_json=as_json)
     user = places.User(os.getuid(), Path.home(), os.environ)
     config = _configuration(user, options.get("config_path"))
     named = options.get("host_list")
@@ -60,6 +65,7 @@ def with_control(
                 clock=clock,
                 rng=random.SystemRandom(),
                 system=config.name if config is not None else places.SYSTEM,
+                allow_proxy=bool(options.get("allow_proxy")),
             ) as control,
             shown(doing, on=sys.stderr, quiet=options.json or not doing, clock=clock),
         ):

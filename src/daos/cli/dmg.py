@@ -13,6 +13,9 @@ TOOL = Tool(
     "dmg",
     options=[
         click.Option(["-i", "--insecure"], is_flag=True, help="Without certificates."),
+        click.Option(["--allow-proxy"], is_flag=True, help="By the proxy of the environment."),
+        click.Option(["--log-file"], metavar="FILE", help="Log what is done, more with -d."),
+        click.Option(["-J", "--json-logging"], is_flag=True, help="Log in JSON."),
         click.Option(["-o", "--config-path"], metavar="FILE", help="Configuration of dmg."),
         click.Option(
             ["-l", "--host-list"], metavar="HOSTS", help="Whom to ask, like host1:10001,host2."
