@@ -166,18 +166,24 @@ async def test_all_die(system: EngineSystem) -> None:
             await writer.check()
 
 
-def test_clients_of_other_hosts_come_by_tcp(tmp_path: Path) -> None:
-    async def body(system: EngineSystem) -> None:
-        await make_pool(system)
-        uri = system.engines[0].ready.result().uri
-        assert uri == f"sm://{this_host()}{system.sockets},tcp://127.0.0.1:{port}"
-        async with system.client(by_tcp=True) as client:
-            writer = Writer(client)
-            await writer.begin()
-            await writer.check()
+@pytest.mark.parametrize(("interface", "host"), [("lo", "127.0.0.1"), ("::1", "[::1]")])
+def test_clients_of_other_hosts_come_by_tcp(tmp_path: Path, interface: str, host: str) -> None:
+    async def main() -> None:
+        async with EngineSystem(
+            tmp_path, ports={0: port}, variables={"D_INTERFACE": interface}
+        ) as system:
+            await make_pool(system)
+            uri = system.engines[0].ready.result().uri
+            assert uri == f"sm://{this_host()}{system.sockets},tcp://{host}:{port}"
+            async with system.client(by_tcp=True) as client:
+                writer = Writer(client)
+                await writer.begin()
+                await writer.check()
 
+    if ":" in host and not Path("/proc/net/if_inet6").exists():
+        pytest.skip("this machine has no IPv6")
     port = free_ports(3)
-    on_engines(ports={0: port})(body)(tmp_path)
+    asyncio.run(main())
 
 
 @on_engines()

@@ -30,7 +30,7 @@ from daos.control.gate import Gate
 from daos.control.harness import Harness, Say
 from daos.control.host import Host
 from daos.control.management import Management
-from daos.control.network import address_of
+from daos.control.network import address_of, with_port
 from daos.control.notify import VARIABLE, Notice
 from daos.control.places import AGENT_LOCK, CONTROL_SOCKET, SERVER_SOCKET, SOCKET_DIR
 from daos.control.processes import ended
@@ -152,7 +152,7 @@ class Server:
             text = "certificates are not supported yet, and without them nobody listens on TCP"
             raise InvalidError(f"{text}, unless transport_config says allow_insecure: true")
         address = address_of(config.interface) if config.interface else "0.0.0.0"
-        return f"{address}:{config.port}"
+        return with_port(address, config.port)
 
     async def _listen(self, path: Path) -> grpc.aio.Server:
         # Loaded while the engines start: 0.1 s of each start.
