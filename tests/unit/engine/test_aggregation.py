@@ -19,7 +19,7 @@ from daos.base.errors import (
     StaleHandleError,
 )
 from daos.base.hlc import START_UNIX_NS, Hlc
-from daos.base.ids import ContainerUuid, Epoch, PoolUuid
+from daos.base.ids import ContainerUuid, Epoch
 from daos.engine.aggregation import ShardAggregation
 from daos.engine.core import AggregationConfig, Reclaim, segments, still_done, sum_of
 from daos.engine.sched import Scheduler, State
@@ -93,7 +93,7 @@ def driver(
     loop = asyncio.get_running_loop()
     sched = Scheduler(loop, SystemClock())
     xstream: Any = SimpleNamespace(hlc=shard.hlc, loop=loop, sched=sched)
-    made = ShardAggregation(PoolUuid(UUID(int=1)), shard.meta, shard.pool, xstream, config)
+    made = ShardAggregation("pool", shard.meta, shard.pool, xstream, config)
     made.set_reclaim(reclaim)
     return made
 
