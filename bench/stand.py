@@ -97,7 +97,7 @@ class Stand:
         sched.guard(
             self.server,
             scheduled,
-            lambda rpc: self.target.pool_of(rpc.request.address.handle),
+            lambda rpc: self.target.owner_of(rpc.request.address.handle),
         )
         self.container: VosContainer
 

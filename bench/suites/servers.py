@@ -53,6 +53,8 @@ _BARE: Final = "python -c pass"
 _COMMANDS: Final = {
     "daos version": ("daos.cli.daos", "version"),
     "dmg version": ("daos.cli.dmg", "version"),
+    "dmg pool --help": ("daos.cli.dmg", "pool", "--help"),
+    "daos container --help": ("daos.cli.daos", "container", "--help"),
     "daos_server version": ("daos.cli.server", "version"),
     "daos_agent version": ("daos.cli.agent", "version"),
 }

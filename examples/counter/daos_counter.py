@@ -17,9 +17,10 @@ from daos.cart.context import Endpoint, Rpc
 from daos.cart.protocol import Procedure, opcode
 from daos.drpc.modules import ModuleId
 from daos.engine.access import Access, Caller
+from daos.engine.collective import ask_targets
 from daos.engine.control import Control
 from daos.engine.module import DrpcTable, Module
-from daos.engine.service import answering, ask_targets
+from daos.engine.service import answering
 from daos.engine.target import Target
 from daos.engine.tls import TlsKey, XstreamKind
 
@@ -68,13 +69,11 @@ class CounterModule(Module):
 
     def answer_drpc(self, table: DrpcTable, control: Control) -> None:
         async def total(request: Empty, peer: Peer) -> Int64Value:
-            engine = control.engine
+            engine, xstream = control.engine, control.engine.xstream
             count = next(each.targets for each in engine.members if each.rank == engine.rank)
             targets = [Endpoint(engine.rank, tag_of(TargetIndex(n))) for n in range(count)]
             late = engine.clock.now_ns() + TOTAL_S * 10**9
-            values = await ask_targets(
-                engine.xstream, targets, ADD, Add(""), deadline_ns=late, trace_id=0
-            )
+            values = await ask_targets(xstream, targets, ADD, Add(""), deadline_ns=late, trace_id=0)
             return Int64Value(value=sum(each.value for each in values))
 
         table.add(ModuleId.TEST, TOTAL, Empty, total)

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from daos.cli import agent, daos, dmg, engine, server
-from daos.cli.frame import Group
+from daos.cli.frame import Group, is_shared
 from tests.tidy.tree import ROOT
 
 PAGE = ROOT / "docs/commands.md"
@@ -51,18 +51,12 @@ def built(command: click.Command, path: str = "") -> Iterator[tuple[str, frozens
             assert inner is not None
             yield from built(inner, f"{path} {name}".strip())
         return
-    options = [each for each in command.params if isinstance(each, click.Option)]
-    yield (
-        path,
-        frozenset(max(each.opts, key=len) for each in options if not each.hidden) - _shared(),
+    own = frozenset(
+        max(each.opts, key=len)
+        for each in command.params
+        if isinstance(each, click.Option) and not each.hidden and not is_shared(each)
     )
-
-
-def _shared() -> frozenset[str]:
-    """Of whole tools: who ran a command before has added them to it."""
-    return frozenset(
-        name for tool in TOOLS.values() for each in tool.params for name in each.opts
-    ) - {"--verbose", "--insecure"}
+    yield path, own
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -84,6 +78,15 @@ def test_what_is_built_is_what_the_page_says(tool: str) -> None:
 def test_each_command_stands_once(tool: str) -> None:
     seen = [(row.command, row.state == "ours") for row in rows(tool)]
     assert len(set(seen)) == len(seen)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_options_of_the_whole_tool(tool: str) -> None:
+    (line,) = re.findall(rf"^\| {tool} \| ([^|]*) \| ([^|]*)\|$", PAGE.read_text(), re.M)
+    built, missing = (set(re.findall(r"`(--[\w-]+)`", cell)) for cell in line)
+    there = {max(each.opts, key=len) for each in TOOLS[tool].params}
+    assert built == there
+    assert not missing & there
 
 
 def test_aliases_are_there() -> None:

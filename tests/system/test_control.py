@@ -119,7 +119,7 @@ def test_formatted_by_an_administrator(base: Path) -> None:
         forced = await running.ask_host(
             "StorageFormat", ctl_pb2.StorageFormatReq(reformat=True), answer
         )
-        assert "code = 101" in forced.mrets[0].state.error
+        assert "rank 0 runs on it; `dmg system stop` stops it" in forced.mrets[0].state.error
         assert await running.states() == ["joined", "joined"]
 
     running = run(asked, scenario, ready=False)

@@ -375,6 +375,20 @@ def test_nobody_there(base: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_a_host_that_has_no_address() -> None:
+    async def scenario() -> None:
+        async with ControlClient(
+            ["no-such-host.invalid"],
+            component=Component.ADMIN,
+            clock=SystemClock(),
+            rng=random.SystemRandom(),
+        ) as admin:
+            with pytest.raises(FaultError, match=r"code = 504 .*no-such-host.invalid:10001"):
+                await admin.ask("ListPools", mgmt_pb2.ListPoolsReq(), mgmt_pb2.ListPoolsResp)
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.expects_warning("the agent ended")
 def test_an_agent_that_dies_is_started_again(base: Path) -> None:
     async def attach() -> mgmt_pb2.GetAttachInfoResp:

@@ -24,6 +24,7 @@ from daos.base.clock import SystemClock
 from daos.base.errors import DER, DaosError
 from daos.control.access import Component
 from daos.control.client import ControlClient, checked
+from daos.control.places import AGENT_DIR, SOCKET_DIR
 from daos.proto import mgmt_pb2 as pb
 from daos.testing.own_system import OwnSystem
 
@@ -141,6 +142,7 @@ def test_sockets_of_a_killed_engine_go_with_it(system: OwnSystem) -> None:
     system.start()
     before = sockets(system)
     for _ in range(2):  # at once, then no more often than each 300 s
+        assert labels(system) == []  # it serves
         parent = min(system.pids("daos.cli.engine"))
         os.kill(parent, signal.SIGKILL)
         ended(parent)
@@ -283,6 +285,32 @@ def test_what_is_wrong_is_told_in_words(system: OwnSystem) -> None:
     assert system.run("daos_server", "start", "--port", "x", check=False).returncode == 1
     version = system.run("daos_server", "version").stdout
     assert version == "daos_server version 0.1.0\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("x" * 80, "has a path of at most"), ("a,b", "has no comma in its path")],
+)
+def test_directories_in_which_no_socket_can_be_reached(
+    system: OwnSystem, name: str, why: str
+) -> None:
+    system.sockets = system.base / name
+    system.environ[SOCKET_DIR] = system.environ[AGENT_DIR] = str(system.sockets)
+    done = system.run("daos_server", "start", "-s", str(system.base / "storage"), check=False)
+    assert done.returncode == 1
+    assert why in done.stderr
+    assert system.left() == []
+
+
+def test_directories_of_any_other_name(system: OwnSystem) -> None:
+    system.sockets = system.base / "ü 50% #[1]?"
+    system.environ[SOCKET_DIR] = system.environ[AGENT_DIR] = str(system.sockets)
+    system.start("-t", "1")
+    create(system, "tank")
+    system.run("daos", "container", "create", "tank", "c1")
+    assert "tank" in system.run("dmg", "pool", "list").stdout
+    system.stop()
+    assert system.left() == []
 
 
 def test_a_start_that_fails_leaves_nothing(system: OwnSystem) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import re
+import resource
 import signal
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
@@ -16,13 +18,15 @@ from google.protobuf.message import Message
 
 from daos.base.clock import SystemClock
 from daos.base.errors import DER, DaosError, InvalidError, StaleHandleError, StaleMapError
-from daos.base.ids import ObjectType, tag_of
+from daos.base.hlc import Hlc
+from daos.base.ids import Epoch, ObjectType, Rank, TargetIndex, tag_of
 from daos.cart.context import Endpoint
 from daos.cart.transport.ranks import this_host
 from daos.client.admin import Admin
 from daos.client.client import Client
 from daos.client.kv import KeyValue
 from daos.drpc.modules import MgmtMethod
+from daos.engine.layout import StopNote
 from daos.engine.process import STATUS_TARGET_LOST
 from daos.object.wire import (
     OBJECT_LIST,
@@ -34,7 +38,7 @@ from daos.object.wire import (
 from daos.placement.pool_map import PoolMap
 from daos.proto import ctl_pb2 as ctl
 from daos.proto import mgmt_pb2 as pb
-from daos.testing.engines import EngineProcess, EngineSystem, free_ports
+from daos.testing.engines import EngineProcess, EngineSystem, free_ports, install
 
 MIB = 1 << 20
 Body = Callable[[EngineSystem], Coroutine[Any, Any, None]]
@@ -162,18 +166,24 @@ async def test_all_die(system: EngineSystem) -> None:
             await writer.check()
 
 
-def test_clients_of_other_hosts_come_by_tcp(tmp_path: Path) -> None:
-    async def body(system: EngineSystem) -> None:
-        await make_pool(system)
-        uri = system.engines[0].ready.result().uri
-        assert uri == f"sm://{this_host()}{system.sockets},tcp://127.0.0.1:{port}"
-        async with system.client(by_tcp=True) as client:
-            writer = Writer(client)
-            await writer.begin()
-            await writer.check()
+@pytest.mark.parametrize(("interface", "host"), [("lo", "127.0.0.1"), ("::1", "[::1]")])
+def test_clients_of_other_hosts_come_by_tcp(tmp_path: Path, interface: str, host: str) -> None:
+    async def main() -> None:
+        async with EngineSystem(
+            tmp_path, ports={0: port}, variables={"D_INTERFACE": interface}
+        ) as system:
+            await make_pool(system)
+            uri = system.engines[0].ready.result().uri
+            assert uri == f"sm://{this_host()}{system.sockets},tcp://{host}:{port}"
+            async with system.client(by_tcp=True) as client:
+                writer = Writer(client)
+                await writer.begin()
+                await writer.check()
 
+    if ":" in host and not Path("/proc/net/if_inet6").exists():
+        pytest.skip("this machine has no IPv6")
     port = free_ports(3)
-    on_engines(ports={0: port})(body)(tmp_path)
+    asyncio.run(main())
 
 
 @on_engines()
@@ -370,3 +380,108 @@ async def test_a_signal_has_every_process_write_down_what_it_is_at(system: Engin
             assert "aggregation ticks, " in text
             assert "garbage collection, " in text
         assert await engine.stop() == 0, "and it serves on"
+
+
+def test_helpers_compute_checksums_of_large_values(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with EngineSystem(tmp_path, targets=2, arguments=("-x", "3")) as system:
+            await make_pool(system)
+            async with system.client() as client:
+                pool = await client.pool("tank")
+                cont = await pool.create_container("c1", props={"cksum": "sha256"})
+                kv = await cont.kv(await cont.new_oid(ObjectType.KV_LEXICAL, "SX"))
+                for number in range(8):
+                    await kv.put(f"{number}", bytes([number]) * 300_000)
+                for number in range(8):
+                    assert await kv.get(f"{number}") == bytes([number]) * 300_000
+                (engine,) = system.engines
+                assert await engine.stop() == 0
+                log = engine.log.read_text()
+                assert "target 0 has 2 helpers" in log
+                assert "target 1 has 1 helpers" in log
+
+    asyncio.run(main())
+
+
+def test_a_bug_in_a_target_ends_the_rank(tmp_path: Path) -> None:
+    """Its caller is told, nothing is written any more; what is started anew has all data."""
+    install(Path(__file__).parent / "faulty", tmp_path)
+    ask = importlib.import_module("tests.system.faulty.daos_faulty")
+
+    async def run() -> None:
+        async with EngineSystem(
+            tmp_path,
+            arguments=("-m", "mgmt,pool,cont,obj,faulty"),
+            variables={"PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"},
+        ) as system:
+            engine = system.engines[0]
+            pool = await system.create_pool("tank", 2 * 32 * MIB)
+            async with system.client() as client:
+                container = await (await client.pool(str(pool))).create_container("c")
+                kv = await container.kv()
+                await kv.put("before", b"1")
+                oid = kv.oid
+            context, _ = system.context()
+            target = Endpoint(Rank(0), tag_of(TargetIndex(1)))
+            late = SystemClock().now_ns() + 20 * 10**9
+            good = await context.call(target, ask.ASK, ask.Ask(1), deadline_ns=late)
+            assert good.key == 2
+            with pytest.raises(DaosError, match="internal error, KeyError") as caught:
+                await context.call(target, ask.ASK, ask.Ask(7), deadline_ns=late)
+            assert caught.value.code is DER.MISC
+            assert await engine.ended() == STATUS_TARGET_LOST
+            await context.close()
+            log = engine.log.read_text()
+            assert "target 1 has gone, status 4: the rank ends" in log
+            assert "KeyError: 7" in log
+            await system.restart(engine)
+            async with system.client() as client:
+                container = await (await client.pool(str(pool))).container("c")
+                assert await (await container.kv(oid)).get("before") == b"1"
+
+    asyncio.run(run())
+
+
+@on_engines()
+async def test_after_an_orderly_stop_the_clock_is_not_waited_for(system: EngineSystem) -> None:
+    """Each epoch is above the life before, whatever the clock says; a crash leaves no note."""
+    (engine,) = system.engines
+    pool = await system.create_pool("tank", 2 * 32 * MIB)
+    note = engine.storage / "stopped"
+
+    async def write() -> int:
+        async with system.client() as client:
+            pool_handle = await client.pool(str(pool))
+            container = await pool_handle.create_container(f"c{len(epochs)}")
+            return await container.snapshot()
+
+    epochs: list[int] = []
+    epochs.append(await write())
+    assert await engine.stop() == 0
+    last = StopNote.parse(note.read_bytes()).epoch
+    assert last > epochs[-1]
+    # As if the clock had been set back since, no more than clients tolerate.
+    ahead = Hlc(SystemClock()).now() + 900_000_000 * 16
+    note.write_bytes(StopNote(Epoch(ahead)).emit())
+    await system.restart(engine)
+    assert not note.exists()
+    epochs.append(await write())
+    assert epochs[-1] > ahead
+    engine.kill()
+    await engine.ended()
+    assert not note.exists()
+
+
+def test_an_engine_takes_all_descriptors_that_it_may_have(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with EngineSystem(tmp_path, targets=1) as system:
+            (engine,) = system.engines
+            for pid in (engine.pid, *engine.children()):
+                assert resource.prlimit(pid, resource.RLIMIT_NOFILE) == (most, most)
+
+    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, most - 1), most))
+    try:
+        asyncio.run(main())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, most))

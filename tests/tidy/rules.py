@@ -107,7 +107,7 @@ BANNED: dict[str, tuple[str, set[str]]] = {
     "os.environ": (_CONFIG, {"cli", "embedded", "testing/sim/campaign.py"}),
     "os.environb": (_CONFIG, {"cli", "embedded"}),
     "os.getenv": (_CONFIG, {"cli", "embedded"}),
-    "os.fsync": (_FLUSH, {"bio", "control/files.py"}),
+    "os.fsync": (_FLUSH, {"bio", "base/directory.py"}),
     "os.fdatasync": (_FLUSH, {"bio"}),
     "os.sync": (_FLUSH, set()),
     "print": ("return the text, or log an event", {"cli", "testing/sim/__main__.py"}),
@@ -207,7 +207,7 @@ BROAD = {"Exception", "BaseException"}
 # Where a task of ours ends, and whatever went wrong in it has to become an event: the supervisors.
 # cart/station.py calls the handlers of services: a bug in one of them is reported to `on_bug`.
 # engine/modules.py: a module that fails to clean up does not keep the others from it.
-SUPERVISORS = {"cart/station.py", "client/asking.py", "engine/modules.py"}
+SUPERVISORS = {"cart/station.py", "client/asking.py", "engine/modules.py", "engine/offload.py"}
 
 
 def broad_handlers(module: Module) -> Iterator[str]:

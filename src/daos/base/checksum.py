@@ -149,7 +149,7 @@ def running(kind: ChecksumType) -> Running:
 
 def slice_bytes(kind: ChecksumType) -> int:
     """How much to compute in one turn of a loop, which takes 0.3 to 0.7 ms."""
-    return _SLICE_SLOW if kind in _SLOW else _SLICE
+    return _SLICE_SLOW if kind in SLOW else _SLICE
 
 
 class Turn:
@@ -287,7 +287,7 @@ class _RunningInteger:
 
 _SLICE: Final = 4 << 20
 _SLICE_SLOW: Final = 512 << 10
-_SLOW: Final = frozenset(
+SLOW: Final = frozenset(
     {ChecksumType.SHA1, ChecksumType.SHA256, ChecksumType.SHA512, ChecksumType.ADLER32}
 )
 _RUNNING: Final[dict[int, Callable[[], Running]]] = {

@@ -1,4 +1,4 @@
-"""The right to use a directory, and what the file system refuses, in our words.
+"""The right to use a directory, files replaced whole, what a file system refuses in our words.
 
 Source: ours; flock(2) goes with the process, whatever it dies of
 """
@@ -59,6 +59,37 @@ class Lock:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def replace(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Put a file with `content` at `path`; who reads sees the old one or the new one.
+
+    `durable` False: for what means nothing after the next boot.
+
+    Raises: NoSpaceError, AccessError, InvalidError
+    """
+    fresh = path.with_name(path.name + ".new")
+    with told_by(path):
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(fd, "wb", closefd=False) as file:
+                file.write(content)
+            if durable:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        fresh.replace(path)
+        if durable:
+            flush_directory(path.parent)
+
+
+def flush_directory(directory: Path) -> None:
+    """Make the names in it durable."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def read_holder(fd: int) -> str:

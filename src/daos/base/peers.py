@@ -22,6 +22,8 @@ from daos.base.errors import AccessError
 log = logging.getLogger(__name__)
 
 ROOT: Final = 0
+# sun_path has 108 bytes, the last one is 0.
+SOCKET_PATH_MAX: Final = 107
 _ANYBODY: Final = 0o002
 _UCRED: Final = struct.Struct("=iII")
 _TOLD_MAX: Final = 64

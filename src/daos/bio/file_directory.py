@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self, TypeVarTuple
 
+from daos.base.directory import flush_directory
 from daos.base.errors import BusyError, DaosError, ExistsError
 from daos.bio.device import check_name, check_sizes
 from daos.bio.direct_io import error_from_os
@@ -54,10 +55,10 @@ class FileDirectory:
         missing = [each for each in (path, *path.parents) if not each.exists()]
         for each in reversed(missing):
             each.mkdir(exist_ok=True)
-            _flush_directory(each.parent)
+            flush_directory(each.parent)
         if missing:
             with contextlib.suppress(PermissionError):  # not ours: it was there long before
-                _flush_directory(missing[-1].parent.parent)
+                flush_directory(missing[-1].parent.parent)
         return cls(path)
 
     async def create(self, name: str, size_bytes: int, *, zero: int = 0) -> FileDevice:
@@ -120,7 +121,7 @@ class FileDirectory:
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
-            _flush_directory(self.path)
+            flush_directory(self.path)
         except DaosError:
             raise
         except OSError as err:
@@ -129,7 +130,7 @@ class FileDirectory:
     def _destroy_file(self, name: str) -> None:
         try:
             os.unlink(self.path / name)
-            _flush_directory(self.path)
+            flush_directory(self.path)
         except OSError as err:
             raise error_from_os(err, f"destroy device {name!r}") from err
 
@@ -152,13 +153,5 @@ def _write_zeros(path: Path, size_bytes: int, zero: int) -> None:
             at += os.pwrite(descriptor, zeros[: min(MIB, zero - at)], at)
         os.fsync(descriptor)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-    finally:
-        os.close(descriptor)
-
-
-def _flush_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)

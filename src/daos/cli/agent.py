@@ -94,13 +94,17 @@ TOOL: Final = Tool(
     options=[
         click.Option(["-o", "--config-path"], metavar="FILE", help="Configuration of the agent."),
         click.Option(["-J", "--json-logging"], is_flag=True, help="Log in JSON."),
+        click.Option(["--allow-proxy"], is_flag=True, help="By the proxy of the environment."),
         click.Option(
             ["-i", "--insecure"], is_flag=True, help="Without certificates, and without a file."
         ),
         click.Option(["-s", "--runtime_dir"], metavar="DIR", help="Directory of sockets."),
         click.Option(["-l", "--logfile"], metavar="FILE", help="Log to this file."),
     ],
-    entries={"version": Entry("daos.cli.version:command", "Print the version.")},
+    entries={
+        "version": Entry("daos.cli.version:command", "Print the version."),
+        "manpage": Entry("daos.cli.manpage:command", "Print the page for man.", hidden=True),
+    },
     alone=start,
     help="The agent of a DAOS client host.",
 )
@@ -138,6 +142,7 @@ def _configure(options: Options) -> AgentConfig:
         "directory": _path(options, "runtime_dir"),
         "log_file": _path(options, "logfile"),
         "log_mask": "DEBUG" if options.debug else None,
+        "allow_proxy": options.get("allow_proxy"),
     }
     return replace(config, **{name: value for name, value in changes.items() if value})
 

@@ -47,6 +47,7 @@ def _control(config: AgentConfig) -> ControlClient:
         system=config.name,
         clock=SystemClock(),
         rng=random.SystemRandom(),
+        allow_proxy=config.allow_proxy,
     )
 
 

@@ -6,10 +6,13 @@ Source: ours
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from daos.base.errors import DER, DaosError
+from daos.cli import told
 from daos.cli.frame import Options
 from daos.control import places
 
@@ -37,27 +40,54 @@ def with_client(
     work: Callable[[Client], Coroutine[Any, Any, T]],
     *,
     timeout_s: float = TIMEOUT_S,
+    doing: str = "",
 ) -> T:
-    """Run `work` with a client that is closed afterwards. Raises: as `attach`, and `work`"""
+    """Run `work` with a client that is closed afterwards.
+
+    `doing`: what people are told that it is at, where it takes long.
+
+    Raises: as `attach`, and `work`
+    """
     # The client and a loop: longer than all the rest of a command line, which help does without.
     import asyncio
     import random
 
     from daos.base.clock import SystemClock
+    from daos.cli.progress import shown
     from daos.client.attach import attach
+
+    clock = SystemClock()
 
     async def whole() -> T:
         client = await attach(
             agent_socket(),
             system=system_of(options),
-            clock=SystemClock(),
+            clock=clock,
             rng=random.SystemRandom(),
             timeout=timeout_s,
         )
-        async with client:
+        quiet = options.json or not doing
+        async with client, shown(doing, on=sys.stderr, quiet=quiet, clock=clock):
             return await work(client)
 
-    return asyncio.run(whole())
+    try:
+        return asyncio.run(whole())
+    except DaosError as error:
+        if hint := _next_step(error):
+            raise told.hinted(error, hint) from error
+        raise
+
+
+def _next_step(error: DaosError) -> str:
+    """What helps, where the error does not say it itself."""
+    match error.code:
+        case DER.NONEXIST if error.message.startswith("pool "):
+            return "`daos pool list` lists those that there are"
+        case DER.NONEXIST if error.message.startswith("container "):
+            return "`daos container list POOL` lists those that there are"
+        case DER.UNREACH if "`" not in error.message:
+            return "`dmg system query` tells which ranks run"
+    return ""
 
 
 def attachment(options: Options) -> Attachment:

@@ -6,6 +6,7 @@ Source: DAOS src/control/lib/control; where a server is found: control/places.py
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,8 +26,12 @@ T = TypeVar("T")
 def with_control(
     options: Options,
     work: Callable[[ControlClient], Coroutine[Any, Any, T]],
+    *,
+    doing: str = "",
 ) -> T:
     """Run `work` with a client of the hosts that option, environment or configuration name.
+
+    `doing`: what people are told that it is at, where it takes long.
 
     Raises: InvalidError; whatever `work` does
     """
@@ -35,23 +40,35 @@ def with_control(
     import random
 
     from daos.base.clock import SystemClock
+    from daos.cli.progress import shown
     from daos.control.access import Component
     from daos.control.client import ControlClient
 
+    if log_file := options.get("log_file"):
+        from daos.cli import logs
+
+        as_json = bool(options.get("json_logging"))
+        logs.of_tool(Path(log_file), debug=options.debug, as_json=as_json)
     user = places.User(os.getuid(), Path.home(), os.environ)
     config = _configuration(user, options.get("config_path"))
     named = options.get("host_list")
     configured = config.hosts if config is not None else ()
     chosen = (named,) if named else places.control_hosts(user, configured, os.path.exists)
 
+    clock = SystemClock()
+
     async def whole() -> T:
-        async with ControlClient(
-            chosen,
-            component=Component.ADMIN,
-            clock=SystemClock(),
-            rng=random.SystemRandom(),
-            system=config.name if config is not None else places.SYSTEM,
-        ) as control:
+        async with (
+            ControlClient(
+                chosen,
+                component=Component.ADMIN,
+                clock=clock,
+                rng=random.SystemRandom(),
+                system=config.name if config is not None else places.SYSTEM,
+                allow_proxy=bool(options.get("allow_proxy")),
+            ) as control,
+            shown(doing, on=sys.stderr, quiet=options.json or not doing, clock=clock),
+        ):
             return await work(control)
 
     try:

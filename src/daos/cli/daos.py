@@ -25,11 +25,13 @@ TOOL = Tool(
         ),
         "object": Entry("daos.cli.daos_object:group", "Query objects.", ("obj",)),
         "system": Entry("daos.cli.daos_system:group", "Query the system.", ("sys",)),
+        "health": Entry("daos.cli.daos_health:group", "Tell whether the system is well."),
         "server-version": Entry(
             "daos.cli.daos_system:server_version", "Print the version of the servers."
         ),
         "version": Entry("daos.cli.version:command", "Print the version."),
         "completion": Entry("daos.cli.completion:command", "Print a script that completes words."),
+        "manpage": Entry("daos.cli.manpage:command", "Print the page for man.", hidden=True),
     },
     help="Work with the pools, containers and objects of a DAOS system.",
 )

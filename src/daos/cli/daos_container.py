@@ -90,7 +90,7 @@ def create(options: Options, /, layout: str | None, **given: str | None) -> Answ
                 if values:
                     put = {key: value.encode() for key, value in values.items()}
                     await container.attrs.update(put)
-                info = await _info(opened, container)
+                info = await container_info(opened, container)
             except DaosError:
                 await container.close()
                 if path is not None:
@@ -175,7 +175,7 @@ def query(options: Options, pool: str, container: str) -> Answer:
             client.pool(pool, flags="r") as opened,
             opened.container(container, flags="r") as found,
         ):
-            info = await _info(opened, found)
+            info = await container_info(opened, found)
         return Answer(query_text(info), as_json(info))
 
     return with_client(options, work)
@@ -351,7 +351,8 @@ def parse_epoch(text: str) -> int:
     return int(text, 0)
 
 
-async def _info(pool: Pool, container: Container) -> ContainerInfo:
+async def container_info(pool: Pool, container: Container) -> ContainerInfo:
+    """What an open container tells, for text and JSON."""
     found = await container.query()
     props = await container.props.items()
     return ContainerInfo(

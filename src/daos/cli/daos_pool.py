@@ -133,6 +133,39 @@ def list_of_containers(options: Options, pool: str, *, verbose: bool) -> Answer:
     return with_client(options, work)
 
 
+@command(group, "autotest")
+@labels.pool
+@click.option("-S", "--skip-big", is_flag=True, help="Without values of 1 MB.")
+@click.option(
+    "-D",
+    "--deadline-limit",
+    type=click.FloatRange(0.1),
+    default=10.0,
+    metavar="SECONDS",
+    help="For each step (10).",
+)
+@click.pass_obj
+def autotest(options: Options, pool: str, skip_big: bool, deadline_limit: float) -> Answer:
+    """Test whether POOL works: make a container, write, read back, destroy it."""
+    from random import SystemRandom
+
+    from daos.base.clock import SystemClock
+    from daos.cli import autotest as steps
+
+    label = f"autotest-{SystemRandom().getrandbits(48):012x}"
+
+    async def work(client: Client) -> Answer:
+        return await steps.run(
+            client,
+            pool,
+            label=label,
+            skip_big=skip_big,
+            steps=steps.Steps(deadline_limit, SystemClock()),
+        )
+
+    return with_client(options, work, doing=f"Testing pool {pool!r}")
+
+
 attributes.add_commands(
     group,
     attributes.Owner(

@@ -5,11 +5,16 @@ Source: DAOS src/control/cmd/daos/system.go; features §2.2.3
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from daos.cli.attached import agent_socket, attachment
 from daos.cli.frame import Answer, Command, Group, Options, command
 from daos.cli.text import entity
+
+if TYPE_CHECKING:
+    from daos.client.agent import Attachment
 
 group = Group("system", help="Query the system.")
 
@@ -26,7 +31,11 @@ def server_version(options: Options) -> Answer:
 @click.pass_obj
 def query(options: Options) -> Answer:
     """Tell the system's name, and where its ranks are."""
-    found = attachment(options)
+    return system_answer(attachment(options))
+
+
+def system_answer(found: Attachment) -> Answer:
+    """What is told of the system that this host is attached to."""
     uris = [(int(rank), str(each)) for rank, each in sorted(found.ranks.items())]
     rows = [
         ("name", found.system),

@@ -13,6 +13,9 @@ TOOL = Tool(
     "dmg",
     options=[
         click.Option(["-i", "--insecure"], is_flag=True, help="Without certificates."),
+        click.Option(["--allow-proxy"], is_flag=True, help="By the proxy of the environment."),
+        click.Option(["--log-file"], metavar="FILE", help="Log what is done, more with -d."),
+        click.Option(["-J", "--json-logging"], is_flag=True, help="Log in JSON."),
         click.Option(["-o", "--config-path"], metavar="FILE", help="Configuration of dmg."),
         click.Option(
             ["-l", "--host-list"], metavar="HOSTS", help="Whom to ask, like host1:10001,host2."
@@ -32,6 +35,7 @@ TOOL = Tool(
         ),
         "version": Entry("daos.cli.version:command", "Print the version."),
         "completion": Entry("daos.cli.completion:command", "Print a script that completes words."),
+        "manpage": Entry("daos.cli.manpage:command", "Print the page for man.", hidden=True),
     },
     help="Administer a DAOS system.",
 )

@@ -6,18 +6,18 @@ Source: DAOS src/control/cmd/dmg/pool.go; features §2.1.1
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from daos.base.clock import uuid_from
-from daos.base.errors import DER, DaosError, InvalidError, NoSpaceError
+from daos.base.errors import DER, DaosError, InvalidError, NoSpaceError, NotFoundError
 from daos.base.names import check_label
 from daos.base.ranges import parse_ranges
 from daos.base.sizes import format_size, parse_percent, parse_size
-from daos.cli import labels
+from daos.cli import labels, told
 from daos.cli.controlled import with_control
 from daos.cli.frame import Answer, Group, Options, command, names, pairs
 from daos.cli.later import Later
@@ -113,9 +113,10 @@ def create(options: Options, /, label: str, properties: str | None, **given: Any
             tgt_ranks=tuple(reply.tgt_ranks),
             tier_bytes=tuple(reply.tier_bytes),
         )
-        return Answer(f"{first}\n{created_text(made)}", created_json(made))
+        text = f"{first}\n{created_text(made)}"
+        return Answer(text, created_json(made), notices=wanted.notices())
 
-    return with_control(options, work)
+    return with_control(options, work, doing=f"Creating pool {label!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +149,16 @@ class Wanted:
             raise InvalidError("--nranks and --tier-ratio do not go with a part of all storage")
         if self.nranks is not None and self.ranks is not None:
             raise InvalidError("give --nranks or --ranks, not both")
+
+    def notices(self) -> tuple[str, ...]:
+        """What of it nothing acts on, and why."""
+        found = []
+        if self.tier_ratio is not None:
+            why = "tiers are parts of one file system, and a pool divides its storage itself"
+            found.append(f"--tier-ratio is not used: {why}")
+        if self.nsvc is not None and self.nsvc > 1:
+            found.append(f"--nsvc {self.nsvc} is not used: a pool's service has one replica")
+        return tuple(found)
 
 
 async def _set_size(request: pb.PoolCreateReq, control: ControlClient, wanted: Wanted) -> str:
@@ -211,7 +222,7 @@ def destroy(options: Options, pool: str, recursive: bool, force: bool) -> Answer
         _checked(await control.ask("PoolDestroy", request, pb.PoolDestroyResp), pool)
         return Answer("Pool-destroy command succeeded\n")
 
-    return with_control(options, work)
+    return with_control(options, work, doing=f"Destroying pool {pool!r}")
 
 
 @command(group, "evict")
@@ -231,14 +242,19 @@ def evict(options: Options, pool: str) -> Answer:
 @command(group, "list", "ls")
 @click.option("-v", "--verbose", is_flag=True, help="Tell UUID, service and tiers.")
 @click.option("-n", "--no-query", is_flag=True, help="Only names and states.")
+@click.option("-r", "--rebuild-only", is_flag=True, help="Only pools that are being rebuilt.")
 @click.pass_obj
-def list_(options: Options, verbose: bool, no_query: bool) -> Answer:
+def list_(options: Options, verbose: bool, no_query: bool, rebuild_only: bool) -> Answer:
     """List the pools of the system."""
-    return list_of_pools(options, verbose=verbose, no_query=no_query)
+    return list_of_pools(options, verbose=verbose, no_query=no_query, rebuild_only=rebuild_only)
 
 
-def list_of_pools(options: Options, *, verbose: bool, no_query: bool) -> Answer:
+def list_of_pools(
+    options: Options, *, verbose: bool, no_query: bool, rebuild_only: bool = False
+) -> Answer:
     """What `pool list` and `system list-pools` say."""
+    if no_query and rebuild_only:
+        raise InvalidError("--rebuild-only asks the pools, --no-query does not: give one of them")
 
     async def work(control: ControlClient) -> Answer:
         reply = await control.ask("ListPools", pb.ListPoolsReq(), pb.ListPoolsResp)
@@ -252,7 +268,8 @@ def list_of_pools(options: Options, *, verbose: bool, no_query: bool) -> Answer:
                     info = await query_of(control, pool.uuid, _DEFAULT)
                 except DaosError as error:
                     wrong.append(f"{pool.label or pool.uuid}: {error}")
-            infos.append(info)
+            if not rebuild_only or (info.rebuild is not None and info.rebuild.state == "busy"):
+                infos.append(info)
         text = list_verbose_text(infos) if verbose else list_text(infos, queried=not no_query)
         response = {"status": 0, "pools": [as_json(info) for info in infos]}
         return Answer(text, response, problems=tuple(wrong))
@@ -264,14 +281,19 @@ def list_of_pools(options: Options, *, verbose: bool, no_query: bool) -> Answer:
 @labels.administrators_pool
 @click.option("-e", "--show-enabled", is_flag=True, help="Tell the ranks in service, too.")
 @click.option("-t", "--health-only", is_flag=True, help="Ask no target for its space.")
+@click.option("--no-self-heal-check", is_flag=True, help="Without the policies of self-healing.")
 @click.pass_obj
-def query(options: Options, pool: str, show_enabled: bool, health_only: bool) -> Answer:
+def query(
+    options: Options, pool: str, show_enabled: bool, health_only: bool, no_self_heal_check: bool
+) -> Answer:
     """Tell state, health and space of POOL."""
     mask = HEALTH_MASK if health_only else _DEFAULT
     wanted = (*mask, "enabled_engines") if show_enabled else mask
 
     async def work(control: ControlClient) -> Answer:
         info = await query_of(control, pool, wanted)
+        if no_self_heal_check:
+            info = replace(info, self_heal_policy="", sys_self_heal_policy=None)
         return Answer(query_text(info), {"status": 0, **as_json(info)})
 
     return with_control(options, work)
@@ -337,7 +359,13 @@ def set_prop(options: Options, pool: str, properties: str) -> Answer:
 
 
 def _checked(reply: ReplyT, pool: str) -> ReplyT:
-    return client.checked(reply, f"pool {pool!r}")
+    try:
+        return client.checked(reply, f"pool {pool!r}")
+    except NotFoundError as error:
+        if not error.message.startswith("pool "):
+            raise
+        hint = "`dmg pool list` lists those that there are"
+        raise told.hinted(error, hint) from error
 
 
 async def query_of(control: ControlClient, pool: str, mask: tuple[str, ...]) -> PoolInfo:

@@ -109,7 +109,7 @@ def format_(options: Options, verbose: bool, force: bool) -> Answer:
             text += "\n" + table(("SCM Mount", "Format Result"), details)
         return answer_of(text, {"hosts": rows, "scm_mounts": details}, wrong)
 
-    return with_control(options, work)
+    return with_control(options, work, doing="Formatting storage")
 
 
 @command(query, "usage")

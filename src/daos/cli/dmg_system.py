@@ -132,7 +132,7 @@ def stop(options: Options, /, force: bool, **which: str | None) -> Answer:
         reply = await control.ask("SystemStop", request, pb.SystemStopResp)
         return _results(reply.results, reply.absentranks, reply.absenthosts)
 
-    return with_control(options, work)
+    return with_control(options, work, doing="Stopping ranks")
 
 
 @command(group, "start")
@@ -148,7 +148,7 @@ def start(options: Options, /, **which: str | None) -> Answer:
         reply = await control.ask("SystemStart", request, pb.SystemStartResp)
         return _results(reply.results, reply.absentranks, reply.absenthosts)
 
-    return with_control(options, work)
+    return with_control(options, work, doing="Starting ranks")
 
 
 @command(group, "erase")
@@ -183,10 +183,11 @@ def server_version(options: Options) -> Answer:
 @command(group, "list-pools")
 @click.option("-v", "--verbose", is_flag=True, help="Tell UUID, service and tiers.")
 @click.option("-n", "--no-query", is_flag=True, help="Only names and states.")
+@click.option("-r", "--rebuild-only", is_flag=True, help="Only pools that are being rebuilt.")
 @click.pass_obj
-def list_pools(options: Options, verbose: bool, no_query: bool) -> Answer:
+def list_pools(options: Options, verbose: bool, no_query: bool, rebuild_only: bool) -> Answer:
     """List the pools of the system."""
-    return list_of_pools(options, verbose=verbose, no_query=no_query)
+    return list_of_pools(options, verbose=verbose, no_query=no_query, rebuild_only=rebuild_only)
 
 
 @command(group, "cleanup")

@@ -26,6 +26,7 @@ import importlib.util
 import logging
 import os
 import random
+import resource
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -76,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             config.storage.mkdir(mode=0o700, parents=True, exist_ok=True)
         with told_by(config.sockets):
             config.sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _take_all_descriptors()
         lock = Lock(config.storage / LOCK, wait_s=_LOCK_S, for_children=True)
         try:
             return process.start(config, Modules.load(names))
@@ -84,6 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DaosError as error:
         sys.stderr.write(f"{_PROGRAM}: {error}\n")
         return 1
+
+
+def _take_all_descriptors() -> None:
+    """Six for each shard, one for each client: the usual soft limit, 1024, is soon used up."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _config(options: argparse.Namespace, environ: Mapping[str, str]) -> EngineConfig:
@@ -109,6 +117,7 @@ def _config(options: argparse.Namespace, environ: Mapping[str, str]) -> EngineCo
         group=options.group,
         instance=options.instance,
         tcp=_tcp(environ, options.targets),
+        helpers=options.helpers,
         cores=cores.plan(
             usable,
             first=options.first,

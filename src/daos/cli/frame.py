@@ -15,6 +15,7 @@ import difflib
 import gc
 import importlib
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,13 +34,14 @@ class Answer(NamedTuple):
     """What a command has to say.
 
     `failed`: it is said, and the exit status is 1. `problems`: what went wrong at some of those
-    that were asked, a line each; it has failed, too.
+    that were asked, a line each; it has failed, too. `notices`: what people should know besides.
     """
 
     text: str = ""
     response: object = None
     failed: bool = False
     problems: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -196,6 +198,11 @@ def _shared(option: click.Option) -> click.Option:
     return option
 
 
+def is_shared(parameter: click.Parameter) -> bool:
+    """Whether it is of a whole tool; commands that have run have those, too."""
+    return parameter.callback is _keep
+
+
 def _keep(ctx: click.Context, option: click.Parameter, value: object) -> object:
     options = ctx.ensure_object(Options)
     name = option.name or ""
@@ -243,7 +250,9 @@ def _say(name: str, answer: Answer, options: Options) -> int:
         if options.json:
             told.envelope(answer.response, problems=answer.problems)
         elif answer.text:
-            print(answer.text, end="" if answer.text.endswith("\n") else "\n", flush=True)
+            shown = sys.stdout is not None and sys.stdout.isatty()  # it may be closed
+            text = _fitted(answer.text) if shown else answer.text
+            print(text, end="" if text.endswith("\n") else "\n", flush=True)
     except OSError as error:
         # What stands in the buffer would be tried again, and complained of, at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -251,8 +260,17 @@ def _say(name: str, answer: Answer, options: Options) -> int:
             return told.FAILED
         raise DaosError(f"can't print the answer: {error.strerror}") from error
     if not options.json:
+        for notice in answer.notices:
+            print(f"NOTICE: {name}: {notice}", file=sys.stderr)
         told.complain(name, answer.problems)
     return told.FAILED if answer.failed or answer.problems else 0
+
+
+def _fitted(text: str) -> str:
+    """For the terminal that it is shown on. `COLUMNS` says how wide that is, if it is set."""
+    from daos.cli.fit import fit  # only for people
+
+    return fit(text, shutil.get_terminal_size().columns)
 
 
 def _fail(name: str, options: Options, error: DaosError) -> int:

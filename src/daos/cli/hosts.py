@@ -16,12 +16,17 @@ M = TypeVar("M")
 
 
 def apart(answers: Mapping[str, M | DaosError]) -> tuple[dict[str, M], dict[str, str]]:
-    """Answers by host, and what went wrong at the others. Who is reached by a socket is here."""
+    """Answers by host, and what went wrong at the others. Who is reached by a socket is here.
+
+    Raises: the error of the only host there is
+    """
     good: dict[str, M] = {}
     wrong: dict[str, str] = {}
     for address, answer in answers.items():
         host = socket.gethostname() if address.startswith("unix:") else address
         if isinstance(answer, DaosError):
+            if len(answers) == 1:
+                raise answer
             wrong[host] = str(answer)
         else:
             good[host] = answer

@@ -68,11 +68,13 @@ TOOL: Final = Tool(
     options=[
         click.Option(["-o", "--config"], metavar="FILE", help="Configuration of the server."),
         click.Option(["-J", "--json-logging"], is_flag=True, help="Log in JSON."),
+        click.Option(["--syslog"], is_flag=True, help="Log to the system's log."),
     ],
     entries={
         "network": frame.Entry("daos.cli.here:network", "Tell interfaces of this host.", ("net",)),
         "config": frame.Entry("daos.cli.here:config", "Make a configuration.", ("cfg",)),
         "version": frame.Entry("daos.cli.version:command", "Print the version."),
+        "manpage": frame.Entry("daos.cli.manpage:command", "Print the page for man.", hidden=True),
     },
     debug=("-b", "--debug"),
     help="The control plane of a DAOS host.",
@@ -323,6 +325,8 @@ def _serve(
         config.log_mask,
         as_json=bool(options.get("json_logging")) or config.log_json,
     )
+    if options.get("syslog"):
+        logs.to_syslog(config.log_mask)
     files.make_private(config.sockets)
     files.make_private(config.control)
     try:

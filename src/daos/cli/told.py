@@ -15,10 +15,15 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from daos.base.errors import DER, DaosError
+from daos.base.errors import DER, DaosError, error_for
 from daos.control.faults import FaultError
 
 FAILED: Final = 1
+
+
+def hinted(error: DaosError, hint: str) -> DaosError:
+    """The same error, and what to do next."""
+    return error_for(error.code, f"{error.message}; {hint}")
 
 
 def show(program: str, error: DaosError, *, as_json: bool) -> None:

@@ -66,6 +66,8 @@ class Agent:
             raise DaosError(text, code=DER.UNREACH) from error
         if info.status:
             text = f"the agent cannot attach to system {self.system!r}"
+            if info.status == -DER.INVAL:
+                text += ": it serves one of another name"
             if info.status == -DER.UNREACH:
                 text += ": no server answers it; `daos_server start` starts one"
             raise error_for(info.status, text)

@@ -63,7 +63,7 @@ class ContainerClient(HandleClient):
 
     async def close(self, call: Call) -> None:
         """Close the handle; an unknown one is no error."""
-        await self._call(wire.CLOSE, self._named(), call)
+        await self._end(wire.CLOSE, self._named(), call)
 
     async def query(self, call: Call) -> wire.QueryReply:
         """Numbers of the container."""

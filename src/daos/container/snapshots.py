@@ -33,7 +33,7 @@ from daos.base.names import check_snapshot_name
 from daos.cart.context import Endpoint, Rpc
 from daos.container import records, wire
 from daos.container.store import ContainerStore
-from daos.engine.service import ask_targets
+from daos.engine.collective import ask_targets
 from daos.pool.records import (
     parse_text,
 )

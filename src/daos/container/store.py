@@ -20,8 +20,8 @@ from daos.cart.context import Endpoint
 from daos.cart.protocol import Procedure
 from daos.container import core, records
 from daos.container.records import ContainerMeta, HandleRecord
+from daos.engine.collective import ask_targets
 from daos.engine.copies import Copies
-from daos.engine.service import ask_targets
 from daos.engine.xstream import Xstream
 from daos.pool.core import check_writable
 from daos.pool.records import (

@@ -20,6 +20,8 @@ Source: DAOS src/control/lib/control/rpc.go
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
@@ -37,8 +39,10 @@ from daos.base.version import VERSION
 from daos.control import access, faults
 from daos.control.access import Component
 from daos.control.places import PORT, SYSTEM
-from daos.control.service import OPTIONS
+from daos.control.service import OPTIONS, target
 from daos.proto import ctl_pb2, mgmt_pb2
+
+log = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=Message)
 
@@ -89,7 +93,9 @@ class ControlClient:
         clock: Clock,
         rng: Rng,
         system: str = SYSTEM,
+        allow_proxy: bool = False,
     ) -> None:
+        """`allow_proxy`: what the environment says of HTTP proxies holds for these, too."""
         if not hosts:
             raise InvalidError("no host to ask; name one with -l, or in a configuration file")
         named = (each for host in hosts for each in _expanded(host))
@@ -98,6 +104,7 @@ class ControlClient:
         self._clock = clock
         self._rng = rng
         self._metadata = ((access.COMPONENT, str(component)), (access.VERSION, VERSION))
+        self._options = (*_OPTIONS, ("grpc.enable_http_proxy", int(allow_proxy)))
         self._channels: dict[str, grpc.aio.Channel] = {}
         self.retries = 0
 
@@ -159,13 +166,16 @@ class ControlClient:
     ) -> M:
         channel = self._channels.get(host)
         if channel is None:
-            channel = self._channels[host] = grpc.aio.insecure_channel(host, options=_OPTIONS)
+            channel = self._channels[host] = grpc.aio.insecure_channel(
+                target(host), options=self._options
+            )
         assert method.containing_service is not None
         call: Any = channel.unary_unary(
             f"/{method.containing_service.full_name}/{method.name}",
             request_serializer=_serialize,
             response_deserializer=reply.FromString,
         )
+        log.debug("%s is asked: %s", host, method.full_name)
         try:
             answer: M = await call(request, timeout=max(left_s, 0.0), metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
@@ -173,7 +183,10 @@ class ControlClient:
                 stranger = barred(host.removeprefix("unix:"))
                 if stranger is not None:
                     raise stranger from None
-            raise _translated(error, host, method.name, left_s) from None
+            failure = _translated(error, host, method.name, left_s)
+            log.debug("%s says: %s", host, failure)
+            raise failure from None
+        log.debug("%s has answered", host)
         return answer
 
     async def close(self) -> None:
@@ -196,12 +209,15 @@ class ControlClient:
 
 _OPTIONS: Final = (
     *OPTIONS,
-    ("grpc.enable_http_proxy", 0),  # of the environment: not for us
     # A server that was away for long is looked for each second, not each two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
+
+
+# How versions of gRPC say that there is no such host.
+_UNRESOLVED: Final = re.compile("(errors resolving|DNS resolution failed)", re.IGNORECASE)
 
 
 def _serialize(message: Message) -> bytes:
@@ -215,6 +231,8 @@ def _translated(error: grpc.aio.AioRpcError, host: str, method: str, left_s: flo
             return faults.parse(raw, f"{host}: {error.details()}")
     match error.code():
         case grpc.StatusCode.UNAVAILABLE:
+            if _UNRESOLVED.match(error.details() or ""):
+                return faults.bad_host(host)
             refused = faults.connection_refused(host)
             # Sent and broken, or never connected: the text is all that tells.
             refused.unanswered = "connect" not in (error.details() or "").lower()

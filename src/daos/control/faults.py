@@ -178,6 +178,16 @@ def already_formatted(path: str) -> FaultError:
 # --- of those who call ---
 
 
+def bad_host(address: str) -> FaultError:
+    return FaultError(
+        "client",
+        504,
+        f"the server name {address!r} could not be resolved",
+        "verify that the host name is correct and that it can be resolved using system tools",
+        code=DER.UNREACH,
+    )
+
+
 def connection_refused(address: str) -> FaultError:
     return FaultError(
         "client",

@@ -1,45 +1,15 @@
-"""Small files that are replaced whole, and are there after a power cut when `replace` returns.
+"""Small files of a server, and its directories. What `replace` puts is there after a power cut.
 
 Source: ours; the manner of DAOS src/control/server/storage/metadata, with flushes
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from daos.base.directory import told_by
+from daos.base.directory import replace, told_by
 
-
-def replace(path: Path, content: bytes, *, durable: bool = True) -> None:
-    """Put a file with `content` at `path`; who reads sees the old one or the new one.
-
-    `durable` False: for what means nothing after the next boot.
-
-    Raises: NoSpaceError, AccessError, InvalidError
-    """
-    fresh = path.with_name(path.name + ".new")
-    with told_by(path):
-        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            with os.fdopen(fd, "wb", closefd=False) as file:
-                file.write(content)
-            if durable:
-                os.fsync(fd)
-        finally:
-            os.close(fd)
-        fresh.replace(path)
-        if durable:
-            flush_directory(path.parent)
-
-
-def flush_directory(directory: Path) -> None:
-    """Make the names in it durable."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+__all__ = ["make_private", "read", "remove_sockets", "replace"]
 
 
 def read(path: Path) -> bytes | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from daos.base.directory import told_by
-from daos.base.errors import DaosError
+from daos.base.errors import BusyError, DaosError
 from daos.base.sets import parse_ranks
 from daos.control import fabric, faults
 from daos.control.access import Answer
@@ -98,6 +98,9 @@ class Host:
             try:
                 if instance.superblock is not None and not request.reformat:
                     raise faults.already_formatted(str(instance.config.storage))
+                if instance.process is not None:
+                    text = f"rank {instance.rank} runs on it; `dmg system stop` stops it"
+                    raise BusyError(text)
                 self._harness.format(instance)
                 formatted.append(instance)
             except DaosError as error:

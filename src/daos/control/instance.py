@@ -25,7 +25,7 @@ from uuid import UUID
 from google.protobuf.message import Message
 
 from daos.base.clock import Clock
-from daos.base.directory import LOCK, told_by
+from daos.base.directory import LOCK, flush_directory, told_by
 from daos.base.errors import DaosError, InvalidError
 from daos.control import faults, files
 from daos.control.config.model import EngineConfig
@@ -40,7 +40,7 @@ M = TypeVar("M", bound=Message)
 
 SUPERBLOCK: Final = "superblock"
 # What an engine keeps in its storage, and what may stand beside it.
-_OURS: Final = ("devices", "live", SUPERBLOCK, SUPERBLOCK + ".new")
+_OURS: Final = ("devices", "live", "stopped", "stopped.new", SUPERBLOCK, SUPERBLOCK + ".new")
 _BESIDE: Final = (LOCK, "control", "lost+found")
 # Answers about ranks and groups are made without I/O.
 CALL_S: Final = 20.0
@@ -125,7 +125,7 @@ class Instance:
                 text = f"{storage} holds what is none of ours: {', '.join(foreign[:3])}"
                 raise InvalidError(f"{text}; empty it, or name another directory")
             (storage / SUPERBLOCK).unlink(missing_ok=True)  # first: half a format is none
-            files.flush_directory(storage)
+            flush_directory(storage)
             for name in _OURS:
                 _remove(storage / name)
         block = Superblock(uuid, system, self.config.targets, fault_domain=fault_domain)
@@ -137,7 +137,7 @@ class Instance:
         assert self.process is None
         with told_by(self.config.storage):
             (self.config.storage / SUPERBLOCK).unlink(missing_ok=True)
-            files.flush_directory(self.config.storage)
+            flush_directory(self.config.storage)
         self.superblock = None
         self.state = MemberState.AWAIT_FORMAT
 

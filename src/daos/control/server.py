@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from daos.base.clock import Clock, Rng
 from daos.base.errors import DER, DaosError, ExistsError, InvalidError
-from daos.base.peers import Peer
+from daos.base.peers import SOCKET_PATH_MAX, Peer
 from daos.base.version import VERSION
 from daos.control import files
 from daos.control.config.model import ServerConfig, control_address
@@ -30,7 +30,7 @@ from daos.control.gate import Gate
 from daos.control.harness import Harness, Say
 from daos.control.host import Host
 from daos.control.management import Management
-from daos.control.network import address_of
+from daos.control.network import address_of, with_port
 from daos.control.notify import VARIABLE, Notice
 from daos.control.places import AGENT_LOCK, CONTROL_SOCKET, SERVER_SOCKET, SOCKET_DIR
 from daos.control.processes import ended
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _NOTICE: Final = "notify.sock"
+_LONGEST: Final = "daos_engine_4194304.sock"  # the largest pid
 _AGENT_DELAY_S: Final = 10.0
 # An agent that ends so often before it listens will not come up by itself.
 _AGENT_FAILURES_MAX: Final = 2
@@ -105,6 +106,7 @@ class Server:
         Raises: DaosError; whatever was started is for `close`
         """
         sockets = self.config.sockets
+        _check_directory(sockets)
         files.make_private(sockets)
         files.remove_sockets(sockets, "daos_engine*.sock")
         registry = Registry()
@@ -150,18 +152,18 @@ class Server:
             text = "certificates are not supported yet, and without them nobody listens on TCP"
             raise InvalidError(f"{text}, unless transport_config says allow_insecure: true")
         address = address_of(config.interface) if config.interface else "0.0.0.0"
-        return f"{address}:{config.port}"
+        return with_port(address, config.port)
 
     async def _listen(self, path: Path) -> grpc.aio.Server:
         # Loaded while the engines start: 0.1 s of each start.
         import grpc.aio
 
-        from daos.control.service import OPTIONS
+        from daos.control.service import OPTIONS, target
 
         server = grpc.aio.server(options=OPTIONS)
         server.add_generic_rpc_handlers(self.services())
         gate = self._gate = Gate(path)
-        addresses = [f"unix:{gate.inner}", *filter(None, [self._tcp()])]
+        addresses = [target(f"unix:{gate.inner}"), *filter(None, [self._tcp()])]
         mask = os.umask(0o177)  # of the socket: nobody else's, from its birth on
         try:
             for address in addresses:
@@ -205,6 +207,17 @@ class Server:
         if listener is not None:
             await listener.close()
         files.remove_sockets(self.config.sockets, "daos_engine*.sock")
+
+
+def _check_directory(sockets: Path) -> None:
+    """Raises: InvalidError  sockets in there could not be reached"""
+    if "," in str(sockets):  # it parts addresses, also those of gRPC
+        raise InvalidError(f"{sockets}: a directory of sockets has no comma in its path")
+    room = SOCKET_PATH_MAX - len(os.fsencode(sockets / _LONGEST))
+    if room < 0:
+        size = len(os.fsencode(sockets))
+        text = f"{sockets}: a directory of sockets has a path of at most {size + room} bytes"
+        raise InvalidError(f"{text}, not {size}; `socket_dir` or DAOS_SOCKET_DIR names another")
 
 
 class AgentProcess:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -90,6 +91,12 @@ class Service(grpc.GenericRpcHandler):
         if not access.compatible(ours, (component, version)):
             theirs = f"{component} {version[:32] or 'without a version'}"
             raise faults.incompatible_components(" ".join(ours), theirs)
+
+
+def target(host: str) -> str:
+    """A host as gRPC wants it: the path of a socket is a URI's."""
+    scheme, colon, path = host.partition("unix:")
+    return host if scheme or not colon else f"unix:{quote(path)}"
 
 
 def _serialize(message: Message) -> bytes:

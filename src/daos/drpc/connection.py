@@ -30,13 +30,11 @@ from daos.base.errors import (
     errno_to_der,
     error_for,
 )
-from daos.base.peers import Peer, peer_of
+from daos.base.peers import SOCKET_PATH_MAX, Peer, peer_of
 from daos.drpc.layout import PACKET_MAX, MessageReader, packets
 
 # Seconds for a packet that is due.
 MOVE_S: Final = 10.0
-# sun_path has 108 bytes, the last one is 0.
-_PATH_MAX: Final = 107
 _BACKLOG: Final = socket.SOMAXCONN
 
 
@@ -183,8 +181,8 @@ def _new_socket() -> socket.socket:
 
 
 def _check_length(path: Path) -> None:
-    if len(os.fsencode(path)) > _PATH_MAX:
-        raise InvalidError(f"{path}: the path of a socket has at most {_PATH_MAX} bytes")
+    if len(os.fsencode(path)) > SOCKET_PATH_MAX:
+        raise InvalidError(f"{path}: the path of a socket has at most {SOCKET_PATH_MAX} bytes")
 
 
 def _refused(path: Path, error: OSError) -> DaosError:

@@ -38,8 +38,9 @@ from daos.base.errors import DaosError, InvalidError
 from daos.base.ids import Tag
 from daos.base.sizes import parse_size
 from daos.bio.meta_config import MetaConfig
-from daos.cart.transport import Acceptor, Channel, Link, Listener, Transport
+from daos.cart.transport import Acceptor, Channel, Link, Transport
 from daos.cart.transport.inproc import InprocNetwork
+from daos.cart.transport.listeners import Listeners
 from daos.cart.wire import Endpoint
 from daos.embedded.addresses import Address, SmAddress, parse_address, transport_to
 from daos.embedded.local import holds_system, make_config, prepare, start_in
@@ -64,9 +65,9 @@ class ServedNetwork:
         self._inside = inside
         self._all = (inside, *outside)
 
-    def listen(self, endpoint: Endpoint, acceptor: Acceptor) -> _Listeners:
+    def listen(self, endpoint: Endpoint, acceptor: Acceptor) -> Listeners:
         """Everywhere or nowhere. Raises: as each of them"""
-        listeners = _Listeners()
+        listeners = Listeners()
         try:
             for transport in self._all:
                 listeners.add(transport.listen(endpoint, acceptor))
@@ -77,18 +78,6 @@ class ServedNetwork:
 
     def connect(self, endpoint: Endpoint, channel: Channel) -> Link:
         return self._inside.connect(endpoint, channel)
-
-
-class _Listeners:
-    def __init__(self) -> None:
-        self._each: list[Listener] = []
-
-    def add(self, listener: Listener) -> None:
-        self._each.append(listener)
-
-    def close(self) -> None:
-        for listener in self._each:
-            listener.close()
 
 
 async def serve(
@@ -122,7 +111,7 @@ async def serve(
 def _try_to_listen(outside: Sequence[Transport], targets: int) -> None:
     """Before a system is made: that of the addresses is found out last. Raises: as `listen`."""
     for transport in outside:
-        listeners = _Listeners()
+        listeners = Listeners()
         try:
             for tag in range(targets + 1):
                 listeners.add(transport.listen(Endpoint(SERVICE_RANK, Tag(tag)), _nobody))

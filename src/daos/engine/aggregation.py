@@ -46,7 +46,7 @@ from daos.base.errors import (
     StaleHandleError,
 )
 from daos.base.hlc import UNITS_PER_NS
-from daos.base.ids import ContainerUuid, Epoch, PoolUuid
+from daos.base.ids import ContainerUuid, Epoch
 from daos.bio.meta import MetaContext
 from daos.engine.core import PRESSED_LEVEL, AggregationConfig, Reclaim, segments, sum_of
 from daos.engine.members import TICKS_MAX, Member, News, Tick
@@ -81,13 +81,13 @@ class ShardAggregation:
 
     def __init__(
         self,
-        pool: PoolUuid,
+        owner: str,
         meta: MetaContext,
         vos: VosPool,
         xstream: Xstream,
         config: AggregationConfig,
     ) -> None:
-        """Raises: ShutdownError"""
+        """`owner`: of its ULTs. Raises: ShutdownError"""
         self._meta = meta
         self._vos = vos
         self._xstream = xstream
@@ -95,8 +95,8 @@ class ShardAggregation:
         self._members: dict[ContainerUuid, Member] = {}
         self._resting: dict[ContainerUuid, News] = {}
         self._reclaim: Reclaim | None = None
-        self._ticks = xstream.sched.create("aggregation ticks", pool)
-        self._steps = xstream.sched.create("aggregation", pool, RequestType.GC)
+        self._ticks = xstream.sched.create("aggregation ticks", owner)
+        self._steps = xstream.sched.create("aggregation", owner, RequestType.GC)
         self._pass: _Pass | None = None
         self._work: Aggregation | None = None
         self._clean = True

@@ -2,6 +2,7 @@
 
     fork --> bound, tied (PR_SET_PDEATHSIG) --> Ready --Begin--> listens --Stop--> checkpoints, exit
                      the parent has gone: exit, at once, whatever it is at
+                     a bug stopped the target: its caller hears MISC, exit, and the rank with it
 
 Signals that end a rank in order are the parent's affair: a child takes no notice of them.
 
@@ -21,11 +22,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from daos.base.errors import DaosError
-from daos.base.ids import Rank, TargetIndex
+from daos.base.ids import Epoch, Rank, TargetIndex
 from daos.cart.transport.ranks import Places, RankNetwork, parse_uri
-from daos.engine import dump, logmask
+from daos.engine import cores, dump, logmask
 from daos.engine.config import EngineConfig
 from daos.engine.modules import Modules
+from daos.engine.offload import Offload
 from daos.engine.rank import Part
 from daos.engine.target import Target
 from daos.engine.tether import (
@@ -53,6 +55,7 @@ _GC_THRESHOLDS: Final = (20_000, 20, 50)
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NAME: Final = 15
 _ORPHAN: Final = 3
+STATUS_BUG: Final = 4
 
 
 def settle(name: str) -> None:
@@ -92,6 +95,7 @@ class _Child:
         self._places = Places()
         self._part: Part | None = None
         self._stop = asyncio.Event()
+        self._leaving: asyncio.Task[None] | None = None
         self._tether: Tether
 
     async def run(self, end: socket.socket) -> int:
@@ -102,15 +106,16 @@ class _Child:
         dump_at_signals(self._config, lambda: [each.xstream for each in self._targets])
         self._tether.send(Ready())
         await self._stop.wait()
-        problem = ""
+        problem, epoch = "", 0
         if self._part is not None:
             try:
                 await self._part.drain(DRAIN_S)
                 await self._part.stop()
+                epoch = self._part.hlc.now()
             except DaosError as error:
                 problem = f"target {self._index}: {error}"
         self._modules.unload_all()
-        self._tether.send(Stopped(problem))
+        self._tether.send(Stopped(problem, epoch))
         return 1 if problem else 0
 
     @property
@@ -122,9 +127,9 @@ class _Child:
             case Group(version, uris):
                 uris_by_rank = {Rank(rank): parse_uri(uri) for rank, uri in uris.items()}
                 self._places.update(version, uris_by_rank)
-            case Begin(rank, uri, key):
+            case Begin():
                 try:
-                    self._begin(Rank(rank), uri, key)
+                    self._begin(message)
                 except DaosError as error:
                     self._tether.send(Failed(error.code, error.message))
                 else:
@@ -139,13 +144,24 @@ class _Child:
             case _:
                 raise AssertionError(f"{message} is for the parent")
 
-    def _begin(self, rank: Rank, uri: str, key: bytes) -> None:
+    def _failed(self) -> None:
+        if self._leaving is None:
+            self._leaving = asyncio.get_running_loop().create_task(self._leave())
+
+    async def _leave(self) -> None:
+        """What is acknowledged is on the devices; whatever else is in memory may be wrong."""
+        assert self._part is not None
+        await self._part.leave()
+        logging.shutdown()
+        os._exit(STATUS_BUG)
+
+    def _begin(self, told: Begin) -> None:
         config = self._config
         loop = asyncio.get_running_loop()
         self._part = Part(
-            rank,
+            Rank(told.rank),
             self._modules,
-            network=RankNetwork(loop, self._places, parse_uri(uri)),
+            network=RankNetwork(loop, self._places, parse_uri(told.uri)),
             directory=config.directory(self._index),
             live_path=config.new_live_path(self._index),
             meta=config.meta,
@@ -153,9 +169,21 @@ class _Child:
             sched=config.sched,
             clock=config.clock,
             rng=config.rng,
-            key=key,
+            key=told.key,
+            failed=self._failed,
         )
-        self._part.add_target(self._index)
+        self._part.hlc.raise_to(Epoch(told.floor))
+        self._part.add_target(self._index, self._new_offload())
+
+    def _new_offload(self) -> Offload | None:
+        config, index = self._config, self._index
+        count = cores.helpers_of(index, targets=config.targets, helpers=config.helpers)
+        if not count:
+            return None
+        where = config.cores.of_helpers(index)
+        bound = f"bound to cores {sorted(where)}" if where else "not bound, as there are too few"
+        log.info("target %d has %d helpers, %s", index, count, bound)
+        return Offload(asyncio.get_running_loop(), count, where)
 
 
 def dump_at_signals(

@@ -23,6 +23,7 @@ from daos.engine.sched_core import SchedConfig
 
 TARGETS_MAX: Final = 64
 SERVER_SOCKET: Final = "daos_server.sock"
+STOP_NOTE: Final = "stopped"
 _SYSTEM: Final = "system"
 
 
@@ -36,6 +37,7 @@ class EngineConfig:
     group: str = "daos_server"  # name of the system
     instance: int = 0  # of the engine on its host
     tcp: tuple[str, int] | None = None  # address and port of tag 0
+    helpers: int = 0  # of all targets
     cores: Plan = field(default_factory=Plan)
     meta: MetaConfig = field(default_factory=MetaConfig)
     aggregation: AggregationConfig = field(default_factory=AggregationConfig)
@@ -48,6 +50,11 @@ class EngineConfig:
     def uri(self) -> RankUri:
         """Where this rank is reached."""
         return RankUri(self.sockets, self.tcp, this_host())
+
+    @property
+    def note(self) -> Path:
+        """The file that tells of an orderly stop."""
+        return self.storage / STOP_NOTE
 
     @property
     def is_new(self) -> bool:

@@ -2,7 +2,8 @@
 
     first core --> system xstream, target 0 (+ its helpers), target 1 …
 
-A helper is a core more for a target: for its threads, which write, read and copy.
+A helper is a core more for a target: for its threads, which write, read and copy, and the only
+place of those that compute checksums (offload.py).
 
 Source: DAOS src/engine/init.c dss_topo_init, srv.c; ours: processes, helpers are their cores
 """
@@ -23,11 +24,16 @@ class Plan(NamedTuple):
 
     system: frozenset[int] | None = None
     targets: tuple[frozenset[int], ...] = ()
+    helpers: tuple[frozenset[int], ...] = ()  # of each target's cores
     why_not: str = ""
 
     def of_target(self, index: int) -> frozenset[int] | None:
         """Of one target."""
         return self.targets[index] if self.targets else None
+
+    def of_helpers(self, index: int) -> frozenset[int] | None:
+        """Of the helpers of one target."""
+        return self.helpers[index] if self.helpers else None
 
 
 def plan(
@@ -50,13 +56,19 @@ def plan(
             f"from number {begin} there are {len(free)}: none is bound"
         )
     system, rest = free[0], free[1:need]
-    each, more = divmod(helpers, targets)
-    found = []
+    found, beside = [], []
     for index in range(targets):
-        size = 1 + each + (index < more)
+        size = 1 + helpers_of(index, targets=targets, helpers=helpers)
         found.append(frozenset(rest[:size]))
+        beside.append(frozenset(rest[1:size]))
         rest = rest[size:]
-    return Plan(frozenset([system]), tuple(found))
+    return Plan(frozenset([system]), tuple(found), tuple(beside))
+
+
+def helpers_of(index: int, *, targets: int, helpers: int) -> int:
+    """How many of all helpers one target has."""
+    each, more = divmod(helpers, targets)
+    return each + (index < more)
 
 
 def of_node(node: int, cores: Sequence[int], nodes: Path = _NODES) -> list[int]:

@@ -40,6 +40,8 @@ def _lines(xstream: Xstream, *, stacks: bool) -> Iterator[str]:
         f"{xstream.context.endpoint}: {statistics.connections} connections, "
         f"{statistics.serving} requests unanswered, {statistics.calls} calls of its own"
     )
+    if xstream.offload is not None:
+        yield f"{xstream.offload.count} helpers, {xstream.offload.jobs} jobs with them"
     yield from xstream.sched.dump(stacks=stacks)
     for task in xstream.context.tasks:
         yield f"GENERIC   running                 handler of {task.get_name()}"

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from daos.base.errors import DaosError, NotFoundError
+from daos.engine.sched import UltPool
 from daos.engine.xstream import Xstream
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,8 @@ class Later:
         """
         if not self._closed and key not in self._tasks:
             do = self._do(key, work, 0.0 if at_once else PAUSE_S)
-            self._tasks[key] = self._xstream.loop.create_task(do)
+            spawn = self._xstream.sched.spawn
+            self._tasks[key] = spawn("owed work", key.hex(), do, UltPool.NET_POLL)
 
     def close(self) -> None:
         """Give up; idempotent."""

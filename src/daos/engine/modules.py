@@ -139,7 +139,7 @@ class Modules:
         target.xstream.sched.guard(
             target.xstream.context,
             attributes,
-            lambda rpc: target.pool_of(rpc.request.address.handle),
+            lambda rpc: target.owner_of(rpc.request.address.handle),
         )
 
     def answer_drpc(self, table: DrpcTable, control: Control) -> None:

@@ -5,8 +5,9 @@
     SIGTERM, SIGINT --> drained, checkpoints written, targets ended --> exit 0
     a target has gone --> the others are killed, exit at once: a rank fails as a whole
 
-No epoch that an earlier life of this rank may have given out is given out again: nothing is set up
-before the clock has passed the bound of the moment at which this process began.
+No epoch that an earlier life of this rank may have given out is given out again. If that life
+stopped in order it noted its last one, and the clocks begin above it; else nothing is set up before
+the clock has passed the bound of the moment at which this process began.
 
 Exit status: 0 stopped in order, 1 could not start or stop, 3 a target has gone.
 
@@ -36,7 +37,7 @@ from daos.drpc.client import call
 from daos.drpc.modules import ModuleId, SrvMethod
 from daos.drpc.registry import M, Methods, Registry
 from daos.drpc.server import Listener
-from daos.engine import child, inventory, logmask
+from daos.engine import child, inventory, logmask, note
 from daos.engine.config import SERVER_SOCKET, EngineConfig
 from daos.engine.control import Device, Place, Stored
 from daos.engine.modules import Modules
@@ -147,6 +148,7 @@ class EngineProcess:
         self._rank: Rank | None = None
         self._key = b""
         self._engine: Engine | None = None
+        self._floor = Epoch(0)
         self._setting_up = False  # or it has been set up
         self._serving = False
         self._stop = asyncio.Event()
@@ -263,6 +265,13 @@ class EngineProcess:
             target.reap()
             if target.stopped is not None and target.stopped.problem:
                 problems.append(target.stopped.problem)
+        if self._serving and not problems:
+            epochs = [self._engine.hlc.now()] if self._engine is not None else []
+            epochs += [Epoch(each.stopped.epoch) for each in self._targets if each.stopped]
+            try:
+                note.leave(self._config.note, max(epochs))
+            except DaosError as error:  # the next start waits for the clock
+                log.warning("no note of this stop: %s", error)
         self._modules.unload_all()
         return problems
 
@@ -362,8 +371,9 @@ class EngineProcess:
             raise InvalidError(text)
         self._setting_up = True
         try:
-            await self._wait_for_clock()
+            self._floor = note.take(self._config.note) or await self._wait_for_clock()
             engine = self._new_engine(self._rank)
+            engine.hlc.raise_to(self._floor)
             await self._begin_targets(self._rank)
             await engine.set_up(members, evict=False)
         except BaseException:
@@ -397,19 +407,20 @@ class EngineProcess:
         for target in self._targets:
             target.begun = loop.create_future()
             begun.append(target.begun)
-            target.tether.send(Begin(rank, str(self._config.uri), self._key))
+            target.tether.send(Begin(rank, str(self._config.uri), self._key, self._floor))
         results = await asyncio.gather(*begun, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
 
-    async def _wait_for_clock(self) -> None:
+    async def _wait_for_clock(self) -> Epoch:
         if self._is_new:
-            return
+            return Epoch(0)
         ahead_ns = unix_ns_from_epoch(self._bound) - self._config.clock.now_ns()
         if ahead_ns >= 0:
             await asyncio.sleep(ahead_ns / 1e9 + 1e-6)
             await self._wait_for_clock()
+        return Epoch(0)
 
     def prepare_shutdown(self) -> None:
         log.info("rank %s is about to be stopped", self._rank)

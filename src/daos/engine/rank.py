@@ -36,6 +36,7 @@ from daos.engine.core import AggregationConfig
 from daos.engine.iv import IV_KEY
 from daos.engine.metrics import Metrics
 from daos.engine.modules import Modules
+from daos.engine.offload import Offload
 from daos.engine.sched import Scheduler
 from daos.engine.sched_core import SchedConfig
 from daos.engine.storage import Storage
@@ -74,9 +75,10 @@ class Part:
         clock: Clock,
         rng: Rng,
         key: bytes | None = None,
+        failed: Callable[[], None] | None = None,
     ) -> None:
         """`directory` is closed by `stop`; nobody else may have its devices open. `key`: of the
-        system, whose engines are in several processes."""
+        system, whose engines are in several processes. `failed`: told that a target has stopped."""
         self.rank: Final = rank
         self.modules: Final = modules
         self.network: Final = network
@@ -84,6 +86,7 @@ class Part:
         self.clock: Final = clock
         self.rng: Final = rng
         self._key = key
+        self._failed = failed
         self.loop = asyncio.get_running_loop()
         self.hlc = Hlc(clock)
         self.targets: list[Target] = []
@@ -93,6 +96,7 @@ class Part:
         self._sched = sched
         self._contexts: list[Context] = []
         self._stopping: asyncio.Task[None] | None = None
+        self._offloads: list[Offload] = []
 
     @property
     def stopped(self) -> bool:
@@ -104,9 +108,20 @@ class Part:
         for index in map(TargetIndex, range(count)):
             self.add_target(index)
 
-    def add_target(self, index: TargetIndex) -> Target:
-        """Make a target, and let it be reached. Raises: as `Context.listen`"""
-        xstream = self._new_xstream(tag_of(index), on_bug=lambda bug: target.fail(bug))
+    def add_target(self, index: TargetIndex, offload: Offload | None = None) -> Target:
+        """Make a target, and let it be reached. `offload`, its helpers, are closed with it.
+
+        Raises: as `Context.listen`
+        """
+        if offload is not None:
+            self._offloads.append(offload)
+
+        def on_bug(bug: Exception) -> None:
+            target.fail(bug)
+            if self._failed is not None:
+                self._failed()
+
+        xstream = self._new_xstream(tag_of(index), on_bug, offload)
         target = Target(index, xstream, self._aggregation)
         self.targets.append(target)
         self.modules.serve_target(target)
@@ -123,6 +138,10 @@ class Part:
         for target in self.targets:
             target.xstream.sched.drain()
         await asyncio.gather(*(context.drain(within_s) for context in self._contexts))
+
+    async def leave(self) -> None:
+        """Let answers that were given leave, and nothing else: the process is about to end."""
+        await asyncio.gather(*(context.close() for context in self._contexts))
 
     async def stop(self, *, checkpoint: bool = True, clients: Iterable[Context] = ()) -> None:
         """End every call, write the checkpoints, close every device. Idempotent.
@@ -153,8 +172,15 @@ class Part:
             stack.callback(target.xstream.sched.stop)
             stack.push_async_callback(target.close, checkpoint=checkpoint)
             stack.callback(target.xstream.tls.close)
+        for offload in self._offloads:
+            stack.push_async_callback(offload.close)
 
-    def _new_xstream(self, tag: Tag, on_bug: Callable[[Exception], None] | None = None) -> Xstream:
+    def _new_xstream(
+        self,
+        tag: Tag,
+        on_bug: Callable[[Exception], None] | None = None,
+        offload: Offload | None = None,
+    ) -> Xstream:
         context = self._new_context(Endpoint(self.rank, tag), on_bug)
         self._contexts.append(context)
         metrics = Metrics()
@@ -170,6 +196,7 @@ class Part:
             rng=self.rng,
             loop=self.loop,
             sched=sched,
+            offload=offload,
             tls=Tls([IV_KEY, *self.modules.keys]),
             metrics=metrics,
         )

@@ -31,7 +31,6 @@ from daos.engine.metrics import Metrics
 from daos.engine.sched_core import (
     BACKGROUND,
     SPACE_NS,
-    RequestFlags,
     RequestType,
     SchedConfig,
     SchedCore,
@@ -73,7 +72,8 @@ class Attributes(NamedTuple):
     """How requests of a procedure are scheduled; they have a field `enqueue_id`."""
 
     kind: RequestType
-    flags: RequestFlags = RequestFlags.NONE
+    no_delay: bool = False  # never kept
+    no_reject: bool = False
 
 
 class Ult:
@@ -188,6 +188,7 @@ class Scheduler:
         self._told_ns = -WATCHDOG_NS
         metrics = metrics or Metrics()
         self._cycles = metrics.add("sched/cycles")
+        self._cycle_size = metrics.add("sched/cycle_size")  # requests of the last one
         self._wait_queue = metrics.add("sched/wait_queue")
         self._rejected = metrics.add("sched/total_reject")
         self._overruns = metrics.add("sched/long_turns")
@@ -294,13 +295,11 @@ class Scheduler:
 
     def refusal(self, rpc: Rpc) -> DaosError | None:
         """As `Gate.refusal`."""
-        attributes = self._attributes.get(rpc.header.opcode)
-        if attributes is None:
-            return None
         core = self._core
-        refused = core.refuse(
-            self.clock.now_ns(), rpc.deadline_ns, attributes.flags, rpc.request.enqueue_id
-        )
+        attributes = self._attributes.get(rpc.header.opcode)
+        if not core.waiting or attributes is None or attributes.no_reject:
+            return None
+        refused = core.refuse(self.clock.now_ns(), rpc.deadline_ns, rpc.request.enqueue_id)
         if refused is None:
             return None
         self._rejected.value += 1
@@ -318,17 +317,18 @@ class Scheduler:
             core.fill()
             self._arm()
         pool = self._pool_of(rpc)
-        if core.may_run(pool, attributes.kind, attributes.flags, self.clock.now_ns()):
+        kind, no_delay, _ = attributes
+        if core.may_run(pool, kind, self.clock.now_ns(), no_delay=no_delay):
             return False
         if rpc.service.land is None and (refusal := self.refusal(rpc)) is not None:
             rpc.fail(refusal)
             return True
         core.add(
             pool,
-            attributes.kind,
+            kind,
             rpc,
             enqueue_id=rpc.request.enqueue_id,
-            deadline_ns=rpc.deadline_ns,
+            deadline_ns=rpc.header.deadline_ns,
         )
         self._wait_queue.value = core.waiting
         return True
@@ -362,8 +362,11 @@ class Scheduler:
                 core.pool(pool).press(pressure_of(*space()), now_ns)
         core.next_cycle()
         try:
+            size = 0
             for rpc in core.due(now_ns):
                 rpc.run()
+                size += 1
+            self._cycle_size.value = size
             self._step()
         finally:  # whatever goes wrong in a step: the others go on
             self._wait_queue.value = core.waiting

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 from heapq import heappop, heappush
 from typing import Any, Final, NamedTuple
 
@@ -46,25 +46,8 @@ class RequestType(IntEnum):
     ANONYM = 5  # is never kept waiting
 
 
-class RequestFlags(IntFlag):
-    """How a request is treated. Source: DAOS daos_engine.h SCHED_REQ_FL_*"""
-
-    NONE = 0
-    NO_DELAY = 1
-    PERIODIC = 2
-    NO_REJECT = 4
-    RESENT = 8
-
-
-# Source: DAOS src/engine/sched.c req_throttle, weights of types
-WEIGHTS: Final = {
-    RequestType.UPDATE: 2,
-    RequestType.FETCH: 1,
-    RequestType.GC: 4,
-    RequestType.SCRUB: 3,
-    RequestType.MIGRATE: 2,
-    RequestType.ANONYM: 0,
-}
+# Of the types, in their order. Source: DAOS src/engine/sched.c req_throttle
+WEIGHTS: Final = (2, 1, 4, 3, 2, 0)
 BACKGROUND: Final = (RequestType.GC, RequestType.MIGRATE, RequestType.SCRUB)
 # Background work together has this part of the window, in percent, while data is being migrated.
 MIGRATING_PERCENT: Final = 30
@@ -111,8 +94,9 @@ def pressure_of(free: int, total: int) -> Pressure:
 class SchedConfig:
     """How a target schedules. Immutable; built by the composition root."""
 
-    # Requests a cycle: 5 ms of updates. The reference starts 6400, at 20 µs at most.
-    kick_max: int = 100
+    # Requests a cycle: 20 ms of updates. The reference starts 6400, 128 ms at most; the fewer, the
+    # smaller the groups of the log.
+    kick_max: int = 400
     # Processor time of one, in µs, five times the reference's: UPDATE, FETCH, GC, SCRUB, MIGRATE.
     costs_us: tuple[int, ...] = (50, 25, 100, 75, 50)
     # A step of background work stands for so many: it looks at 96 records, in 1 ms.
@@ -145,14 +129,9 @@ class Refusal(NamedTuple):
     enqueue_id: int
 
 
-class Waiting(NamedTuple):
-    """A request in the queue; ordered by its id."""
-
-    enqueue_id: int
-    number: int  # never the same: two copies of a request may have one id
-    kind: RequestType
-    force_ns: int  # it runs then, whatever else there is
-    request: Any  # of whoever put it here
+# A request in the queue: its id; a number that no other has, as two copies may have one id; when it
+# runs whatever else there is; what whoever put it here calls it.
+Waiting = tuple[int, int, int, Any]
 
 
 class Window:
@@ -203,8 +182,10 @@ class PoolShare:
 
     def may_change(self, kind: RequestType, now_ns: int) -> bool:
         """Whether an update may run, or what gives space back comes first."""
+        if not self.awake:
+            return True
         level, _, gc_percent, delay_ms = self.pressure
-        if not level or not self.awake:
+        if not level:
             return True
         if level == PRESSURES[-1].level and now_ns - self.pressed_ns > delay_ms * _MS:
             return True
@@ -217,6 +198,7 @@ class SchedCore:
 
     def __init__(self, config: SchedConfig) -> None:
         self._config = config
+        self._force_ns = config.cycle_ms_max * _MS
         self._window = Window()
         self._pools: dict[Hashable, PoolShare] = {}
         self._cycle = 0
@@ -240,10 +222,11 @@ class SchedCore:
     def forget(self, key: Hashable) -> list[Any]:
         """The pool is gone; the requests that waited."""
         share = self._pools.pop(key, None)
-        left = sorted(each for queue in share.queues.values() for each in queue) if share else []
-        for each in left:
-            self._left(each.kind)
-        return [each.request for each in left]
+        queues = share.queues if share else {}
+        for kind, queue in queues.items():
+            self.waiting -= len(queue)
+            self._queued_us -= self._config.costs_us[kind] * len(queue)
+        return [each[-1] for each in sorted(each for queue in queues.values() for each in queue)]
 
     def drain(self) -> None:
         """From now on nothing is kept: the target stops."""
@@ -251,16 +234,14 @@ class SchedCore:
 
     # Requests
 
-    def refuse(
-        self, now_ns: int, deadline_ns: int, flags: RequestFlags, enqueue_id: int
-    ) -> Refusal | None:
+    def refuse(self, now_ns: int, deadline_ns: int, enqueue_id: int) -> Refusal | None:
         """None: it may come in. Else it could not be served in time, or too many wait.
 
         Who has a place is let in beyond `queue_max`, up to twice that: whoever comes for the first
         time, and is many, does not keep those out that come again.
         """
         waiting = self.waiting
-        if not waiting or flags & RequestFlags.NO_REJECT:
+        if not waiting:
             return None
         # µs × 1.5 as ms
         queued_ms = self._queued_us * 3 // 2000
@@ -270,7 +251,7 @@ class SchedCore:
             return None
         place = self.place(enqueue_id)
         queues = [queue for share in self._pools.values() for queue in share.queues.values()]
-        ahead = max(0, place - min([queue[0].enqueue_id for queue in queues if queue]))
+        ahead = max(0, place - min([queue[0][0] for queue in queues if queue]))
         return Refusal(max(1, ahead * self._queued_us * 3 // (2000 * waiting)), place)
 
     def place(self, enqueue_id: int) -> int:
@@ -280,17 +261,20 @@ class SchedCore:
         self._ids += 1
         return self._ids
 
-    def may_run(self, key: Hashable, kind: RequestType, flags: RequestFlags, now_ns: int) -> bool:
+    def may_run(
+        self, key: Hashable, kind: RequestType, now_ns: int, *, no_delay: bool = False
+    ) -> bool:
         """Whether a request that has come may run at once; then it is counted as done."""
         if kind is RequestType.ANONYM:
             return True
-        if not (flags & RequestFlags.NO_DELAY or self._draining) and (
+        share = self._pools.get(key) or self.pool(key)
+        if not (no_delay or self._draining) and (
             self.waiting
             or self._kicked >= self._config.kick_max
-            or (kind is not RequestType.FETCH and not self.pool(key).may_change(kind, now_ns))
+            or (kind is not RequestType.FETCH and not share.may_change(kind, now_ns))
         ):
             return False
-        self._run(key, kind)
+        self._run(share, kind)
         return True
 
     def add(
@@ -304,9 +288,12 @@ class SchedCore:
     ) -> None:
         """A request that may not run now. `enqueue_id`: it was refused before, with that id."""
         self._numbers += 1
-        force_ns = deadline_ns - self._config.cycle_ms_max * _MS
-        waiting = Waiting(self.place(enqueue_id), self._numbers, kind, force_ns, request)
-        heappush(self.pool(key).queues.setdefault(kind, []), waiting)
+        share = self._pools.get(key) or self.pool(key)
+        force_ns = deadline_ns - self._force_ns
+        queue = share.queues.get(kind)
+        if queue is None:
+            queue = share.queues[kind] = []
+        heappush(queue, (self.place(enqueue_id), self._numbers, force_ns, request))
         self.waiting += 1
         self._queued_us += self._config.costs_us[kind]
 
@@ -328,42 +315,37 @@ class SchedCore:
 
     def due(self, now_ns: int) -> Iterator[Any]:
         """The requests that run in this cycle, in order; each has left the queue by then."""
+        kick_max, costs_us = self._config.kick_max, self._config.costs_us
         while self.waiting:
-            found: tuple[Waiting, Hashable] | None = None
-            for key, share in self._pools.items():
+            first: Waiting | None = None
+            for share in self._pools.values():
                 for kind, queue in share.queues.items():
+                    if not queue or (first is not None and first < queue[0]):
+                        continue
                     if (
-                        queue
-                        and (found is None or queue[0] < found[0])
-                        and (self._may_leave(share, kind, queue[0], now_ns))
+                        (
+                            self._kicked < kick_max
+                            and (kind is RequestType.FETCH or share.may_change(kind, now_ns))
+                        )
+                        or self._draining
+                        or queue[0][2] <= now_ns
                     ):
-                        found = queue[0], key
-            if found is None:
+                        first, found = queue[0], (share, kind, queue)
+            if first is None:
                 return
-            waiting, key = found
-            heappop(self.pool(key).queues[waiting.kind])
-            self._left(waiting.kind)
-            self._run(key, waiting.kind)
-            yield waiting.request
+            share, kind, queue = found
+            heappop(queue)
+            self.waiting -= 1
+            self._queued_us -= costs_us[kind]
+            self._run(share, kind)
+            yield first[-1]
 
-    def _may_leave(
-        self, share: PoolShare, kind: RequestType, waiting: Waiting, now_ns: int
-    ) -> bool:
-        if self._draining or waiting.force_ns <= now_ns:
-            return True
-        if self._kicked >= self._config.kick_max:
-            return False
-        return kind is RequestType.FETCH or share.may_change(kind, now_ns)
-
-    def _left(self, kind: RequestType) -> None:
-        self.waiting -= 1
-        self._queued_us -= self._config.costs_us[kind]
-
-    def _run(self, key: Hashable, kind: RequestType) -> None:
+    def _run(self, share: PoolShare, kind: RequestType) -> None:
         self._kicked += 1
         self._io = True
-        self._window.did(kind, 1)
-        self.pool(key).window.did(kind, 1)
+        weight = WEIGHTS[kind]
+        self._window.now[kind] += weight
+        share.window.now[kind] += weight
 
     # Background work
 

@@ -1,4 +1,4 @@
-"""What every service does alike: answer, ask all targets, and read ids that came by wire.
+"""What every service does alike: answer, and read ids that came by wire.
 
 A handler is a coroutine function that returns its reply; `answering` makes an RPC handler of it.
 `engines_only` refuses clients: procedures between engines act on storage without any handle.
@@ -7,8 +7,7 @@ Source: DAOS src/engine/rpc.c, src/common/rsvc.c; who may call what: ours, denie
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -17,8 +16,6 @@ import msgspec
 from daos.base.errors import DER, AccessError, InvalidError
 from daos.base.ids import PoolUuid, tag_of
 from daos.cart.context import NO_RANK, Endpoint, Rpc
-from daos.cart.protocol import Procedure
-from daos.engine.xstream import Xstream
 from daos.placement.pool_map import PoolMap
 
 ID_SIZE: Final = 16  # bytes of a UUID on the wire
@@ -50,39 +47,6 @@ def engines_only(handle: Handle) -> Callable[[Rpc], Coroutine[Any, Any, None]]:
         rpc.reply(await handle(rpc))
 
     return handler
-
-
-async def ask_targets(
-    xstream: Xstream,
-    endpoints: Iterable[Endpoint],
-    procedure: Procedure[Any, _ReplyT],
-    request: msgspec.Struct,
-    *,
-    deadline_ns: int,
-    trace_id: int,
-) -> list[_ReplyT]:
-    """Send the same request to all, at once; the replies in the order of `endpoints`.
-
-    Every answer is awaited, also after a failure: a caller who goes on to undo what was done meets
-    no target that is still at it, unless the deadline passed.
-
-    Raises: the first target's error
-    """
-    answers = await asyncio.gather(
-        *(
-            xstream.context.call(
-                endpoint, procedure, request, deadline_ns=deadline_ns, trace_id=trace_id
-            )
-            for endpoint in endpoints
-        ),
-        return_exceptions=True,
-    )
-    replies: list[_ReplyT] = []
-    for answer in answers:
-        if isinstance(answer, BaseException):
-            raise answer
-        replies.append(answer)
-    return replies
 
 
 def target_endpoints(pool_map: PoolMap) -> list[Endpoint]:

@@ -81,6 +81,9 @@ class Shard:
     vos: VosPool
     aggregation: ShardAggregation
     collector: Ult
+    owner: (
+        str  # of its work, as the scheduler knows it: a hash of a str is kept, of a UUID it is not
+    )
     collecting: bool = False  # a step of garbage collection is scheduled, or waits for the log
     map_version: int = 0  # of the newest map that this target was told; 0: none
     pool_map: bytes = b""  # that map, encoded
@@ -288,10 +291,10 @@ class Target:
             if opening.uuid == uuid:
                 opening.closed = True
 
-    def pool_of(self, uuid: bytes) -> PoolUuid | None:
-        """Whose a handle is; None: nobody's."""
+    def owner_of(self, uuid: bytes) -> str:
+        """Whose a handle is, as the scheduler knows pools."""
         handle = self._handles.get(uuid)
-        return None if handle is None else handle.shard.pool
+        return "nobody" if handle is None else handle.shard.owner
 
     def handle(self, uuid: bytes, *, write: bool) -> ContainerHandle:
         """The handle a request names.
@@ -454,19 +457,20 @@ class Target:
         except DaosError:
             await self._storage.close(self.device_name(pool), checkpoint=False)
             raise
-        aggregation = ShardAggregation(pool, meta, vos, self.xstream, self._aggregation)
+        owner = f"pool {pool}"
+        aggregation = ShardAggregation(owner, meta, vos, self.xstream, self._aggregation)
         sched = self.xstream.sched
-        collector = sched.create("garbage collection", pool, RequestType.GC)
-        self._shards[pool] = shard = Shard(pool, meta, vos, aggregation, collector)
-        sched.watch_space(pool, meta.space_left)
+        collector = sched.create("garbage collection", owner, RequestType.GC)
+        self._shards[pool] = shard = Shard(pool, meta, vos, aggregation, collector, owner)
+        sched.watch_space(owner, meta.space_left)
         self._start_collecting(shard)
 
     def _forget_shard(self, pool: PoolUuid) -> None:
         shard = self._shards.pop(pool, None)
         if shard is not None:
             shard.aggregation.close()
-            self.xstream.sched.abort(pool)
-            self.xstream.sched.watch_space(pool, None)
+            self.xstream.sched.abort(shard.owner)
+            self.xstream.sched.watch_space(shard.owner, None)
             self._forget(lambda handle: handle.shard is shard)
 
     def _forget(self, which: Callable[[ContainerHandle], bool]) -> None:

@@ -46,6 +46,7 @@ class Begin(msgspec.Struct, tag=True, frozen=True):
     rank: int
     uri: str
     key: bytes  # of the system
+    floor: int = 0  # every epoch is above it
 
 
 class Listening(msgspec.Struct, tag=True, frozen=True):
@@ -77,6 +78,7 @@ class Stopped(msgspec.Struct, tag=True, frozen=True):
     """Of a child: it has ended; `problem` says what was not done, or nothing."""
 
     problem: str = ""
+    epoch: int = 0  # none above it was given out
 
 
 Message = Ready | Group | Begin | Listening | Failed | Joined | Levels | Stop | Stopped

@@ -16,6 +16,7 @@ from daos.base.hlc import Hlc
 from daos.base.ids import SYSTEM_TAG, Rank, Tag
 from daos.cart.context import Context
 from daos.engine.metrics import Metrics
+from daos.engine.offload import Offload
 from daos.engine.sched import Scheduler
 from daos.engine.storage import Storage
 from daos.engine.tls import T, Tls, TlsKey, XstreamKind
@@ -34,6 +35,7 @@ class Xstream:
     rng: Rng
     loop: asyncio.AbstractEventLoop
     sched: Scheduler
+    offload: Offload | None = None  # helpers, where there are any
     tls: Tls = field(default_factory=Tls)
     metrics: Metrics = field(default_factory=Metrics)
 

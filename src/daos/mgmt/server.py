@@ -42,10 +42,10 @@ from daos.base.ids import SYSTEM_TAG, PoolUuid, Rank
 from daos.base.names import LABEL_SIZE_MAX, check_label
 from daos.cart.context import Endpoint
 from daos.cart.protocol import Procedure, ReplyT, RequestT
+from daos.engine.collective import ask_targets
 from daos.engine.later import Later
 from daos.engine.service import (
     NOT_THERE,
-    ask_targets,
     parse_id,
     target_endpoints,
 )

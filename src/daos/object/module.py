@@ -12,7 +12,7 @@ from daos.cart.protocol import Procedure
 from daos.engine.access import Access, Caller
 from daos.engine.module import Module
 from daos.engine.sched import Attributes
-from daos.engine.sched_core import RequestFlags, RequestType
+from daos.engine.sched_core import RequestType
 from daos.engine.target import Target
 from daos.object import wire
 from daos.object.enumeration import Enumeration
@@ -44,7 +44,7 @@ class ObjectModule(Module):
         wire.UPDATE: Attributes(RequestType.UPDATE),
         wire.FETCH: Attributes(RequestType.FETCH),
         # It gives space back, and is not kept for want of that.
-        wire.PUNCH: Attributes(RequestType.UPDATE, RequestFlags.NO_DELAY),
+        wire.PUNCH: Attributes(RequestType.UPDATE, no_delay=True),
     }
 
     def serve_target(self, target: Target) -> None:

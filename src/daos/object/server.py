@@ -25,7 +25,7 @@ from typing import Final
 
 import msgspec
 
-from daos.base.checksum import ChecksumType, compute
+from daos.base.checksum import ChecksumType, compute, slice_bytes
 from daos.base.errors import (
     DER,
     AgainError,
@@ -40,6 +40,7 @@ from daos.base.errors import (
 )
 from daos.base.ids import Epoch, Lsn, UnitOid
 from daos.cart.context import Rpc
+from daos.engine.offload import worth_bytes
 from daos.engine.target import ContainerHandle, Target
 from daos.object import core, wire
 from daos.object.address import check_new_epoch, read_epoch, storable, unit_of
@@ -59,6 +60,11 @@ class ObjectService:
         self._target = target
         self._hlc = target.xstream.hlc
         self._now_ns = target.xstream.clock.now_ns
+        self._offload = target.xstream.offload
+        self._hashed_min = HASHED_MIN
+        self._worth_bytes = slice_bytes
+        if self._offload is not None:
+            self._hashed_min, self._worth_bytes = worth_bytes(ChecksumType.SHA256), worth_bytes
 
     # Updates
 
@@ -135,25 +141,35 @@ class ObjectService:
             known = handle.checksum_type is ChecksumType.XXH3 and len(checksums) == 1
             data_sum = int.from_bytes(checksums[0], "little") if known else None
             handle.container.update_landed(update, data_sum)  # before it is compared
-        if update.nbytes > HASHED_MIN:
-            steps = handle.container.update_hash(update, handle.checksum_type)
+        if update.nbytes > self._hashed_min:
+            kind = handle.checksum_type
+            steps = handle.container.update_hash(update, kind, self._worth_bytes)
             if steps is not None:
-                self._hash(rpc, steps)
+                if self._offload is None:
+                    self._hash(rpc, steps)
+                else:
+                    self._offload.run(steps, lambda error: self._hashed_elsewhere(rpc, error))
                 return
         self._hashed(rpc)
 
     def _hash(self, rpc: Rpc, steps: Iterator[None]) -> None:
         """One step, and then the turn of others."""
-        handle, update = rpc.land_state
         try:
             next(steps)
         except StopIteration:
             self._hashed(rpc)
         except DaosError as failure:  # no ISA-L
-            handle.container.update_cancel(update)
-            _refuse_change(rpc, handle, failure)
+            self._hashed_elsewhere(rpc, failure)
         else:
             self._target.xstream.loop.call_soon(self._hash, rpc, steps)
+
+    def _hashed_elsewhere(self, rpc: Rpc, failure: DaosError | None) -> None:
+        if failure is None:
+            self._hashed(rpc)
+            return
+        handle, update = rpc.land_state
+        handle.container.update_cancel(update)
+        _refuse_change(rpc, handle, failure)
 
     def _hashed(self, rpc: Rpc) -> None:
         handle, update = rpc.land_state

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from daos.base.errors import DER, DaosError
 from daos.cart.context import Context, Endpoint
 from daos.cart.protocol import Procedure, ReplyT, RequestT
 from daos.object.attempts import Before, Cancel, Done, Pacing, ask
@@ -39,6 +40,18 @@ class ServiceClient:
             deadline_ns=call.deadline_ns,
             trace_id=call.trace_id,
         )
+
+    async def _end(
+        self, procedure: Procedure[RequestT, ReplyT], request: RequestT, call: Call
+    ) -> ReplyT:
+        """A request that ends something: sent once more when the connection was lost. Nobody waits
+        for a service that is not there: it forgets who has gone."""
+        try:
+            return await self._call(procedure, request, call)
+        except DaosError as error:
+            if error.code is not DER.UNREACH:
+                raise
+        return await self._call(procedure, request, call)
 
     async def _ask(
         self, procedure: Procedure[RequestT, ReplyT], request: RequestT, call: Call
@@ -116,7 +129,7 @@ class PoolClient(HandleClient):
 
     async def disconnect(self, call: Call) -> None:
         """Close the handle; an unknown one is no error."""
-        await self._call(wire.DISCONNECT, self._named(), call)
+        await self._end(wire.DISCONNECT, self._named(), call)
 
     async def query(self, call: Call) -> wire.QueryReply:
         """Numbers and space of the pool."""

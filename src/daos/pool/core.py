@@ -15,9 +15,13 @@ from daos.base.names import check_label
 from daos.base.props import Property, Settable, Table, fixed, integer, one_of
 from daos.base.ranges import format_ranges
 from daos.base.sizes import format_percent, parse_percent, parse_size
+from daos.placement.pool_map import ComponentState
+from daos.pool import wire
 
 if TYPE_CHECKING:
     from daos.placement.pool_map import PoolMap, Target
+
+Tiers = tuple[wire.TierSpace, ...]
 
 FLAGS: Final = ("r", "rw", "ex")  # read-only, read-write, exclusive (and read-write)
 
@@ -61,6 +65,27 @@ def chosen_targets(pool_map: PoolMap, rank: Rank, indices: Collection[int]) -> l
     if wrong := sorted(index for index in wanted if not 0 <= index < count):
         raise NotFoundError(f"rank {rank} has targets 0 to {count - 1}, but no {wrong[0]}")
     return [each for each in node.targets if not wanted or each.index in wanted]
+
+
+def excluded(pool_map: PoolMap) -> list[int]:
+    """The targets that nobody asks, by their place among all."""
+    gone = (ComponentState.DOWN, ComponentState.DOWNOUT)
+    return [number for number, target in enumerate(pool_map.targets) if target.state in gone]
+
+
+def add_space(tiers: Tiers, target: wire.TargetQueryReply) -> Tiers:
+    """The space of one target more."""
+    if not tiers:
+        return tuple(wire.TierSpace(total, free, free, free) for total, free in target.tiers)
+    return tuple(
+        wire.TierSpace(
+            tier.total + total,
+            tier.free + free,
+            min(tier.free_min, free),
+            max(tier.free_max, free),
+        )
+        for tier, (total, free) in zip(tiers, target.tiers, strict=True)
+    )
 
 
 def check_machine(name: str) -> None:

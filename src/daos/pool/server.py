@@ -38,12 +38,12 @@ from daos.base.errors import (
 )
 from daos.base.ids import PoolUuid, Rank, tag_of
 from daos.cart.context import Endpoint, Rpc
+from daos.engine.collective import ask_targets, bitmap_without, reduce_targets
 from daos.engine.copies import Copies
 from daos.engine.iv import IV_KEY
 from daos.engine.iv_core import IvClass
 from daos.engine.service import (
     answering,
-    ask_targets,
     engines_only,
     parse_id,
     parse_pool_id,
@@ -198,31 +198,31 @@ class PoolService:
                 return 0
 
     async def query(self, *, deadline_ns: int, trace_id: int = 0) -> wire.QueryReply:
-        """Numbers of the pool; space is asked of every target."""
-        replies = await ask_targets(
+        """Numbers of the pool; space is asked of every target that is not excluded."""
+        excluded = core.excluded(self.pool_map)
+        no_tiers: core.Tiers = ()
+        tiers = await reduce_targets(
             self.xstream,
             self.endpoints,
             wire.TGT_QUERY,
             wire.TargetQueryRequest(self.uuid.bytes),
+            add=core.add_space,
+            start=no_tiers,
+            bitmap=bitmap_without(len(self.endpoints), excluded),
             deadline_ns=deadline_ns,
             trace_id=trace_id,
         )
-        tiers = []
-        for tier in zip(*(reply.tiers for reply in replies), strict=True):
-            free = [target_free for _, target_free in tier]
-            total = sum(target_total for target_total, _ in tier)
-            tiers.append(wire.TierSpace(total, sum(free), min(free), max(free)))
         containers = await self.rdb.range(_CONTAINERS, prefix_end(_CONTAINERS))
         ranks = {endpoint.rank for endpoint in self.endpoints}
         return wire.QueryReply(
             label=(await self.props())["label"],
             map_version=self.pool_map.version,
             targets=len(self.endpoints),
-            targets_disabled=0,
+            targets_disabled=len(excluded),
             ranks=len(ranks),
             handles=len(await self._handles()),
             containers=len(containers.pairs),
-            tiers=tuple(tiers),
+            tiers=tiers,
         )
 
     async def query_targets(

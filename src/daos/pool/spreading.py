@@ -18,10 +18,10 @@ from typing import Final, NamedTuple
 import msgspec
 
 from daos.base.errors import InvalidError
+from daos.engine.collective import ask_targets
 from daos.engine.copies import Turns
 from daos.engine.iv import IV_KEY
 from daos.engine.iv_core import Entry, IvClass, NameSpace
-from daos.engine.service import ask_targets
 from daos.engine.xstream import Xstream
 from daos.placement.pool_map import PoolMap
 from daos.pool import wire

@@ -21,10 +21,10 @@ What they share stands in state.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from daos.base.checksum import ChecksumType
+from daos.base.checksum import ChecksumType, slice_bytes
 from daos.base.ids import Epoch, Lsn, UnitOid
 from daos.base.iod import Iod
 from daos.bio.device import Done
@@ -92,12 +92,17 @@ class VosContainer(ContainerState):
         """
         _update.landed(self, update, xxh3)
 
-    def update_hash(self, update: Update, way: ChecksumType) -> Iterator[None] | None:
+    def update_hash(
+        self,
+        update: Update,
+        way: ChecksumType,
+        worth_bytes: Callable[[ChecksumType], int] = slice_bytes,
+    ) -> Iterator[None] | None:
         """Steps to take, one a turn, between landing and end; None: it is small (hashing.py).
 
         `way`: of the checksums that came along, to be compared with `update.way` afterwards.
         """
-        return _hashing.hashing(update, way, self.dedup)
+        return _hashing.hashing(update, way, self.dedup, worth_bytes)
 
     def update_end(
         self,

@@ -4,7 +4,8 @@
 what goes to the device, and where a container deduplicates for what content is found by. Of a few
 MiB that is a millisecond; of 64 MiB, or by SHA-256, it would hold up the loop. So between the
 landing of a large update and its end somebody takes these steps, one a turn of the loop, and the
-end finds what it needs. Without them it computes the same itself.
+end finds what it needs. Without them it computes the same itself. They may be taken in another
+thread: nothing else touches the update until they are done.
 
 The memory is the update's until its end: nobody else writes to it.
 
@@ -13,7 +14,7 @@ Source: ours; the reference has its checksums computed by ISA-L in the request's
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from daos.base.checksum import (
@@ -33,18 +34,22 @@ HASHED_MIN: Final = slice_bytes(ChecksumType.SHA256)
 
 
 def hashing(
-    update: Update, way: ChecksumType, setting: DedupSetting | None
+    update: Update,
+    way: ChecksumType,
+    setting: DedupSetting | None,
+    worth_bytes: Callable[[ChecksumType], int] = slice_bytes,
 ) -> Iterator[None] | None:
     """The steps of an update that has landed; None: not worth it.
 
     `way`: the algorithm of the checksums that came with it; `update.way` tells them afterwards.
+    `worth_bytes`: up to so much of an algorithm is computed at the end as well.
 
     Raises, in a step:  NotSupportedError, as `compute`
     """
     kinds = [way, update.csum_type]
     if setting is not None and setting.mode is DedupMode.HASH:
         kinds.append(ChecksumType.SHA256)
-    if update.nbytes <= min([slice_bytes(kind) for kind in kinds]):
+    if update.nbytes <= min([worth_bytes(kind) for kind in kinds]):
         return None
     return _steps(update, way, setting)
 

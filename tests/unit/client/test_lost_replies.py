@@ -117,8 +117,8 @@ class World:
         self.clients: list[Client] = []
         self.pool = b""
 
-    async def container(self) -> Container:
-        """Through a client of its own."""
+    def client(self) -> Client:
+        """One more."""
         cluster = self.cluster
         context = Context(
             self.network,
@@ -130,7 +130,11 @@ class World:
         )
         client = Client(context, clock=cluster.clock, rng=cluster.rng, service=SYSTEM)
         self.clients.append(client)
-        pool = await client.pool("tank")
+        return client
+
+    async def container(self) -> Container:
+        """Through a client of its own."""
+        pool = await self.client().pool("tank")
         self.pool = pool.uuid.bytes
         return await pool.container("c1")
 
@@ -207,6 +211,25 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 LOSSES = [("request",), ("reply",), ("reply", "reply"), ("request", "reply"), ("reply", "request")]
+
+
+@pytest.mark.parametrize("loss", ["request", "reply"])
+@in_world
+async def test_what_is_closed_is_told_once_more(world: World, loss: Loss) -> None:
+    """A handle that nobody has any more stayed open at its service."""
+    witness = await world.client().pool("tank")
+    world.network.spares_services = False
+    pool = await world.client().pool("tank")
+    container = await pool.container("c1")
+    before = (await witness.query()).handles
+    world.network.choose = Script(loss)
+    await container.close()
+    assert world.network.breaks == 1
+    world.network.choose = Script(loss)
+    await pool.close()
+    assert world.network.breaks == 2
+    assert (await witness.query()).handles == before - 1
+    await witness.destroy_container("c1")  # BUSY, if it were open
 
 
 @pytest.mark.parametrize("losses", LOSSES)

@@ -10,13 +10,15 @@ import pytest
 
 from daos.base.errors import DER, DaosError, NotFoundError
 from daos.engine.later import PAUSE_MAX_S, PAUSE_S, Later
+from daos.engine.sched import Scheduler
 from daos.engine.xstream import Xstream
-from daos.testing.simloop import simulate
+from daos.testing.simloop import SimClock, simulate
 
 
 class _Xstream:
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
+        self.sched = Scheduler(self.loop, SimClock(self.loop))
 
 
 def run(scenario: Callable[[Later, asyncio.AbstractEventLoop], Awaitable[None]]) -> None:

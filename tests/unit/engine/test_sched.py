@@ -19,7 +19,7 @@ from daos.cart.protocol import Procedure, opcode
 from daos.cart.transport.inproc import InprocNetwork
 from daos.engine.metrics import Metrics
 from daos.engine.sched import Attributes, Scheduler, State, UltPool
-from daos.engine.sched_core import PRESSURES, RequestFlags, RequestType, SchedConfig
+from daos.engine.sched_core import PRESSURES, RequestType, SchedConfig
 
 MS, S = 1_000_000, 1_000_000_000
 SERVER = Endpoint(Rank(0), Tag(1))
@@ -478,7 +478,7 @@ def test_a_punch_never_waits() -> None:
     """As the object module says: it gives space back."""
 
     async def scenario(place: Place) -> None:
-        attributes = SCHEDULED | {ASK.opcode: Attributes(RequestType.UPDATE, RequestFlags.NO_DELAY)}
+        attributes = SCHEDULED | {ASK.opcode: Attributes(RequestType.UPDATE, no_delay=True)}
         place.sched.guard(place.server, attributes, lambda _: "tank")
         await asyncio.gather(place.ask(GET, 0, 1, 2, 3), place.ask(ASK, 4))
         assert place.ran.index(4) < 3

@@ -15,7 +15,6 @@ from daos.base.errors import InvalidError
 from daos.engine.sched_core import (
     PRESSURES,
     WEIGHTS,
-    RequestFlags,
     RequestType,
     SchedConfig,
     SchedCore,
@@ -25,7 +24,6 @@ from daos.engine.sched_core import (
 MS, S = 1_000_000, 1_000_000_000
 POOL = "tank"
 UPDATE, FETCH, GC = RequestType.UPDATE, RequestType.FETCH, RequestType.GC
-NONE = RequestFlags.NONE
 # What the reference has: 100 MiB of 16 KiB each a cycle, and its costs.
 REFERENCE = SchedConfig(
     kick_max=6400, costs_us=(10, 5, 20, 15, 10), step_count=1, queue_max=1 << 20
@@ -35,8 +33,6 @@ REFERENCE = SchedConfig(
 def test_numbers_of_the_reference() -> None:
     names = ("UPDATE", "FETCH", "GC", "SCRUB", "MIGRATE", "ANONYM")
     assert [RequestType[name] for name in names] == [0, 1, 2, 3, 4, 5]
-    flags = ("NO_DELAY", "PERIODIC", "NO_REJECT", "RESENT")
-    assert [RequestFlags[name] for name in flags] == [1, 2, 4, 8]
     assert [WEIGHTS[kind] for kind in RequestType] == [2, 1, 4, 3, 2, 0]
     assert REFERENCE.cycle_ms_max == 128
 
@@ -101,28 +97,27 @@ def due(core: SchedCore, now_ns: int = 0) -> list[Any]:
 def test_the_estimate_of_the_reference() -> None:
     """Σ queued × 10 µs, as ms × 1.5, + 128 ms + 100 ms against what is left of the timeout."""
     core = SchedCore(REFERENCE)
-    assert not core.refuse(0, 1 * MS, NONE, 0), "nothing waits"
+    assert not core.refuse(0, 1 * MS, 0), "nothing waits"
     for number in range(100_000):  # 1000 ms, 1500 with the margin
         add(core, number)
-    assert not core.refuse(0, (1500 + 128 + 100) * MS, NONE, 0)
-    assert core.refuse(0, (1500 + 128 + 100) * MS - 1, NONE, 0) == (1500, 100_001)
-    assert not core.refuse(0, 1, RequestFlags.NO_REJECT, 0)
+    assert not core.refuse(0, (1500 + 128 + 100) * MS, 0)
+    assert core.refuse(0, (1500 + 128 + 100) * MS - 1, 0) == (1500, 100_001)
     for number in range(100_000):  # fetches cost half
         add(core, number, FETCH)
-    assert core.refuse(0, 0, NONE, 0) == (2250, 200_002)
-    assert core.refuse(0, 0, NONE, 100_001) == (1125, 100_001)
+    assert core.refuse(0, 0, 0) == (2250, 200_002)
+    assert core.refuse(0, 0, 100_001) == (1125, 100_001)
 
 
 def test_no_more_wait_than_the_queue_takes() -> None:
     core = SchedCore(SchedConfig(queue_max=10))
     for number in range(10):
-        assert not core.refuse(0, 3600 * S, NONE, 0)
+        assert not core.refuse(0, 3600 * S, 0)
         add(core, number)
-    assert core.refuse(0, 3600 * S, NONE, 0) == (1, 11)
+    assert core.refuse(0, 3600 * S, 0) == (1, 11)
     for _ in range(10):
-        assert not core.refuse(0, 3600 * S, NONE, 11), "it has a place"
+        assert not core.refuse(0, 3600 * S, 11), "it has a place"
         add(core, number, enqueue_id=11)
-    assert core.refuse(0, 3600 * S, NONE, 11) == (1, 11)
+    assert core.refuse(0, 3600 * S, 11) == (1, 11)
 
 
 # Order
@@ -138,7 +133,7 @@ def test_who_came_first_is_first_and_who_was_refused_has_its_place() -> None:
     add(core, "of another life", enqueue_id=1000)
     assert due(core) == ["first", "refused before", "second", "third", "of another life"]
     assert not core.waiting
-    assert not core.refuse(0, 0, NONE, 0), "nothing is counted any more"
+    assert not core.refuse(0, 0, 0), "nothing is counted any more"
 
 
 def test_a_cycle_begins_so_many() -> None:
@@ -147,17 +142,17 @@ def test_a_cycle_begins_so_many() -> None:
         add(core, number)
     assert [due(core), due(core), due(core)] == [[0, 1, 2], [3, 4, 5], [6]]
     core.next_cycle()
-    runs = [core.may_run(POOL, UPDATE, NONE, 0) for _ in range(4)]
+    runs = [core.may_run(POOL, UPDATE, 0) for _ in range(4)]
     assert runs == [True, True, True, False]
-    assert core.may_run(POOL, RequestType.ANONYM, NONE, 0)
-    assert core.may_run(POOL, UPDATE, RequestFlags.NO_DELAY, 0)
+    assert core.may_run(POOL, RequestType.ANONYM, 0)
+    assert core.may_run(POOL, UPDATE, 0, no_delay=True)
 
 
 def test_who_comes_while_others_wait_does_not_pass_them() -> None:
     core = SchedCore(SchedConfig())
     add(core, "waits")
     core.next_cycle()
-    assert not core.may_run(POOL, FETCH, NONE, 0)
+    assert not core.may_run(POOL, FETCH, 0)
 
 
 def test_a_request_runs_before_its_deadline_whatever_else_there_is() -> None:
@@ -174,7 +169,7 @@ def test_a_target_that_stops_keeps_nothing() -> None:
         add(core, number)
     core.drain()
     assert due(core) == [0, 1, 2, 3, 4]
-    assert core.may_run(POOL, UPDATE, NONE, 0)
+    assert core.may_run(POOL, UPDATE, 0)
 
 
 def test_what_waits_for_a_pool_that_goes_is_told() -> None:
@@ -204,7 +199,7 @@ def share_of_gc(core: SchedCore, cycles: int, io: int) -> float:
     for _ in range(cycles):
         core.next_cycle()
         for _ in range(io):
-            done += 2 * core.may_run(POOL, UPDATE, NONE, 0)
+            done += 2 * core.may_run(POOL, UPDATE, 0)
         if core.may_step(POOL, GC):
             gc += 4
     return gc / (gc + done)
@@ -221,7 +216,7 @@ def test_data_on_the_move_gets_thirty_percent() -> None:
     for _ in range(12_000):
         core.next_cycle()
         for _ in range(2):
-            done += 2 * core.may_run(POOL, UPDATE, NONE, 0)
+            done += 2 * core.may_run(POOL, UPDATE, 0)
         moved += 2 * core.may_step(POOL, RequestType.MIGRATE)
     assert 0.28 < moved / (moved + done) <= 0.31
 
@@ -234,12 +229,12 @@ def test_short_of_space_updates_are_slowed(free: int, percent: int) -> None:
     share.awake = 1
     assert percent - 2 <= 100 * share_of_gc(core, 5_000, 6) <= percent + 2
     core.next_cycle()
-    while core.may_run(POOL, UPDATE, NONE, 0):
+    while core.may_run(POOL, UPDATE, 0):
         pass
-    assert core.may_run(POOL, FETCH, NONE, 0), "only changes are"
+    assert core.may_run(POOL, FETCH, 0), "only changes are"
     share.awake = 0
-    assert core.may_run(POOL, UPDATE, NONE, 0), "nothing would be won"
-    assert core.may_run("another", UPDATE, NONE, 0)
+    assert core.may_run(POOL, UPDATE, 0), "nothing would be won"
+    assert core.may_run("another", UPDATE, 0)
 
 
 def test_at_last_the_pool_may_become_full() -> None:
@@ -249,11 +244,11 @@ def test_at_last_the_pool_may_become_full() -> None:
     share.press(PRESSURES[5], 5 * S)
     share.press(PRESSURES[5], 9 * S)
     share.awake = 1
-    while core.may_run(POOL, UPDATE, NONE, 17 * S):
+    while core.may_run(POOL, UPDATE, 17 * S):
         pass
     core.next_cycle()
-    assert not core.may_run(POOL, UPDATE, NONE, 17 * S)
-    assert core.may_run(POOL, UPDATE, NONE, 17 * S + 1)
+    assert not core.may_run(POOL, UPDATE, 17 * S)
+    assert core.may_run(POOL, UPDATE, 17 * S + 1)
 
 
 def test_scrubbing_has_its_turn_every_256_cycles() -> None:
@@ -262,7 +257,7 @@ def test_scrubbing_has_its_turn_every_256_cycles() -> None:
     for cycle in range(1, 2000):
         core.next_cycle()
         for _ in range(30):
-            core.may_run(POOL, UPDATE, NONE, 0)
+            core.may_run(POOL, UPDATE, 0)
         core.may_step(POOL, GC)
         if core.order()[0] is RequestType.SCRUB and core.may_step(POOL, RequestType.SCRUB):
             turns.append(cycle)
@@ -313,7 +308,7 @@ def test_nobody_starves_and_nothing_is_lost(
         core.may_step(POOL, GC)
         for kind in [UPDATE] * updates + [FETCH] * fetches:
             deadlines[came] = now_ns + 10 * S + kick_max * MS
-            if core.may_run(POOL, kind, NONE, now_ns):
+            if core.may_run(POOL, kind, now_ns):
                 left.append(came)
             else:
                 add(core, came, kind, deadline_ns=deadlines[came])
@@ -325,7 +320,7 @@ def test_nobody_starves_and_nothing_is_lost(
 
 def test_ten_times_the_load_keeps_memory_bounded_and_nobody_waits_for_ever() -> None:
     """Clients that come again as they are told, in virtual time; a cycle takes what it runs."""
-    config = SchedConfig(queue_max=500)
+    config = SchedConfig(kick_max=100, queue_max=500)
     core = SchedCore(config)
     rng = random.Random(3)
     burst, calm_after_ns = config.kick_max * 10, 20 * 5 * MS
@@ -346,12 +341,12 @@ def test_ten_times_the_load_keeps_memory_bounded_and_nobody_waits_for_ever() -> 
                 came += 1
         while coming and coming[0][0] <= now_ns:
             _, number, place = heappop(coming)
-            refused = core.refuse(now_ns, began[number] + 60 * S, NONE, place)
+            refused = core.refuse(now_ns, began[number] + 60 * S, place)
             if refused is not None:
                 refusals[number] += 1
                 pause_ns = int(refused.retry_ms * MS * (1 + rng.random() / 2))
                 heappush(coming, (now_ns + pause_ns, number, refused.enqueue_id))
-            elif core.may_run(POOL, UPDATE, NONE, now_ns):
+            elif core.may_run(POOL, UPDATE, now_ns):
                 took[number] = 0
             else:
                 add(core, number, enqueue_id=place, deadline_ns=began[number] + 60 * S)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 
 from daos.base.errors import AccessError, BusyError, InvalidError, NotSupportedError
 from daos.base.props import Settable
+from daos.placement.pool_map import ComponentState, PoolMap
+from daos.pool import wire
 from daos.pool.core import (
     FLAGS,
     PROPERTIES,
+    add_space,
     check_flags,
     check_share,
     check_writable,
+    excluded,
     parse_ec_cell,
 )
 
@@ -176,3 +183,17 @@ def test_writing_needs_a_writable_handle() -> None:
 
 def test_cells_are_multiples_of_32_bytes_from_4_kib_to_1_mib() -> None:
     assert [parse_ec_cell(text) for text in ("4096", "1MiB", "4128")] == ["4096", "1048576", "4128"]
+
+
+def test_space_of_targets_becomes_that_of_the_pool() -> None:
+    replies = [wire.TargetQueryReply(((100, 40), (1000, free))) for free in (500, 100, 900)]
+    tiers: tuple[wire.TierSpace, ...] = ()
+    for reply in replies:
+        tiers = add_space(tiers, reply)
+    assert tiers == (wire.TierSpace(300, 120, 40, 40), wire.TierSpace(3000, 1500, 100, 900))
+
+
+def test_targets_that_are_down_are_not_asked() -> None:
+    names = ("NEW", "UP", "UPIN", "DOWN", "DOWNOUT", "DRAIN")
+    targets = [SimpleNamespace(state=ComponentState[name]) for name in names]
+    assert excluded(cast("PoolMap", SimpleNamespace(targets=targets))) == [3, 4]

@@ -19,6 +19,7 @@ import asyncio
 import ipaddress
 import os
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -26,6 +27,7 @@ from daos.base.errors import DaosError, InvalidError
 from daos.base.ids import Rank
 from daos.cart.transport import Acceptor, Channel, Link, Listener, Transport
 from daos.cart.transport.inproc import InprocNetwork
+from daos.cart.transport.listeners import Listeners
 from daos.cart.transport.sm import SmTransport
 from daos.cart.transport.tcp import TcpTransport
 from daos.cart.wire import Endpoint
@@ -157,10 +159,10 @@ class RankNetwork:
 
     def listen(self, endpoint: Endpoint, acceptor: Acceptor) -> Listener:
         """Everywhere or nowhere. Raises: as each of the transports"""
-        listeners = _Listeners(self._listening, endpoint)
+        listeners = Listeners(partial(self._listening.discard, endpoint))
         try:
             for transport in (self._inside, *self._at):
-                listeners.each.append(transport.listen(endpoint, acceptor))
+                listeners.add(transport.listen(endpoint, acceptor))
         except DaosError:
             listeners.close()
             raise
@@ -180,17 +182,3 @@ class RankNetwork:
         # A socket that is another user's is none for us.
         there = path is not None and (uri.tcp is None or os.access(path, os.W_OK))
         return self._sm if there else self._tcp
-
-
-class _Listeners:
-    """Of one endpoint, everywhere."""
-
-    def __init__(self, listening: set[Endpoint], endpoint: Endpoint) -> None:
-        self.each: list[Listener] = []
-        self._listening = listening
-        self._endpoint = endpoint
-
-    def close(self) -> None:
-        self._listening.discard(self._endpoint)
-        for listener in self.each:
-            listener.close()

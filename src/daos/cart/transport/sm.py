@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from daos.base.errors import DER, CorruptError, DaosError, ExistsError, InvalidError
-from daos.base.peers import Door, Peer, peer_of
+from daos.base.peers import SOCKET_PATH_MAX, Door, Peer, peer_of
 from daos.cart.transport.regions import Regions, SharingConfig, receive
 from daos.cart.transport.sockets import (
     BACKLOG,
@@ -41,9 +41,6 @@ from daos.cart.transport.stream import StreamLink
 from daos.cart.transport.wire import GREETING_SIZE, emit_greeting, parse_greeting
 
 log = logging.getLogger(__name__)
-
-# What a path may have with its final zero (struct sockaddr_un).
-_PATH_MAX: Final = 107
 
 
 # What the kernel holds for a peer that does not read yet. It counts more than the bytes, and
@@ -81,8 +78,9 @@ class SmTransport(SocketTransport):
 
     def _bind(self, sock: socket.socket, address: SocketAddress) -> None:
         path = str(address)
-        if len(os.fsencode(path)) > _PATH_MAX:
-            raise InvalidError(f"the path of a Unix socket has at most {_PATH_MAX} bytes: {path}")
+        if len(os.fsencode(path)) > SOCKET_PATH_MAX:
+            text = f"the path of a Unix socket has at most {SOCKET_PATH_MAX} bytes: {path}"
+            raise InvalidError(text)
         with _alone(os.path.dirname(path)):
             try:
                 sock.bind(path)

@@ -97,6 +97,7 @@ class AgentConfig:
     cache_expiration_s: float = 0.0  # 0: never
     auto_evict: bool = True
     evict_on_start: bool = False
+    allow_proxy: bool = False
     log_file: Path | None = None
     log_mask: str = "INFO"
     notices: tuple[str, ...] = field(default=(), compare=False)
