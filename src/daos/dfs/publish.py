@@ -18,14 +18,16 @@ from daos.base.ids import Epoch
 from daos.client.memory import BufferLike, readable
 from daos.client.objectio import settle_epoch
 from daos.dfs import attributes, entries, namespace, xattrs
+from daos.dfs.classes import chunk_of, class_of, parse_hints
 from daos.dfs.layout import Kind
 from daos.dfs.namespace import Wanted
+from daos.placement.oclass import OC_UNKNOWN
 
 if TYPE_CHECKING:
     from daos.client.session import Call
     from daos.dfs.entries import Found
     from daos.dfs.mount import Mount
-    from daos.dfs.node import Node
+    from daos.dfs.node import Directory, Node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +44,15 @@ async def file(mount: Mount, parent: Node, name: str, data: BufferLike, whole: W
 
     Atomicity: all or nothing
     Raises:    AccessError, ExistsError, InvalidError, NoSpaceError
-    Cost:      two requests; of more than a chunk one for each, and one for each shard
+    Cost:      two requests, one where there is no content; of more than a chunk one for each,
+               and one for each shard
     """
     with mount._operation(None, write=True) as call:
         at = namespace.spot(mount, parent, name)
-        made = await namespace.new(mount, at.directory, Kind.FILE, Wanted(whole.mode), call=call)
-        newest = await _fill(mount, made, data, call)
+        view = readable(data)
+        wanted = Wanted(whole.mode, _class_of(mount, at.directory, view.nbytes))
+        made = await namespace.new(mount, at.directory, Kind.FILE, wanted, call=call)
+        newest = await _fill(mount, made, view, call)
         entry = replace(made.entry, mtime_ns=whole.mtime_ns, obj_hlc=newest)
         found = replace(made, entry=entry, values=_values(whole))
         try:
@@ -73,19 +78,29 @@ async def symlink(mount: Mount, parent: Node, name: str, target: str, whole: Who
             raise ExistsError(f"{at.place} exists") from None
 
 
-async def _fill(mount: Mount, made: Found, data: BufferLike, call: Call) -> Epoch:
+def _class_of(mount: Mount, parent: Directory, nbytes: int) -> str | None:
+    """The class of a file; None: as everything that is made there.
+
+    What is in one chunk is on one shard, whatever its class is. Where nobody has chosen a class,
+    a file of one shard costs a request where one of all targets costs one each: stat, remove.
+    """
+    rf = mount.container._redundancy_factor
+    chosen = class_of(Kind.FILE, OC_UNKNOWN, parent.entry, mount.defaults)
+    if rf or chosen or Kind.FILE in parse_hints(mount.defaults.hints):
+        return None
+    return "S1" if nbytes <= chunk_of(0, parent.entry, mount.defaults) else None
+
+
+async def _fill(mount: Mount, made: Found, view: memoryview, call: Call) -> Epoch:
     """Write the content; the object's newest epoch then."""
-    view = readable(data)
     if not view.nbytes:
         return Epoch(0)
     array = attributes.file_of(mount, made.entry)
     if view.nbytes > array.chunk_size:
         await array.write(0, view)
-        return await mount.io(made.entry.oid).newest_epoch(call=call)
+        return await array.newest_epoch()
     (piece,) = array._pieces(0, view.nbytes)
-    return await settle_epoch(
-        mount.io(made.entry.oid).update(piece.dkey, (array._iod(piece),), [view], call=call)
-    )
+    return await settle_epoch(array._io.update(piece.dkey, (array._iod(piece),), [view], call=call))
 
 
 def _values(whole: Whole) -> dict[bytes, bytes]:

@@ -12,8 +12,12 @@ import pytest
 import daos.aio
 from daos.cart.context import Context
 from daos.dfs.attributes import SetAttr
+from daos.dfs.copy import copy
+from daos.dfs.end_local import LocalEnd
+from daos.dfs.end_stored import StoredEnd
 from daos.dfs.mount import Mount
 from daos.dfs.node import File
+from daos.dfs.tandem import route
 
 CREATE = os.O_CREAT | os.O_RDWR
 SHARDS = 4  # of a file; a directory has one
@@ -48,7 +52,9 @@ def test_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 client.pool("tank") as pool,
                 pool.create_container("files", "POSIX") as container,
             ):
-                await check(await Mount.open(container), Counting(monkeypatch))
+                count = Counting(monkeypatch)
+                await check(await Mount.open(container), count)
+                await check_copy(await Mount.open(container), count, tmp_path)
 
     asyncio.run(run())
 
@@ -87,6 +93,24 @@ async def check(mount: Mount, count: Counting) -> None:
     assert await cost(mount.remove(root, "l")) == (2 + SHARDS, 0)
     assert await cost(mount.remove(root, "d")) == (6, 0)
     assert await cost(mount.remove(root, "g")) == (2, 0)
+
+
+async def check_copy(mount: Mount, count: Counting, place: Path) -> None:
+    """Of small files in one directory, each for itself; a directory and its attributes beside."""
+    tree, files = place / "tree", 10
+    tree.mkdir()
+    for number in range(files):
+        (tree / str(number)).write_bytes(b"content")
+    stored = StoredEnd(mount)
+    into = await route(LocalEnd(), str(tree), stored, "/copy")
+    made, look = 1, 1  # mkdir; what there is of that name
+    left = 2 + 1 + 1  # setattr with mtime, of an object of one shard
+    assert await count.of(copy(into, workers=4)) == (2 * files + made + look + left, 0)
+    out = await route(stored, "/copy", LocalEnd(), str(place / "back"))
+    assert await count.of(copy(out, workers=4)) == (4 * files + 1, 0)  # and a listing
+    again = await route(LocalEnd(), str(tree), stored, "/copy", here=True)
+    told = 3 * files + made + left
+    assert (await count.of(copy(again, resume=True, workers=4)))[0] <= told
 
 
 async def names(mount: Mount) -> list[str]:
