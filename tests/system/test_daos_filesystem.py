@@ -110,6 +110,32 @@ class TestPathsOfContainers:
         ok(run("container destroy --path", tmp_path / "l"))  # the mark that was left
         assert not (tmp_path / "l").exists()
 
+    def test_every_command_takes_a_path(self, run: Run, tmp_path: Path) -> None:
+        path = tmp_path / "all"
+        ok(run("container create tank every -t POSIX --path", path))
+        at = f"--path {path}"
+        uuids = {
+            told(run("container query -j", which))["container_uuid"] for which in (at, "tank every")
+        }
+        assert len(uuids) == 1
+        assert "label" in ok(run("container get-prop", at, "label"))
+        assert "status" in ok(run("container get-prop", at))
+        ok(run("container set-prop", at, "label:renamed"))
+        ok(run("container set-attr", at, "color:red,size:2"))
+        assert "color" in ok(run("container list-attr", at))
+        assert "red" in ok(run("container get-attr", at, "color"))
+        ok(run("container del-attr", at, "color"))
+        ok(run("container create-snap -s one", at))
+        assert "one" in ok(run("container list-snap", at))
+        ok(run("container destroy-snap -s one", at))
+        assert ok(run("container list-objects", at))
+        wrong(run("container rollback", at), "not supported")
+        wrong(run("container query tank", at), "'tank' is too many")
+        wrong(run("container set-prop", at), "missing argument")
+        wrong(run("container set-prop tank renamed"), "missing argument")
+        wrong(run("container query tank"), "POOL CONTAINER, or --path")
+        ok(run("container destroy", at))
+
     def test_nothing_is_marked(self, run: Run, tmp_path: Path) -> None:
         wrong(run("container destroy --path", tmp_path), "leads to no container")
         wrong(run("container destroy tank"), "name a container: POOL CONTAINER, or --path PATH")

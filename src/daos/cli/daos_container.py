@@ -116,7 +116,7 @@ def _new_name(given: dict[str, str | None], label: str | None) -> tuple[str, str
 
 
 @command(group, "destroy")
-@selection.container()
+@selection.container
 @click.option("-f", "--force", is_flag=True, help="Also while somebody has it open.")
 @click.pass_obj
 def destroy(options: Options, chosen: Chosen, force: bool) -> Answer:
@@ -164,8 +164,7 @@ def list_(options: Options, pool: str, verbose: bool) -> Answer:
 
 
 @command(group, "query")
-@labels.pool
-@labels.container
+@selection.named
 @click.pass_obj
 def query(options: Options, pool: str, container: str) -> Answer:
     """Tell what a container is."""
@@ -182,8 +181,7 @@ def query(options: Options, pool: str, container: str) -> Answer:
 
 
 @command(group, "list-objects", "list-obj")
-@labels.pool
-@labels.container
+@selection.named
 @click.option("-e", "--epc", metavar="EPOCH", help="As of this snapshot.")
 @click.pass_obj
 def list_objects(options: Options, pool: str, container: str, epc: str | None) -> Answer:
@@ -202,8 +200,7 @@ def list_objects(options: Options, pool: str, container: str, epc: str | None) -
 
 
 @command(group, "get-prop")
-@labels.pool
-@labels.container
+@selection.named
 @click.argument("keys", required=False, metavar="[KEY,…]")
 @click.pass_obj
 def get_prop(options: Options, pool: str, container: str, keys: str | None) -> Answer:
@@ -224,8 +221,7 @@ def get_prop(options: Options, pool: str, container: str, keys: str | None) -> A
 
 
 @command(group, "set-prop")
-@labels.pool
-@labels.container
+@selection.named
 @click.argument("properties", metavar="KEY:VALUE,…")
 @click.pass_obj
 def set_prop(options: Options, pool: str, container: str, properties: str) -> Answer:
@@ -256,15 +252,14 @@ attributes.add_commands(
     attributes.Owner(
         what="container",
         names=("pool", "container"),
-        arguments=(labels.pool, labels.container),
+        arguments=(selection.named,),
         open=_open,
     ),
 )
 
 
 @command(group, "create-snap", "snap")
-@labels.pool
-@labels.container
+@selection.named
 @click.option("-s", "--snap", metavar="NAME", help="Name of the snapshot.")
 @click.pass_obj
 def create_snap(options: Options, pool: str, container: str, snap: str | None) -> Answer:
@@ -279,8 +274,7 @@ def create_snap(options: Options, pool: str, container: str, snap: str | None) -
 
 
 @command(group, "list-snap", "list-snaps")
-@labels.pool
-@labels.container
+@selection.named
 @click.pass_obj
 def list_snap(options: Options, pool: str, container: str) -> Answer:
     """List snapshots, oldest first."""
@@ -298,8 +292,7 @@ def list_snap(options: Options, pool: str, container: str) -> Answer:
 
 
 @command(group, "destroy-snap")
-@labels.pool
-@labels.container
+@selection.named
 @click.option("-e", "--epc", metavar="EPOCH", help="The one of this epoch.")
 @click.option("-s", "--snap", metavar="NAME", help="The one of this name.")
 @click.option("-r", "--epcrange", metavar="A-B", help="All from epoch A to epoch B.")
@@ -319,8 +312,7 @@ def destroy_snap(options: Options, /, pool: str, container: str, **which: str | 
 
 
 @command(group, "rollback")
-@labels.pool
-@labels.container
+@selection.named
 @click.option("-e", "--epc", metavar="EPOCH")
 @click.option("-s", "--snap", metavar="NAME")
 def rollback(pool: str, container: str, epc: str | None, snap: str | None) -> Answer:

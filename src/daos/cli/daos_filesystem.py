@@ -163,7 +163,7 @@ def chmod(options: Options, chosen: Chosen, mode: str, no_follow: bool) -> Answe
 
 
 @command(group, "scan")
-@selection.container()
+@selection.container
 @click.option("-n", "--dir-name", metavar="PATH", help="Only what is below this directory.")
 @click.pass_obj
 def scan(options: Options, chosen: Chosen, dir_name: str | None) -> Answer:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -44,42 +44,53 @@ class Chosen(NamedTuple):
         return cls(found.pool, found.container, found.path, text, found.mark)
 
 
-def container(*others: str) -> Callable[[Callable[..., Answer]], Callable[..., Answer]]:
+def container(function: Callable[..., Answer]) -> Callable[..., Answer]:
     """Give a command POOL and CONTAINER, or --path, and pass it `chosen`.
 
-    `others`: its arguments behind them, in order, not required: with --path, what stands where POOL
-    and CONTAINER would is theirs.
+    Its other arguments are behind them: with --path, what stands where POOL and CONTAINER would is
+    theirs.
     """
+    return _selected(function, lambda chosen: {"chosen": chosen})
 
-    def decorate(function: Callable[..., Answer]) -> Callable[..., Answer]:
-        @labels.maybe_pool
-        @labels.maybe_container
-        @click.option("--path", metavar="PATH", help="The container that a marked path names.")
-        @functools.wraps(function)
-        def call(
-            *args: object,
-            pool: str | None,
-            container: str | None,
-            path: str | None,
-            **given: object,
-        ) -> Answer:
-            words = [pool, container, *(given[name] for name in others)]
-            words = [word for word in words if word is not None]
-            if path is not None:
-                chosen = Chosen.at(path)
-            elif len(words) < 2:
-                raise InvalidError("name a container: POOL CONTAINER, or --path PATH")
-            else:
-                chosen = Chosen(str(words[0]), str(words[1]), said=str(words[1]))
-                words = words[2:]
-            if len(words) > len(others):
-                raise InvalidError(f"{words[-1]!r} is too many beside --path")
-            given |= dict(zip(others, [*words, *[None] * len(others)], strict=False))
-            return function(*args, chosen=chosen, **given)
 
-        return call
+def named(function: Callable[..., Answer]) -> Callable[..., Answer]:
+    """As `container`, for a command that is passed `pool` and `container`."""
+    return _selected(function, lambda chosen: {"pool": chosen.pool, "container": chosen.container})
 
-    return decorate
+
+def _selected(
+    function: Callable[..., Answer], passed: Callable[[Chosen], dict[str, Any]]
+) -> Callable[..., Answer]:
+    declared: list[click.Parameter] = getattr(function, "__click_params__", [])
+    others = [each for each in reversed(declared) if isinstance(each, click.Argument)]
+    needed = [each for each in others if each.required]
+    for each in others:
+        each.required = False  # until it is known which words are whose
+
+    @labels.maybe_pool
+    @labels.maybe_container
+    @click.option("--path", metavar="PATH", help="The container that a marked path names.")
+    @functools.wraps(function)
+    def call(
+        *args: object, pool: str | None, container: str | None, path: str | None, **given: object
+    ) -> Answer:
+        keys = [str(each.name) for each in others]
+        words = [word for word in (pool, container, *map(given.get, keys)) if word is not None]
+        if path is not None:
+            chosen = Chosen.at(path)
+        elif len(words) < 2:
+            raise InvalidError("name a container: POOL CONTAINER, or --path PATH")
+        else:
+            chosen = Chosen(str(words[0]), str(words[1]), said=str(words[1]))
+            words = words[2:]
+        if len(words) > len(others):
+            raise InvalidError(f"{words[-1]!r} is too many beside --path")
+        if len(words) < len(needed):
+            raise InvalidError(f"missing argument {needed[len(words)].human_readable_name}")
+        given |= dict(zip(keys, [*words, *[None] * len(others)], strict=False))
+        return function(*args, **passed(chosen), **given)
+
+    return call
 
 
 def place(function: Callable[..., Answer]) -> Callable[..., Answer]:
