@@ -28,8 +28,8 @@ from daos.base.hlc import Hlc
 from daos.base.ids import Rank, TargetIndex, tag_of
 from daos.cart.context import Context, Endpoint
 from daos.cart.transport.ranks import Places, RankNetwork
+from daos.client.agent import Agent, Attachment
 from daos.client.array import Array
-from daos.client.attach import Agent, Attachment
 from daos.client.client import Client
 from daos.client.container import Container
 from daos.client.kv import KeyValue
