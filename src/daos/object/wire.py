@@ -63,6 +63,7 @@ class ShardAddress(msgspec.Struct, array_like=True, frozen=True, gc=False):
     shard: int
     map_version: int
     epoch: int  # 0: the target's clock decides
+    pool: bytes  # 16 bytes: where a target asks that has not met the handle
 
 
 class UpdateRequest(msgspec.Struct, array_like=True, frozen=True, gc=False):
