@@ -107,6 +107,11 @@ class Stand:
         return self.target.shard(_POOL).meta
 
     @property
+    def pool(self) -> bytes:
+        """Whose shard it is."""
+        return _POOL.bytes
+
+    @property
     def device(self) -> BlockDevice:
         """The shard's device."""
         return self.meta.device
@@ -126,7 +131,7 @@ class Stand:
             checksum_type=ChecksumType.OFF,
             checksum_chunk=0,
         )
-        self.container = self.target.handle(HANDLE.bytes, write=True).container
+        self.container = self.target.handle(HANDLE.bytes, _POOL.bytes, write=True).container
 
     async def aggregate(self) -> None:
         """Forget all versions but the newest."""
@@ -146,6 +151,7 @@ class Stand:
             context=self.client,
             pacing=Pacing(self.loop, self.clock, self.rng),
             new_dtx=self.new_dtx,
+            pool=_POOL.bytes,
             handle=HANDLE.bytes,
             writable=True,
             checksum_type=on_the_way(ChecksumType.OFF),

@@ -95,7 +95,7 @@ def make_frames(stand: Stand, shape: Shape, keys: range, *, update: bool) -> lis
         limits, peer=stand.endpoint, source=ANONYMOUS, rpc_id_first=stand.hlc.now() >> 8
     )
     oid = object_id(shape.number)
-    address = wire.ShardAddress(HANDLE.bytes, oid.hi, oid.lo, 0, 1, 0)
+    address = wire.ShardAddress(HANDLE.bytes, oid.hi, oid.lo, 0, 1, 0, stand.pool)
     value = memoryview(bytes(shape.nbytes))
     sums = (compute(on_the_way(ChecksumType.OFF), value),)
     deadline_ns = stand.call().deadline_ns

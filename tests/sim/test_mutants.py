@@ -7,8 +7,7 @@ seeds find nothing without a mutant is what `test_seeds.py` says.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from typing import Final, NamedTuple
 
 import pytest
@@ -18,6 +17,9 @@ from daos.base.ids import Epoch, Lsn
 from daos.cart.bulk import Mode, Range
 from daos.cart.context import Rpc
 from daos.engine.core import segments
+from daos.engine.iv import Iv
+from daos.engine.iv_core import Id, NameSpace
+from daos.engine.iv_wire import SyncRequest
 from daos.engine.target import ContainerHandle
 from daos.object.large import Executed
 from daos.object.server import ObjectService, _Fetching
@@ -79,11 +81,25 @@ def place_by_the_old_map(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("daos.object.maps.PoolMaps.take", not_taken)
 
 
-def work_on_copies_at_the_same_time(patch: pytest.MonkeyPatch) -> None:
-    def a_lock_of_its_own(_copies: object, _drawn: bytes) -> asyncio.Lock:
-        return asyncio.Lock()
+def keep_closed_handles_at_one_rank(patch: pytest.MonkeyPatch) -> None:
+    whole = Iv._tell_holders
 
-    patch.setattr("daos.engine.copies.Copies.turn", a_lock_of_its_own)
+    async def tell(iv: Iv, request: SyncRequest, deadline_ns: int) -> None:
+        if iv._xstream.rank != 1:
+            await whole(iv, request, deadline_ns)
+
+    patch.setattr(Iv, "_tell_holders", tell)
+
+
+def give_out_what_a_close_has_overtaken(patch: pytest.MonkeyPatch) -> None:
+    whole = NameSpace.drop
+
+    def drop(space: NameSpace, invalid: Collection[Id], spread: Container[int]) -> None:
+        asking = set(space.asking)
+        whole(space, invalid, spread)
+        space.asking |= asking
+
+    patch.setattr(NameSpace, "drop", drop)
 
 
 def leave_targets_waiting_for_a_fate(patch: pytest.MonkeyPatch) -> None:
@@ -182,8 +198,13 @@ MUTANTS: Final = {
     "forget what is owed": Mutant(
         forget_what_is_owed, 76, ("does not come back", "waits for", "not answered")
     ),
-    "work on copies at the same time": Mutant(work_on_copies_at_the_same_time, 137, ("NO_HDL",)),
     "place by the old map": Mutant(place_by_the_old_map, 1, ("not answered",)),
+    "keep closed handles at one rank": Mutant(
+        keep_closed_handles_at_one_rank, 20, ("a closed handle",)
+    ),
+    "give out what a close has overtaken": Mutant(
+        give_out_what_a_close_has_overtaken, 164, ("a closed handle",)
+    ),
     "leave targets waiting for a fate": Mutant(
         leave_targets_waiting_for_a_fate, 152, ("waits for",)
     ),

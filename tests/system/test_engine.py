@@ -350,10 +350,11 @@ async def test_every_target_knows_the_pool_map(system: EngineSystem) -> None:
     pool = await client.pool("tank")
     cont = await pool.create_container("c1")
     await pool.props.set("reclaim", "time")  # all ranks have been told of the pool on return
+    assert [oid async for oid in cont.objects()] == []  # every target has met the handle
     link, deadline_ns = cont._link, SystemClock().now_ns() + 10 * 10**9
     for target in pool.pool_map.targets:
         to = Endpoint(target.rank, tag_of(target.index))
-        at = ShardAddress(link.handle, 0, 0, 0, 0, 0)  # by no map at all
+        at = ShardAddress(link.handle, 0, 0, 0, 0, 0, link.pool)  # by no map at all
         known = await link.context.call(to, POOL_MAP, PoolMapRequest(at), deadline_ns=deadline_ns)
         assert PoolMap.parse(known.pool_map) == pool.pool_map
         listing = ObjectListRequest(at, b"", 1)

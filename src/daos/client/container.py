@@ -36,7 +36,7 @@ from daos.container.client import ContainerClient
 from daos.object.core import check_type
 from daos.object.link import ContainerLink
 from daos.object.maps import PoolMaps
-from daos.object.wire import OBJECT_LIST, ObjectListRequest, ShardAddress
+from daos.object.wire import OBJECT_LIST, ObjectListRequest
 from daos.object.wire import Change as WireChange
 from daos.placement.oclass import OC_UNKNOWN, name_to_id
 from daos.placement.oid import Hint, generate
@@ -343,6 +343,7 @@ class Container(ServiceHandle[ContainerClient]):
             context=self._service.context,
             pacing=session.pacing,
             new_dtx=session.new_dtx,
+            pool=self._service.pool,
             handle=self._service.handle,
             writable=self._writable,
             checksum_type=on_the_way(ChecksumType(reply.checksum_type)),
@@ -381,8 +382,7 @@ class Container(ServiceHandle[ContainerClient]):
         link = self._link
 
         async def fetch(anchor: bytes, call: Call) -> Page[ObjectId]:
-            address = ShardAddress(link.handle, 0, 0, 0, link.maps.version, link.epoch)
-            request = ObjectListRequest(address, anchor, PAGE_ENTRIES, reverse)
+            request = ObjectListRequest(link.address(link.epoch), anchor, PAGE_ENTRIES, reverse)
             reply = await link.ask(endpoint, OBJECT_LIST, request, call)
             oids = [ObjectId(hi, lo) for hi, lo, _shard in reply.objects]
             return Page(oids, reply.anchor, reply.eof)

@@ -19,7 +19,7 @@ from daos.cart.context import Endpoint
 from daos.client.listing import Fetch, Page
 from daos.client.session import Call
 from daos.object.link import ContainerLink
-from daos.object.wire import CHANGE_LIST, ChangeListRequest, ShardAddress
+from daos.object.wire import CHANGE_LIST, ChangeListRequest
 from daos.object.wire import Change as WireChange
 from daos.placement.pool_map import Target
 
@@ -78,8 +78,7 @@ def changes_of(link: ContainerLink, target: Target, between: Between) -> Fetch[W
 
     async def fetch(anchor: bytes, call: Call) -> Page[WireChange]:
         a, b = await between(call)
-        address = ShardAddress(link.handle, 0, 0, 0, link.maps.version, b)
-        request = ChangeListRequest(address, a, anchor, _ENTRIES_MAX)
+        request = ChangeListRequest(link.address(b), a, anchor, _ENTRIES_MAX)
         reply = await link.ask(endpoint, CHANGE_LIST, request, call)
         return Page(reply.changes, reply.anchor, reply.eof)
 

@@ -41,7 +41,7 @@ class ContainerServices:
         self._xstream = xstream
         self._pools = pools
         self._shared = Shared()
-        self._owed = Later(xstream)  # removals, news of containers at rest, fates of snapshots
+        self._owed = Later(xstream)  # removals, what must be kept, fates of snapshots
         self._told = 0
 
     def close(self) -> None:
@@ -53,28 +53,32 @@ class ContainerServices:
         service = self._service(pool.bytes)
         if evict:
             await service.evict_all()
-        else:
-            await service.reopen_handles()
         await service.resume()
         service.owe_fates()  # of snapshots that the service which died was making
-        self._tell_resting(pool, ())
+        self._tell_kept(pool, ())
 
     async def page(self, pool: bytes, after: bytes) -> wire.ListReply:
         """Some containers of a pool, behind the place that the page before gave."""
         return await self._service(pool).page(after)
 
-    async def rejoin(self, pool: PoolUuid, endpoints: Sequence[Endpoint]) -> None:
-        """Tell targets that have just started which handles there are; go on with what waited."""
-        service = self._service(pool.bytes)
-        await service.reopen_handles(endpoints)
-        await service.resume()
-        self._tell_resting(pool, endpoints)
+    async def capability(self, pool: bytes, handle: bytes) -> wire.Capability:
+        """What requests by a handle may do. Raises: StaleHandleError; as `PoolServices.service`"""
+        return await self._service(pool).capability(handle)
 
-    def _tell_resting(self, pool: PoolUuid, endpoints: Sequence[Endpoint]) -> None:
+    async def kept(self, pool: bytes, container: bytes) -> wire.Kept:
+        """What must be kept of a container. Raises: NotFoundError; as `PoolServices.service`"""
+        return await self._service(pool).kept(container)
+
+    async def rejoin(self, pool: PoolUuid, endpoints: Sequence[Endpoint]) -> None:
+        """Targets have just started: go on with what waited for them, tell what they must keep."""
+        await self._service(pool.bytes).resume()
+        self._tell_kept(pool, endpoints)
+
+    def _tell_kept(self, pool: PoolUuid, endpoints: Sequence[Endpoint]) -> None:
         """In a while, when those who have waited for this start are served."""
         self._told += 1
         key = pool.bytes + self._told.to_bytes(8, "big")
-        self._owed.add(key, lambda: self._service(pool.bytes).tell_resting(endpoints))
+        self._owed.add(key, lambda: self._service(pool.bytes).tell_all_kept(endpoints))
 
     def serve(self) -> None:
         """Serve clients on the system xstream."""

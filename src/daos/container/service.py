@@ -3,14 +3,15 @@
 Its records share the pool's rdb; `records.py` lists them.
 
 Orders that matter:
-    open      handle recorded -> every target told -> answered
+    open      handle recorded -> answered; targets ask when they meet it (capability.py)
+    close     handle gone -> forgotten by every rank, and every target that had asked -> answered
     snapshot  every target's clock heard -> epoch drawn -> every target told that the past ends
               there, and is kept (one that aggregates across it refuses: another is drawn) ->
               recorded -> targets told that it is -> answered, so what a snapshot shows is all that
               was acknowledged before, and never changes once anyone can name it
-    destroy   marked, its label and handles gone -> every target has unlinked its part -> records
-              gone; what fails in between is owed, and a service that dies goes on
-              when it opens again
+    destroy   marked, its label and handles gone -> forgotten as at a close -> every target has
+              unlinked its part -> records gone; what fails in between is owed, and a service that
+              dies goes on when it opens again
 
 Invariants:
     S1  every change compares the container's record with what it looked at, and writes it anew:
@@ -40,11 +41,12 @@ from daos.base.errors import (
 )
 from daos.base.ids import U64_MAX
 from daos.base.names import check_label
-from daos.cart.context import Endpoint, Rpc
+from daos.cart.context import Rpc
 from daos.container import core, records, wire
 from daos.container.records import ContainerMeta, HandleRecord
 from daos.container.snapshots import SnapshotService
 from daos.container.store import Found
+from daos.engine.iv_core import IvClass
 from daos.engine.service import NOT_THERE, parse_id
 from daos.pool.core import check_flags, check_share, check_writable
 from daos.pool.records import (
@@ -101,42 +103,8 @@ class ContainerService(SnapshotService):
         if found is not None and found.meta.destroying:
             await self._remove(uuid)
 
-    async def reopen_handles(self, endpoints: Sequence[Endpoint] = ()) -> None:
-        """Tell targets of every open handle: all, as far as they can be reached; or those given."""
-        found = await self._rdb.range(records.HANDLE, prefix_end(records.HANDLE))
-        for pair in found.pairs:
-            flags = parse_record(HandleRecord, pair.value, "container handle").flags
-            handle = records.handle_of_key(pair.key)
-            async with self._copies.turn(handle):
-                await self._reopen_handle(handle, flags, endpoints)
-
-    async def _reopen_handle(
-        self, handle: bytes, flags: str, endpoints: Sequence[Endpoint]
-    ) -> None:
-        try:
-            await self._tell_reopened(handle, flags, endpoints)
-        except DaosError as error:
-            if endpoints or error.code not in NOT_THERE:
-                raise
-            log.info("handle is not told pool=%s error=%s", self._pool.uuid, error)
-
-    async def _tell_reopened(
-        self, handle: bytes, flags: str, endpoints: Sequence[Endpoint]
-    ) -> None:
-        deadline_ns = self._own_deadline_ns()
-        try:
-            opened = await self._by_handle(handle, write=False)
-            request = await self._opening(opened.uuid, handle, flags)
-            await self._ask(
-                wire.TGT_OPEN, request, deadline_ns=deadline_ns, trace_id=0, to=endpoints
-            )
-            # Nobody may have closed it meanwhile: as in `_tell_open`.
-            await self._by_handle(handle, write=False)
-        except StaleHandleError:
-            await self._tell_close(handle, deadline_ns=deadline_ns, trace_id=0)
-
     async def evict_all(self) -> None:
-        """Forget every handle: no client survived, and no target knows them."""
+        """Forget every handle: no client survived, and targets forget them with the name space."""
         await delete_all(self._rdb, records.HANDLE)
         await delete_all(self._rdb, records.HANDLE_OF)
 
@@ -144,13 +112,34 @@ class ContainerService(SnapshotService):
         self, pool_handles: Collection[bytes], *, deadline_ns: int, trace_id: int
     ) -> None:
         """Close the handles that were opened through these pool handles."""
+        del trace_id
+        if not pool_handles:
+            return
         found = await self._rdb.range(records.HANDLE, prefix_end(records.HANDLE))
+        gone = list[bytes]()
         for pair in found.pairs:
             record = parse_record(HandleRecord, pair.value, "container handle")
             if record.pool_handle in pool_handles:
-                handle = records.handle_of_key(pair.key)
-                await self._tell_close(handle, deadline_ns=deadline_ns, trace_id=trace_id)
-                await self._forget(pair.key, handle)
+                gone.append(records.handle_of_key(pair.key))
+                await self._forget(pair.key, gone[-1])
+        await self._invalidate(gone, deadline_ns=deadline_ns)
+
+    async def capability(self, handle: bytes) -> wire.Capability:
+        """What requests by an open handle may do. Raises: StaleHandleError"""
+        found = await self._by_handle(handle, write=False)
+        record = (await self._handles(found.uuid)).get(handle)
+        if record is None:
+            raise StaleHandleError("the container handle was closed just now")
+        await self._pool.check_handle(record.pool_handle, write=False)  # S2
+        props = await self._props(found.uuid)
+        return wire.Capability(
+            found.uuid,
+            record.flags != "r",
+            checksum_type(props["cksum"]),
+            int(props["cksum_size"]),
+            props["dedup"],
+            int(props["dedup_threshold"]),
+        )
 
     async def create(self, rpc: Rpc[wire.CreateRequest]) -> wire.ContainerRecord:
         """Record a new container; its targets learn of it at the first open.
@@ -204,12 +193,15 @@ class ContainerService(SnapshotService):
         await self._pool.check_handle(request.pool_handle, write=True)
         while True:
             found = await self._find(request.name)
-            if found.meta.destroying or await self._mark(found, force=request.force):
-                await self._remove(found.uuid)
+            handles: Collection[bytes] | None = ()
+            if not found.meta.destroying:
+                handles = await self._mark(found, force=request.force)
+            if handles is not None:
+                await self._remove(found.uuid, handles)
                 return Empty()
 
     async def open(self, rpc: Rpc[wire.OpenRequest]) -> wire.OpenReply:
-        """Record the handle, tell every target.
+        """Record the handle; whoever meets it asks.
 
         Raises: NotFoundError, BusyError, AccessError; ExistsError (the handle, with other flags);
                 DaosError CONT_DESTROYING
@@ -251,22 +243,26 @@ class ContainerService(SnapshotService):
             )
             if done.succeeded:
                 break
-        try:
-            return await self._tell_open(rpc, found)
-        except DaosError:
-            await self._undo_open(key, request.handle)
-            raise
+        props = await self._props(found.uuid)
+        return wire.OpenReply(
+            found.uuid,
+            found.meta.label,
+            checksum_type(props["cksum"]),
+            int(props["cksum_size"]),
+            int(props["rd_fac"]),
+            int(props["rd_lvl"]),
+        )
 
     async def close(self, rpc: Rpc[HandleRequest]) -> Empty:
-        """Tell every target, forget the handle; a repeated close is no error."""
+        """Forget the handle, and have all forget it; a repeated close is no error."""
         handle = rpc.request.handle
         parse_id(handle, "container handle")
         async with self._copies.turn(handle):
             self._copies.over(handle)  # its open may come once more
             found = await self._rdb.range(records.HANDLE_OF + handle)
-            await self._tell_close(handle, deadline_ns=rpc.deadline_ns, trace_id=rpc.trace_id)
             if found.pairs:
                 await self._forget(records.handle_prefix(found.pairs[0].value) + handle, handle)
+            await self._invalidate([handle], deadline_ns=rpc.deadline_ns)
         return Empty()
 
     async def containers(self, rpc: Rpc[wire.ListRequest]) -> wire.ListReply:
@@ -365,8 +361,8 @@ class ContainerService(SnapshotService):
             if (await self._rdb.txn([unchanged(pair)], [counter])).succeeded:
                 return wire.AllocOidsReply(first)
 
-    async def _mark(self, found: Found, *, force: bool) -> bool:
-        """Record that the container goes, with its label and handles; False if it just changed.
+    async def _mark(self, found: Found, *, force: bool) -> Collection[bytes] | None:
+        """Record that the container goes, with its label and handles: these. None: it just changed.
 
         Raises: BusyError  it is open, and not `force`
         """
@@ -384,18 +380,21 @@ class ContainerService(SnapshotService):
         if meta.label:
             operations.append(Delete(records.LABEL + meta.label.encode()))
         if not (await self._rdb.txn([unchanged(found.pair)], operations, spare=True)).succeeded:
-            return False
+            return None
         # What they point to is gone: until they are, each finds nothing.
         for handle in handles:
             await self._rdb.txn([], [Delete(records.HANDLE_OF + handle)])
-        return True
+        return list(handles)
 
-    async def _remove(self, uuid: bytes) -> None:
+    async def _remove(self, uuid: bytes, handles: Collection[bytes] = ()) -> None:
         """Remove all parts of a marked container. Can be repeated, also at the same time.
 
-        What fails is owed from then on.
+        `handles` were open, and nobody may know them any more. What fails is owed from then on.
         """
         try:
+            await self._invalidate(list(handles), deadline_ns=self._own_deadline_ns())
+            # Whoever has missed that, or has old handles, could make a part anew.
+            await self._pool.spreading.await_told()
             await self._remove_parts(uuid)
         except DaosError:
             self._owe.remove(uuid)
@@ -418,48 +417,9 @@ class ContainerService(SnapshotService):
         self._copies.over(uuid)  # its create may come once more
         await self._rdb.txn([], [Delete(records.OID + uuid), Delete(records.CONTAINER + uuid)])
 
-    async def _tell_open(self, rpc: Rpc[wire.OpenRequest], found: Found) -> wire.OpenReply:
-        handle = rpc.request.handle
-        props = await self._props(found.uuid)
-        request = await self._opening(found.uuid, handle, rpc.request.flags)
-        await self._ask(wire.TGT_OPEN, request, deadline_ns=rpc.deadline_ns, trace_id=rpc.trace_id)
-        # Nobody may have closed it meanwhile, else targets would know a handle that we don't.
-        await self._by_handle(handle, write=False)
-        return wire.OpenReply(
-            found.uuid,
-            found.meta.label,
-            request.checksum_type,
-            request.checksum_chunk,
-            int(props["rd_fac"]),
-            int(props["rd_lvl"]),
-        )
-
-    async def _opening(self, uuid: bytes, handle: bytes, flags: str) -> wire.TargetOpenRequest:
-        """What a target has to know of a handle."""
-        props = await self._props(uuid)
-        return wire.TargetOpenRequest(
-            self._pool.uuid.bytes,
-            uuid,
-            handle,
-            flags != "r",
-            checksum_type(props["cksum"]),
-            int(props["cksum_size"]),
-            await self._kept(uuid),
-            props["dedup"],
-            int(props["dedup_threshold"]),
-        )
-
-    async def _undo_open(self, key: bytes, handle: bytes) -> None:
-        """Close what some targets may have opened. What fails here ends with the pool handle."""
-        try:
-            await self._tell_close(handle, deadline_ns=self._own_deadline_ns(), trace_id=0)
-            await self._forget(key, handle)
-        except DaosError as error:
-            log.warning("handle stays half open pool=%s error=%s", self._pool.uuid, error)
-
-    async def _tell_close(self, handle: bytes, *, deadline_ns: int, trace_id: int) -> None:
-        request = wire.TargetCloseRequest(handle)
-        await self._ask(wire.TGT_CLOSE, request, deadline_ns=deadline_ns, trace_id=trace_id)
+    async def _invalidate(self, handles: Sequence[bytes], *, deadline_ns: int) -> None:
+        """No rank and no target knows these handles on return. Their records are gone."""
+        await self._pool.spreading.invalidate(IvClass.CONT_CAPA, handles, deadline_ns=deadline_ns)
 
     async def _forget(self, key: bytes, handle: bytes) -> None:
         await self._rdb.txn([], [Delete(key), Delete(records.HANDLE_OF + handle)])

@@ -4,8 +4,10 @@
     (one that aggregates across it refuses: another is drawn) -> recorded -> targets told that it
     is -> answered
 
-So what a snapshot shows never changes once anyone can name it. Targets learn which snapshots there
-are when a container is opened and at every change; the store's revision tells newer from older.
+So what a snapshot shows never changes once anyone can name it. A target learns which snapshots
+there are when it first meets a handle of the container (capability.py), at every change, and when
+services or targets start; the store's revision tells newer from older. A target without a part of
+the container has nothing to keep.
 
 From the message that ends the past until the one that tells its fate, a target aggregates nothing
 beyond an epoch. Each `Kept` tells the fate of all epochs that were drawn before it was made. If one
@@ -201,18 +203,24 @@ class SnapshotService(ContainerStore):
         deadline_ns = self._own_deadline_ns()
         await self._ask(wire.TGT_KEEP, request, deadline_ns=deadline_ns, trace_id=0, to=to)
 
-    async def tell_resting(self, endpoints: Sequence[Endpoint] = ()) -> None:
-        """Tell targets, all or those given, what to keep of the containers that nobody has open.
+    async def kept(self, uuid: bytes) -> wire.Kept:
+        """What must be kept of a container, for who meets it. Raises: NotFoundError"""
+        if await self._record(uuid) is None:
+            raise NotFoundError("the container was destroyed")
+        return await self._kept(uuid)
+
+    async def tell_all_kept(self, endpoints: Sequence[Endpoint] = ()) -> None:
+        """Tell targets, all or those given, what to keep of every container.
 
         They aggregate no container that they know nothing of. Whoever can't be reached hears of
         them when it joins again.
         """
         for uuid, meta in (await self._containers()).items():
-            if meta.destroying or await self._handles(uuid):
+            if meta.destroying:
                 continue
             try:
                 await self._ask_to_keep(uuid, to=endpoints)
-            except DaosError as error:  # one without a part there, among others
+            except DaosError as error:
                 log.debug("container is not told pool=%s error=%s", self._pool.uuid, error)
 
     async def _snapshots(self, uuid: bytes) -> list[wire.SnapshotRecord]:

@@ -1,9 +1,9 @@
-"""Container RPCs. Protocol `container`, module 3, version 2; bodies are MessagePack arrays.
+"""Container RPCs. Protocol `container`, module 3, version 3; bodies are MessagePack arrays.
 
 Clients talk to the pool's service, naming the pool handle they came with; TGT_* go from the
-service to every target of the pool. UUIDs travel as 16 bytes. A container is named by `name`:
-its label or its UUID in text form. What a handle alone can ask for (properties, attributes) has the
-messages of the pool's own, with a container's handle in them.
+service to every target of the pool, TGT_CLOSE from each rank to its own. UUIDs travel as 16 bytes.
+A container is named by `name`: its label or its UUID in text form. What a handle alone can ask for
+(properties, attributes) has the messages of the pool's own, with a container's handle in them.
 Source: DAOS src/container/rpc.h (operations).
 """
 
@@ -26,7 +26,7 @@ from daos.pool.wire import (
 )
 
 MODULE_ID: Final = 3
-VERSION: Final = 2
+VERSION: Final = 3
 # Containers of one page of a listing: with labels 0.2 MiB.
 PAGE_ENTRIES: Final = 1024
 _opcode: Final = partial(opcode, MODULE_ID, VERSION)
@@ -153,7 +153,7 @@ class AggregateRequest(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Kept(msgspec.Struct, array_like=True, frozen=True):
-    """What of a container targets must keep."""
+    """What of a container targets must keep; as an incast variable, class CONT_SNAP."""
 
     snapshots: tuple[int, ...]  # epochs, ascending
     revision: int  # of the service's store when they were read: a higher one is newer
@@ -162,22 +162,21 @@ class Kept(msgspec.Struct, array_like=True, frozen=True):
     drawn: int = 0  # epoch: what was drawn up to here is in `making`, or its fate is told
 
 
-class TargetOpenRequest(msgspec.Struct, array_like=True, frozen=True):
-    """Create the container's part at first use, and accept requests by this handle."""
+class Capability(msgspec.Struct, array_like=True, frozen=True):
+    """What requests by a handle may do, and to what; as an incast variable, class CONT_CAPA."""
 
-    pool: bytes
     container: bytes
-    handle: bytes
     writable: bool
     checksum_type: int
     checksum_chunk: int
-    kept: Kept
     dedup: str = "off"
     dedup_threshold: int = 0
 
 
 class TargetCloseRequest(msgspec.Struct, array_like=True, frozen=True):
-    handle: bytes
+    """Forget these handles."""
+
+    handles: tuple[bytes, ...]
 
 
 class TargetDestroyRequest(msgspec.Struct, array_like=True, frozen=True):
@@ -239,7 +238,6 @@ SNAP_DESTROY: Final = Procedure("cont_snap_destroy", _opcode(13), SnapshotDestro
 PROPS: Final = Procedure("cont_props", _opcode(14), HandleRequest, PropsReply)
 SET_PROPS: Final = Procedure("cont_set_props", _opcode(15), SetPropsRequest, Empty)
 LIST: Final = Procedure("cont_list", _opcode(16), ListRequest, ListReply)
-TGT_OPEN: Final = Procedure("cont_tgt_open", _opcode(32), TargetOpenRequest, Empty)
 TGT_CLOSE: Final = Procedure("cont_tgt_close", _opcode(33), TargetCloseRequest, Empty)
 TGT_DESTROY: Final = Procedure("cont_tgt_destroy", _opcode(34), TargetDestroyRequest, Empty)
 TGT_SNAPSHOT: Final = Procedure("cont_tgt_snapshot", _opcode(35), TargetSnapshotRequest, Empty)
@@ -268,7 +266,6 @@ PROTOCOL: Final = Protocol(
         PROPS,
         SET_PROPS,
         LIST,
-        TGT_OPEN,
         TGT_CLOSE,
         TGT_DESTROY,
         TGT_SNAPSHOT,

@@ -1,7 +1,7 @@
-"""Incast variables, decided: small values that every rank of a pool has a copy of; pure.
+"""Incast variables, decided: small values of a pool that ranks have copies of; pure.
 
-The master of a pool's name space says what its entries are; they spread along a tree over the
-ranks, and what a rank misses it asks for, up the tree.
+The master of a pool's name space says what its entries are. Those of some classes spread to all,
+along a tree over the ranks; all others stay where they are until a rank asks for them, up the tree.
 
     position in the tree   0 ──> 1, 2, 3, 4·1, 4·2, 4·3, 16·1 …     the master is first
                            p ──> p + d·4^e, d = 1, 2, 3, each 4^e above p
@@ -10,8 +10,10 @@ Invariants:
     V1  a rank takes a name space of a newer term than any it has known of this pool, and no older
     V2  an entry is replaced by one with a higher version, within a term
     V3  behind the end of a term nothing makes it anew
+    V6  an answer that an invalidation has overtaken is not kept, and not given
 
-A term is an epoch that the master draws: newer than each before, also after a restart.
+A term is an epoch that the master draws, newer than each before. Where its clock has gone back in a
+restart, a rank that knows a newer one says so, which moves the clock; then it draws another.
 
 Source: DAOS src/cart/crt_iv.c, crt_tree_knomial.c, src/engine/server_iv.c. Ours: a term names one
 life of a name space, so that what comes late is known to.
@@ -19,13 +21,13 @@ life of a name space, so that what comes late is known to.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from daos.base.errors import DER, DaosError, NotFoundError
-from daos.base.ids import Rank, TargetIndex, tag_of
+from daos.base.errors import DER, DaosError
+from daos.base.ids import Rank, Tag, TargetIndex, tag_of
 from daos.cart.context import Endpoint
 
 RATIO: Final = 4
@@ -34,10 +36,23 @@ ENDED_MAX: Final = 1 << 12
 
 
 class IvClass(IntEnum):
-    """What an entry is; numbers as in the reference."""
+    """What an entry is; numbers as in the reference. Modules of others take numbers beyond."""
 
     POOL_MAP = 1
     POOL_PROP = 2
+    CONT_SNAP = 6
+    CONT_CAPA = 7
+
+
+class Id(NamedTuple):
+    """Which entry of a name space."""
+
+    number: int  # of its class
+    key: bytes = b""
+
+
+# In the place of an entry that has become invalid: all that are not spread.
+EVERYTHING: Final = Id(0)
 
 
 class Entry(NamedTuple):
@@ -81,16 +96,31 @@ class NameSpace:
     """What a rank has of a pool."""
 
     head: Head
-    entries: dict[int, Entry] = field(default_factory=dict)
+    entries: dict[Id, Entry] = field(default_factory=dict)
+    asking: set[Id] = field(default_factory=set)  # for what an answer is waited for
 
-    def find(self, number: int, at_least: int) -> Entry | None:
+    def find(self, which: Id, at_least: int) -> Entry | None:
         """The entry, if it is here, and no older than that version."""
-        entry = self.entries.get(number)
+        entry = self.entries.get(which)
         return entry if entry is not None and entry.version >= at_least else None
 
-    def is_old(self, number: int, entry: Entry) -> bool:
+    def is_old(self, which: Id, entry: Entry) -> bool:
         """Whether what is here is newer."""
-        return self.find(number, entry.version + 1) is not None
+        return self.find(which, entry.version + 1) is not None
+
+    def drop(self, invalid: Collection[Id], spread: Container[int]) -> None:
+        """These are invalid, and so is what is being told of them (V6).
+
+        `spread`: classes that no invalidation concerns
+        """
+        if EVERYTHING in invalid:
+            self.entries = {
+                each: kept for each, kept in self.entries.items() if each.number in spread
+            }
+            self.asking = {each for each in self.asking if each.number in spread}
+        for each in invalid:
+            self.entries.pop(each, None)
+            self.asking.discard(each)
 
     def above(self, rank: Rank) -> list[Rank]:
         """Whom `rank` asks for what it misses: who is above it, then the master."""
@@ -104,6 +134,49 @@ class NameSpace:
         return [Endpoint(rank, tag_of(TargetIndex(index))) for index in range(count)]
 
 
+class Held(NamedTuple):
+    """An entry that a target was given, and since when."""
+
+    key: bytes
+    turn: int
+
+
+class Holders:
+    """Which targets of a rank were given which entries, and have to hear when these are invalid."""
+
+    def __init__(self) -> None:
+        self._given: dict[bytes, dict[tuple[Id, Tag], tuple[int, int]]] = {}  # (term, turn)
+        self._turn = 0
+
+    def __len__(self) -> int:
+        return sum(map(len, self._given.values()))
+
+    def add(self, space: NameSpace, which: Id, tag: Tag) -> None:
+        """A target is about to be given an entry."""
+        self._turn += 1
+        given = self._given.setdefault(space.head.pool, {})
+        given[which, tag] = space.head.term, self._turn
+
+    def of(
+        self, pool: bytes, invalid: Collection[Id], *, before: int
+    ) -> dict[tuple[Tag, int], list[Held]]:
+        """What is invalid, or of a term before that one: by target and class."""
+        found: dict[tuple[Tag, int], list[Held]] = {}
+        for (which, tag), (term, turn) in self._given.get(pool, {}).items():
+            if which in invalid or EVERYTHING in invalid or term < before:
+                found.setdefault((tag, which.number), []).append(Held(which.key, turn))
+        return found
+
+    def told(self, pool: bytes, tag: Tag, number: int, held: Iterable[Held]) -> None:
+        """A target has forgotten these, unless it was given them once more."""
+        given = self._given.get(pool, {})
+        for key, turn in held:
+            if given.get((Id(number, key), tag), (0, 0))[1] == turn:
+                del given[Id(number, key), tag]
+        if not given:
+            self._given.pop(pool, None)
+
+
 class Known:
     """The name spaces of a rank, and which have ended."""
 
@@ -114,12 +187,9 @@ class Known:
     def __len__(self) -> int:
         return len(self._spaces)
 
-    def find(self, pool: bytes) -> NameSpace:
-        """Raises: NotFoundError"""
-        space = self._spaces.get(pool)
-        if space is None:
-            raise NotFoundError(f"no name space here of pool {pool.hex()}")
-        return space
+    def get(self, pool: bytes) -> NameSpace | None:
+        """The name space of a pool, if there is one here."""
+        return self._spaces.get(pool)
 
     def take(self, head: Head) -> NameSpace:
         """The name space of this term, a new one if it is news.
@@ -137,9 +207,11 @@ class Known:
         return space
 
     def end(self, pool: bytes, term: int) -> None:
-        """It is over, and whatever came before it."""
+        """It is over, and whatever came before it. Raises: DaosError GRPVER (there is a newer)"""
         space = self._spaces.get(pool)
-        if space is not None and space.head.term <= term:
+        if space is not None:
+            if space.head.term > term:
+                raise stale(pool, term)
             del self._spaces[pool]
         self._ended[pool] = max(term, self._ended.pop(pool, 0))
         if len(self._ended) > ENDED_MAX:
@@ -151,9 +223,10 @@ class Mastered:
     """A name space where its master is: what all ranks shall have, and who has not got it yet."""
 
     head: Head
-    entries: dict[int, Entry]
+    entries: dict[Id, Entry]  # that are spread
     over: bool = False
     untold: set[Rank] = field(default_factory=set)
+    purging: bool = False  # somebody missed an invalidation: all forget what is not spread
     rounds: int = 0  # under way
     changes: int = 0
 
@@ -161,24 +234,40 @@ class Mastered:
         self.tell_all()
 
     @property
+    def ranks(self) -> list[Rank]:
+        """All of them."""
+        return [rank for rank, _ in self.head.members]
+
+    @property
+    def owes(self) -> bool:
+        """Whether somebody has to be told."""
+        return bool(self.untold) or self.purging
+
+    @property
     def finished(self) -> bool:
         """Whether it is over, and all ranks know."""
-        return self.over and not self.untold and not self.rounds
+        return self.over and not self.owes and not self.rounds
 
     def tell_all(self) -> None:
         """There is news for every rank."""
-        self.untold = {rank for rank, _ in self.head.members}
+        self.untold = set(self.ranks)
         self.changes += 1
 
-    def put(self, number: int, entry: Entry) -> None:
+    def put(self, which: Id, entry: Entry) -> None:
         """An entry has changed. Older than the one there: nothing is changed."""
-        if number not in self.entries or self.entries[number].version < entry.version:
-            self.entries[number] = entry
+        if which not in self.entries or self.entries[which].version < entry.version:
+            self.entries[which] = entry
             self.tell_all()
+
+    def purge(self) -> None:
+        """Somebody has missed an invalidation, and may have told others what it has."""
+        self.purging = not self.over  # its end purges, too
+        self.untold = set(self.ranks)  # no news: a round that has just failed is not made again
 
     def end(self) -> None:
         """Nobody needs it any more."""
         self.over = True
+        self.purging = False
         self.entries.clear()
         self.tell_all()
 

@@ -263,13 +263,14 @@ class Engine(Part):
         Raises: as `Context.listen`; InvalidError (other members than the system has), CorruptError
         """
         self.members, self.evict = members, evict
-        self.xstream.value(IV_KEY).serve()
+        self.xstream.value(IV_KEY).serve(SERVICE_RANK)
         self.modules.serve_system(self.xstream)
         self.xstream.context.listen()
         await self.modules.setup(self)
 
     def joined(self) -> None:
         super().joined()
+        self.xstream.value(IV_KEY).joined()
         if self._tell_joined is not None:
             self._tell_joined()
 

@@ -322,13 +322,10 @@ class SchedCore:
                 for kind, queue in share.queues.items():
                     if not queue or (first is not None and first < queue[0]):
                         continue
-                    if (
-                        (
-                            self._kicked < kick_max
-                            and (kind is RequestType.FETCH or share.may_change(kind, now_ns))
-                        )
-                        or self._draining
-                        or queue[0][2] <= now_ns
+                    forced = self._draining or queue[0][2] <= now_ns
+                    if forced or (
+                        self._kicked < kick_max
+                        and (kind is RequestType.FETCH or share.may_change(kind, now_ns))
                     ):
                         first, found = queue[0], (share, kind, queue)
             if first is None:

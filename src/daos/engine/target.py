@@ -8,8 +8,9 @@ here is shared with another target, so what runs between two awaits is atomic.
 
     STARTING --joined--> SERVING --fail(bug)--> STOPPED     until the system is started again
 
-A target that starts knows no shard and no handle until management has told it. Until then it
-answers DER_AGAIN to what it does not know.
+A target that starts knows no shard until management has told it, and answers DER_AGAIN until then.
+It knows no handle until a request names it: then it asks (`find_handle`, questions.py), and forgets
+it when it is told to.
 
 An exception that should not exist says that memory may not be what it should be. From then on the
 target answers nothing and writes nothing new: requests hear DER_SHUTDOWN, the shards are closed
@@ -26,8 +27,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from daos.base.checksum import ChecksumType, on_the_way
@@ -56,8 +57,10 @@ from daos.engine import iv_wire
 from daos.engine.aggregation import ShardAggregation
 from daos.engine.core import AggregationConfig
 from daos.engine.iv_core import IvClass
+from daos.engine.questions import Questions
 from daos.engine.sched import Ult
 from daos.engine.sched_core import RequestType
+from daos.engine.service import parse_id, parse_pool_id
 from daos.engine.xstream import Xstream
 from daos.vos.container import VosContainer
 from daos.vos.dedup_record import DedupSetting
@@ -88,6 +91,8 @@ class Shard:
     map_version: int = 0  # of the newest map that this target was told; 0: none
     pool_map: bytes = b""  # that map, encoded
     asking: bool = False  # the rank is asked for a newer one
+    # Containers below whose snapshots nothing is written any more, since the target has started.
+    bounded: set[ContainerUuid] = field(default_factory=set)
 
     def take_map(self, version: int, encoded: bytes) -> None:
         """The pool map from now on, unless there is a newer one."""
@@ -126,6 +131,13 @@ class _Opening:
     closed: bool = False
 
 
+FindHandle = Callable[[PoolUuid, HandleUuid], Awaitable[None]]
+
+
+async def _nobody_knows(_pool: PoolUuid, _handle: HandleUuid) -> None:
+    raise StaleHandleError("the container handle is closed or unknown to this target")
+
+
 class Target:
     """Owner of the storage of one target; modules reach it through their handlers."""
 
@@ -143,6 +155,9 @@ class Target:
         self._refused: dict[PoolUuid, DaosError] = {}  # why a shard could not be opened
         self._handles: dict[bytes, ContainerHandle] = {}
         self._opening: list[_Opening] = []
+        self._questions = Questions(xstream.loop)
+        # Opens a handle that is not known here, or raises why not; set by who keeps handles.
+        self.find_handle: FindHandle = _nobody_knows
         self._stopped = ""  # why, once a bug has shown
         self._joined = False
 
@@ -154,6 +169,7 @@ class Target:
                 f"({type(bug).__name__}); start the system again"
             )
             self._handles.clear()
+            self._questions.close()
             self.xstream.sched.drain()
             for shard in self._shards.values():
                 shard.aggregation.close()
@@ -206,6 +222,7 @@ class Target:
 
     async def close(self, *, checkpoint: bool = True) -> None:
         """Close every shard. Raises: NvmeIoError, NoSpaceError (no checkpoint; all are closed)."""
+        self._questions.close()
         for pool in list(self._shards):
             self._forget_shard(pool)
         await self._storage.close_all(checkpoint=checkpoint and not self._stopped)
@@ -234,13 +251,23 @@ class Target:
         """
         return self._shards.get(pool)
 
+    def make_part(self, pool: PoolUuid, container: ContainerUuid) -> bool:
+        """Let there be a part of a container; whether its snapshots have to be told before its use.
+
+        Raises: as `shard`; NoSpaceError, NvmeIoError
+        """
+        shard = self.shard(pool)
+        if container not in shard.vos.containers():
+            shard.vos.create_container(container)
+        return container not in shard.bounded
+
     async def open_handle(
         self,
         pool: PoolUuid,
         container: ContainerUuid,
         *,
         handle: HandleUuid,
-        kept: Kept,
+        kept: Kept | None,
         writable: bool,
         checksum_type: ChecksumType,
         checksum_chunk: int,
@@ -248,7 +275,8 @@ class Target:
     ) -> None:
         """Let requests name `handle`; the container's part here is created at first use.
 
-        Nothing is written at or below the newest of the snapshots that are kept.
+        Nothing is written at or below the newest of the snapshots that are kept. `kept`: None if it
+        need not be told (`make_part`)
 
         Raises:  StaleHandleError  closed, or the container destroyed, while it was being opened
         """
@@ -256,24 +284,25 @@ class Target:
         self._opening.append(opening)
         try:
             shard = self.shard(pool)
-            if container not in shard.vos.containers():
-                shard.vos.create_container(container)
+            self.make_part(pool, container)
             opened = shard.vos.open_container(container)
             opened.deduplicate(dedup)
-            shard.aggregation.set_reclaim(kept.reclaim)
-            shard.aggregation.protect(
-                opened,
-                kept.snapshots,
-                revision=kept.revision,
-                making=kept.making,
-                drawn=kept.drawn,
-            )
-            await self._raise_bound(shard, opened, Epoch(max(kept.snapshots, default=0)))
+            if kept is not None:
+                shard.aggregation.set_reclaim(kept.reclaim)
+                shard.aggregation.protect(
+                    opened,
+                    kept.snapshots,
+                    revision=kept.revision,
+                    making=kept.making,
+                    drawn=kept.drawn,
+                )
+                await self._raise_bound(shard, opened, Epoch(max(kept.snapshots, default=0)))
             await self._load(shard, opened)
         finally:
             self._opening.remove(opening)
         if opening.closed or opened.destroyed or self.shard(pool) is not shard:
             raise StaleHandleError("the handle was closed while it was being opened")
+        shard.bounded.add(container)
         self._handles[handle.bytes] = ContainerHandle(
             uuid=handle,
             shard=shard,
@@ -287,6 +316,7 @@ class Target:
     def close_handle(self, uuid: HandleUuid) -> None:
         """Forget the handle; an unknown one is no error (a repeated close)."""
         self._handles.pop(uuid.bytes, None)
+        self._questions.give_up(uuid.bytes)
         for opening in self._opening:
             if opening.uuid == uuid:
                 opening.closed = True
@@ -296,23 +326,27 @@ class Target:
         handle = self._handles.get(uuid)
         return "nobody" if handle is None else handle.shard.owner
 
-    def handle(self, uuid: bytes, *, write: bool) -> ContainerHandle:
-        """The handle a request names.
+    def handle(self, uuid: bytes, pool: bytes, *, write: bool) -> ContainerHandle:
+        """The handle a request names, of that pool.
 
-        Raises: StaleHandleError, AccessError (write on "r"), ShutdownError; AgainError (just
-                started, and not told yet which handles there are)
+        Raises: StaleHandleError, AccessError (write on "r"), ShutdownError, InvalidError;
+                AgainError (not known here, and asked for now)
         """
         handle = self._handles.get(uuid)
         if handle is None:
             self._check_serving()
-            self._check_joined()
-            raise StaleHandleError("the container handle is closed or unknown to this target")
+            raise self._questions.ask(uuid, self._finding(uuid, pool))
         if write:
             if not handle.writable:
                 raise AccessError("the container is open read-only")
             if handle.shard.aggregation.asleep:
                 handle.shard.aggregation.wake()
         return handle
+
+    def _finding(self, uuid: bytes, pool: bytes) -> Callable[[], Awaitable[None]]:
+        """Raises: InvalidError"""
+        found = parse_pool_id(pool), HandleUuid(parse_id(uuid, "container handle"))
+        return lambda: self.find_handle(*found)
 
     def check_map(self, shard: Shard, version: int) -> None:
         """Whether a request that was placed by this version of the map may go on.
@@ -349,22 +383,22 @@ class Target:
     async def end_past(self, pool: PoolUuid, container: ContainerUuid, epoch: Epoch) -> None:
         """Make `epoch` the past: whatever this target writes from now on is newer. Durable.
 
-        What it shows is kept until `protect` tells what became of it.
+        What it shows is kept until `protect` tells what became of it. Where the container has no
+        part there is nothing to keep, and whoever makes one asks for the snapshots first.
 
-        Raises: NotFoundError     the container has no part here
-                DaosError EP_OLD  versions up to there are being aggregated: draw a newer epoch;
+        Raises: DaosError EP_OLD  versions up to there are being aggregated: draw a newer epoch;
                                   or nobody makes this one any more
         """
         shard = self.shard(pool)
+        if container not in shard.vos.containers():
+            self.xstream.hlc.raise_to(epoch)
+            return
         opened = shard.vos.open_container(container)
         shard.aggregation.begin_snapshot(opened, epoch)
         await self._raise_bound(shard, opened, epoch)
 
     def protect(self, pool: PoolUuid, container: ContainerUuid, kept: Kept) -> None:
-        """These are the snapshots there are, and may be.
-
-        Raises: NotFoundError  the container has no part here
-        """
+        """These are the snapshots there are, and may be; nothing to do where it has no part."""
         shard = self.shard(pool)
         opened = shard.vos.opened(container)
         if opened is not None:
@@ -384,19 +418,16 @@ class Target:
                 making=kept.making,
                 drawn=kept.drawn,
             )
-        else:
-            raise NotFoundError(f"container {container} has no part on target {self.index}")
 
     def pending(self, pool: PoolUuid) -> list[ContainerUuid]:
         """Where `end_past` was not followed by news yet. Raises: NotFoundError."""
         return self.shard(pool).aggregation.pending()
 
     async def aggregate(self, pool: PoolUuid, container: ContainerUuid, epoch: Epoch) -> None:
-        """Forget the versions that no snapshot needs, up to `epoch`, 0 for now; then return.
-
-        Raises: NotFoundError  the container has no part here
-        """
+        """Forget the versions that no snapshot needs, up to `epoch`, 0 for now; then return."""
         shard = self.shard(pool)
+        if container not in shard.vos.containers():
+            return
         await shard.aggregation.aggregate(shard.vos.open_container(container), epoch)
         await shard.meta.durable(shard.meta.lsn_last)
 
@@ -427,6 +458,7 @@ class Target:
         if container in shard.vos.containers():
             shard.vos.destroy_container(container)
             shard.aggregation.forget(container)
+            shard.bounded.discard(container)
             self._start_collecting(shard)
         await shard.meta.durable(shard.meta.lsn_last)
 

@@ -426,7 +426,7 @@ class ObjectClient:
         if address is None:
             link, oid = self._link, self.oid
             address = self._addresses[shard.shard] = wire.ShardAddress(
-                link.handle, oid.hi, oid.lo, shard.shard, self._version, link.epoch
+                link.handle, oid.hi, oid.lo, shard.shard, self._version, link.epoch, link.pool
             )
         return address
 

@@ -51,7 +51,7 @@ class Enumeration:
 
     def _handle(self, address: wire.ShardAddress) -> ContainerHandle:
         """Raises: as `Target.handle`, `Target.check_map`"""
-        handle = self._target.handle(address.handle, write=False)
+        handle = self._target.handle(address.handle, address.pool, write=False)
         if address.map_version != handle.shard.map_version:
             self._target.check_map(handle.shard, address.map_version)
         return handle
@@ -59,7 +59,8 @@ class Enumeration:
     def pool_map(self, rpc: Rpc) -> None:
         """The newest one that this target knows."""
         request: wire.PoolMapRequest = rpc.request
-        shard = self._target.handle(request.address.handle, write=False).shard
+        address = request.address
+        shard = self._target.handle(address.handle, address.pool, write=False).shard
         rpc.reply(wire.PoolMapReply(shard.pool_map))
 
     def list_dkeys(self, rpc: Rpc) -> None:
@@ -191,7 +192,8 @@ class Enumeration:
         """A step of the search a turn of the loop. What it depends on, a query does as well."""
         xstream = self._target.xstream
         try:
-            self._target.handle(rpc.request.address.handle, write=False)
+            address = rpc.request.address
+            self._target.handle(address.handle, address.pool, write=False)
             if rpc.header.deadline_ns <= xstream.clock.now_ns():
                 raise DeadlineError("the object has too many records to look at in that time")
             if search.step(PAGE_ENTRIES_MAX):

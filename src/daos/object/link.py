@@ -15,7 +15,7 @@ from daos.cart.context import Context, Endpoint
 from daos.cart.protocol import Procedure
 from daos.object.attempts import Before, Cancel, Done, Pacing, ask
 from daos.object.maps import PoolMaps
-from daos.object.wire import Question
+from daos.object.wire import Question, ShardAddress
 from daos.placement.layout import Layout, Shard
 from daos.placement.pool_map import Level
 
@@ -37,6 +37,7 @@ class ContainerLink:
     context: Context
     pacing: Pacing
     new_dtx: Callable[[], DtxId]  # an id for one modification
+    pool: bytes  # 16 bytes
     handle: bytes  # 16 bytes
     writable: bool
     checksum_type: ChecksumType
@@ -52,9 +53,13 @@ class ContainerLink:
         """By the pool map of now. Raises: InvalidError (the id's class)"""
         return self.maps.jump(self.level).place(oid)
 
+    def address(self, epoch: Epoch) -> ShardAddress:
+        """Of the container alone, for what concerns no object. 0: now"""
+        return ShardAddress(self.handle, 0, 0, 0, self.maps.version, epoch, self.pool)
+
     def refresh(self, endpoint: Endpoint) -> None:
         """Learn the newer pool map that this target has told of."""
-        self.maps.refresh(self.context, self.pacing.clock, endpoint, self.handle)
+        self.maps.refresh(self.context, self.pacing.clock, endpoint, self.address(Epoch(0)))
 
     async def ask(
         self,

@@ -50,10 +50,12 @@ class PoolMaps:
             self.pool_map, self.version = pool_map, pool_map.version
             self._jumps.clear()
 
-    def refresh(self, context: Context, clock: Clock, endpoint: Endpoint, handle: bytes) -> None:
+    def refresh(
+        self, context: Context, clock: Clock, endpoint: Endpoint, address: wire.ShardAddress
+    ) -> None:
         """Ask a target for its map; one question at a time. Without an answer: nothing changes.
 
-        `handle`: of a container that is open there
+        `address`: of a container that is open
         """
         if self._asking:
             return
@@ -61,7 +63,7 @@ class PoolMaps:
         context.send(
             endpoint,
             wire.POOL_MAP,
-            wire.PoolMapRequest(wire.ShardAddress(handle, 0, 0, 0, self.version, 0)),
+            wire.PoolMapRequest(address),
             deadline_ns=clock.now_ns() + _ASK_NS,
             done=self._answered,
         )

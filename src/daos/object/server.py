@@ -72,7 +72,7 @@ class ObjectService:
         """Check the request, hold space, and say where the payload goes; None: no need for it."""
         request: wire.UpdateRequest = rpc.request
         address = request.address
-        handle = self._target.handle(address.handle, write=True)
+        handle = self._target.handle(address.handle, address.pool, write=True)
         if address.map_version != handle.shard.map_version:
             self._target.check_map(handle.shard, address.map_version)
         unit = storable(address.oid_hi, address.oid_lo, address.shard)
@@ -223,7 +223,7 @@ class ObjectService:
         """Hide an object, a dkey or akeys from now on."""
         request: wire.PunchRequest = rpc.request
         address = request.address
-        handle = self._target.handle(address.handle, write=True)
+        handle = self._target.handle(address.handle, address.pool, write=True)
         if address.map_version != handle.shard.map_version:
             self._target.check_map(handle.shard, address.map_version)
         unit = unit_of(request.address)
@@ -327,7 +327,7 @@ class ObjectService:
         """Find the records; once what was seen is durable, read, verify and answer."""
         request: wire.FetchRequest = rpc.request
         address = request.address
-        handle = self._target.handle(address.handle, write=False)
+        handle = self._target.handle(address.handle, address.pool, write=False)
         if address.map_version != handle.shard.map_version:
             self._target.check_map(handle.shard, address.map_version)
         unit = unit_of(address)
@@ -386,9 +386,10 @@ class ObjectService:
     def _check_again(self, rpc: Rpc, handle: ContainerHandle) -> None:
         """Before anything changes: the handle still names this container, somebody still waits.
 
-        Raises: StaleHandleError, AccessError, ShutdownError, DeadlineError
+        Raises: as `Target.handle`; DeadlineError
         """
-        now = self._target.handle(rpc.request.address.handle, write=True)
+        address = rpc.request.address
+        now = self._target.handle(address.handle, address.pool, write=True)
         if now.container is not handle.container:
             raise StaleHandleError("the container handle was closed and opened again")
         if rpc.header.deadline_ns <= self._now_ns():

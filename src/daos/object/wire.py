@@ -1,6 +1,6 @@
 """Object RPCs: what travels between a client and the target that owns a shard.
 
-Protocol `object`, module 4, version 3. Bodies are MessagePack arrays (field order is the format);
+Protocol `object`, module 4, version 4. Bodies are MessagePack arrays (field order is the format);
 a 128-bit id travels as two u64. Values travel as the frame's payload, concatenated in the order
 of the descriptors: per iod the single value, or each extent's records; or, above INLINE_MAX bytes
 (BORROW_MIN, in shared memory), by bulk: the request names memory of the client, which the target
@@ -50,7 +50,7 @@ UPDATE_BYTES_MAX: Final = 64 << 20
 FETCH_BYTES_MAX: Final = 1 << 30
 
 MODULE_ID: Final = 4
-VERSION: Final = 3
+VERSION: Final = 4
 _opcode: Final = partial(opcode, MODULE_ID, VERSION)
 
 
@@ -63,6 +63,7 @@ class ShardAddress(msgspec.Struct, array_like=True, frozen=True, gc=False):
     shard: int
     map_version: int
     epoch: int  # 0: the target's clock decides
+    pool: bytes  # 16 bytes: where a target asks that has not met the handle
 
 
 class UpdateRequest(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -150,11 +150,10 @@ class PoolService:
         return wire.ConnectReply(label, self._meta.pool_map, self.pool_map.version)
 
     async def disconnect(self, handle: bytes) -> None:
-        """Forget the handle; an unknown one is no error."""
+        """Forget the handle; an unknown one is no error. `spreading` is settled by the caller."""
         async with self._copies.turn(handle):
             self._copies.over(handle)  # its connect may come once more
             await self.rdb.txn([], [Delete(HANDLE_PREFIX + handle)])
-        await self.spreading.settle()
 
     async def check_handle(self, handle: bytes, *, write: bool) -> HandleRecord:
         """The record of a connected handle. Raises: StaleHandleError, AccessError."""
@@ -170,7 +169,8 @@ class PoolService:
     ) -> list[bytes]:
         """Remove the handles of one client, or all for b""; which there were.
 
-        `only`: none but these. `machine`: none but of clients there
+        `only`: none but these. `machine`: none but of clients there. `spreading` is settled by the
+        caller, once what was opened through them is closed.
         """
         gone = [
             handle
@@ -181,7 +181,6 @@ class PoolService:
         ]
         for handle in gone:
             await self.rdb.txn([], [Delete(HANDLE_PREFIX + handle)])
-        await self.spreading.settle()
         return gone
 
     async def leave(self) -> int:
@@ -373,8 +372,7 @@ class PoolServices:
                 service = PoolService(self._xstream, record, rdb)
                 if evict:
                     await service.evict()
-                else:
-                    await service.spreading.settle()
+                await service.spreading.renew()
             except BaseException:
                 rdb.close()
                 await self._storage.close(name, checkpoint=False)
@@ -483,10 +481,13 @@ class PoolServices:
     async def _close_opened(
         self, service: PoolService, handles: list[bytes], *, deadline_ns: int, trace_id: int
     ) -> None:
-        for below in self._below:
-            await below.close_opened(
-                service.uuid, handles, deadline_ns=deadline_ns, trace_id=trace_id
-            )
+        try:
+            for below in self._below:
+                await below.close_opened(
+                    service.uuid, handles, deadline_ns=deadline_ns, trace_id=trace_id
+                )
+        finally:
+            await service.spreading.settle()
 
     async def _props(self, rpc: Rpc[wire.HandleRequest]) -> wire.PropsReply:
         service = self.service(rpc.request.pool)

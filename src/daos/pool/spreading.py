@@ -12,15 +12,17 @@ Source: DAOS src/pool/srv_iv.c; ours: from the first connect to the last disconn
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 
 from daos.base.errors import InvalidError
+from daos.cart.context import Endpoint
 from daos.engine.collective import ask_targets
 from daos.engine.copies import Turns
 from daos.engine.iv import IV_KEY
+from daos.engine.iv_class import EntryClass
 from daos.engine.iv_core import Entry, IvClass, NameSpace
 from daos.engine.xstream import Xstream
 from daos.placement.pool_map import PoolMap
@@ -58,6 +60,24 @@ class Spreading:
             state = await self._read()
             self._settle(state)
 
+    async def renew(self) -> None:
+        """The service has started: ranks may have something of a name space from before."""
+        async with self._turns.turn(self._pool):
+            state = await self._read()
+            self._start(state)
+            self._settle(state)
+
+    async def invalidate(self, number: IvClass, keys: Sequence[bytes], *, deadline_ns: int) -> None:
+        """Entries that are gone; nobody has one on return.
+
+        Raises: what the first rank says that could not be told; it hears of it later
+        """
+        await self._iv.invalidate(self._pool, number, keys, deadline_ns=deadline_ns)
+
+    async def await_told(self) -> None:
+        """Until all know what they have missed. Raises: what the first rank says that does not"""
+        await self._iv.settle(self._pool)
+
     def close(self) -> None:
         """The pool is destroyed."""
         self._closed = True
@@ -69,7 +89,10 @@ class Spreading:
             return
         if not needed:
             self._iv.stop(self._pool)
-            return
+        else:
+            self._start(state)
+
+    def _start(self, state: State) -> None:
         members = [(rank.rank, len(rank.targets)) for rank in state.pool_map.ranks()]
         entries: dict[int, Entry] = {
             IvClass.POOL_MAP: _map_entry(state),
@@ -105,33 +128,56 @@ def _map_entry(state: State) -> Entry:
     return Entry(state.pool_map.version, state.pool_map.emit())
 
 
-def register(xstream: Xstream) -> None:
-    """Have the targets of this rank told what its entries of pools say."""
+class MapClass(EntryClass):
+    """The pool map; the version of an entry is the map's."""
 
-    async def tell_map(space: NameSpace, entry: Entry, deadline_ns: int) -> None:
+    number = IvClass.POOL_MAP
+    spread = True
+
+    def __init__(self, xstream: Xstream) -> None:
+        self._xstream = xstream
+
+    async def refresh(
+        self, space: NameSpace, entry: Entry, targets: Sequence[Endpoint], deadline_ns: int
+    ) -> None:
         PoolMap.parse(entry.value)
         await ask_targets(
-            xstream,
-            space.targets(xstream.rank),
+            self._xstream,
+            targets,
             wire.TGT_MAP,
             wire.TargetMapRequest(space.head.pool, *entry),
             deadline_ns=deadline_ns,
             trace_id=0,
         )
 
-    async def tell_props(space: NameSpace, entry: Entry, deadline_ns: int) -> None:
+
+class PropertiesClass(EntryClass):
+    """Properties that targets act on."""
+
+    number = IvClass.POOL_PROP
+    spread = True
+
+    def __init__(self, xstream: Xstream) -> None:
+        self._xstream = xstream
+
+    async def refresh(
+        self, space: NameSpace, entry: Entry, targets: Sequence[Endpoint], deadline_ns: int
+    ) -> None:
         await ask_targets(
-            xstream,
-            space.targets(xstream.rank),
+            self._xstream,
+            targets,
             wire.TGT_RECLAIM,
             wire.TargetReclaimRequest(space.head.pool, _parse(entry.value)["reclaim"]),
             deadline_ns=deadline_ns,
             trace_id=0,
         )
 
+
+def register(xstream: Xstream) -> None:
+    """Have the targets of this rank told what its entries of pools say."""
     iv = xstream.value(IV_KEY)
-    iv.register(IvClass.POOL_MAP, tell_map)
-    iv.register(IvClass.POOL_PROP, tell_props)
+    iv.register(MapClass(xstream))
+    iv.register(PropertiesClass(xstream))
 
 
 def _parse(value: bytes) -> dict[str, str]:

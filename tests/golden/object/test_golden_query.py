@@ -10,7 +10,7 @@ import pytest
 from daos.base.iod import Recx
 from daos.object.wire import QueryKeyReply, QueryKeyRequest, ShardAddress
 
-ADDRESS = ShardAddress(bytes(15) + b"\1", 1, 2, 3, 4, 5)
+ADDRESS = ShardAddress(bytes(15) + b"\1", 1, 2, 3, 4, 5, bytes(15) + b"\2")
 MESSAGES: dict[str, QueryKeyRequest | QueryKeyReply] = {
     "query": QueryKeyRequest(ADDRESS, 0x15, akey=b"0"),
     "query with newest": QueryKeyRequest(ADDRESS, 0x15, akey=b"0", newest=True),

@@ -14,6 +14,7 @@ from daos.cli import engine
 from daos.engine import logmask, process
 from daos.engine.config import EngineConfig
 from daos.engine.modules import Modules
+from daos.engine.sched_core import SchedConfig
 
 Started = list[tuple[EngineConfig, list[str]]]
 
@@ -131,3 +132,12 @@ def test_modules_that_there_are_not(
     assert engine.main(["-m", "mgmt,plool", *places(tmp_path)]) == 1
     assert "did you mean 'pool'?" in capsys.readouterr().err
     assert started == []
+
+
+def test_how_it_schedules() -> None:
+    assert engine._sched({}) == SchedConfig(prioritised=True, turn_ms_max=32)
+    told = {"DAOS_SCHED_PRIO_DISABLED": "1", "DAOS_SCHED_UNIT_RUNTIME_MAX": "100"}
+    assert engine._sched(told) == SchedConfig(prioritised=False, turn_ms_max=100)
+    for wrong in ("0", "-1", "abc", "60001", ""):
+        with pytest.raises(InvalidError, match="milliseconds, 1 to 60000"):
+            engine._sched({"DAOS_SCHED_UNIT_RUNTIME_MAX": wrong})

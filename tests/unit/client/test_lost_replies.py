@@ -328,6 +328,7 @@ async def test_a_restart_between_the_change_and_its_answer(world: World) -> None
 @in_world
 async def test_a_restart_that_forgets_the_handle_leaves_it_open(world: World) -> None:
     obj = await world.object()
+    assert await obj.fetch(b"d", b"a") is None  # the target has met the handle
     world.network.choose = Script("reply")
     writing = asyncio.ensure_future(obj.update(b"d", b"a", b"x"))
     await until(lambda: bool(world.epochs()))

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
-import msgspec
 import pytest
 
-from daos.base.errors import DER, DaosError
-from daos.cart.context import Endpoint
-from daos.cart.protocol import Procedure
 from daos.container import wire
 from daos.container.service import ContainerService
+from daos.container.store import Found
 from daos.pool import wire as pool_wire
 from tests.unit.embedded.cluster import Cluster, PoolHandle, code_of, new_id, oid_of, on_cluster
 
@@ -20,56 +16,65 @@ HANDLE = new_id(60)
 
 
 class Slow:
-    """In place of `ContainerService._ask`: the first message of a procedure waits, and fails."""
+    """In place of `ContainerService._find`: the first one to look for a container waits."""
 
-    def __init__(self, patch: pytest.MonkeyPatch, procedure: object) -> None:
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.came = asyncio.Event()
-        self.fails = asyncio.Event()
+        self.goes_on = asyncio.Event()
         first = True
-        whole = ContainerService._ask
+        whole = ContainerService._find
 
-        async def ask(
-            service: ContainerService,
-            asked: Procedure,
-            request: msgspec.Struct,
-            *,
-            deadline_ns: int,
-            trace_id: int,
-            to: Sequence[Endpoint] = (),
-        ) -> None:
+        async def find(service: ContainerService, name: str) -> Found:
             nonlocal first
-            if asked is procedure and first:
+            if first:
                 first = False
                 self.came.set()
-                await self.fails.wait()
-                raise DaosError("the target is gone", code=DER.UNREACH)
-            await whole(service, asked, request, deadline_ns=deadline_ns, trace_id=trace_id, to=to)
+                await self.goes_on.wait()
+            return await whole(service, name)
 
-        patch.setattr(ContainerService, "_ask", ask)
+        patch.setattr(ContainerService, "_find", find)
 
 
 @pytest.mark.parametrize("flags", ["rw", "ex"])
 @on_cluster
-async def test_an_open_whose_first_copy_fails_beside_the_second(
+async def test_copies_of_an_open_take_turns(
     cluster: Cluster, flags: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first takes its handle back; the second has a handle that every target knows."""
     pool = await cluster.pool()
     await pool.create("c1")
-    slow = Slow(monkeypatch, wire.TGT_OPEN)
-    first = asyncio.ensure_future(code_of(pool.open("c1", flags, handle=HANDLE)))
+    slow = Slow(monkeypatch)
+    first = asyncio.ensure_future(pool.open("c1", flags, handle=HANDLE))
     await slow.came.wait()
     second = asyncio.ensure_future(pool.open("c1", flags, handle=HANDLE))
     for _ in range(100):
         await asyncio.sleep(0)
     assert not second.done()
-    slow.fails.set()
-    # What the client makes of it: UNREACH is answered with the second copy.
-    assert await first == "UNREACH"
+    slow.goes_on.set()
+    await first
     container = await second
     await container.put(oid_of(), b"d", {b"a": b"1"})
     assert await container.get(oid_of(), b"d", b"a") == b"1"
     assert (await container.query()).handles == 1
+
+
+@on_cluster
+async def test_a_close_waits_for_the_open_under_way(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = await cluster.pool()
+    await pool.create("c1")
+    slow = Slow(monkeypatch)
+    opening = asyncio.ensure_future(pool.open("c1", "ex", handle=HANDLE, met=False))
+    await slow.came.wait()
+    request = wire.HandleRequest(pool.pool, HANDLE)
+    closing = asyncio.ensure_future(cluster.call(wire.CLOSE, request))
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert not closing.done()
+    slow.goes_on.set()
+    opened, _ = await asyncio.gather(opening, closing)
+    assert await code_of(opened.get(oid_of(), b"d", b"a")) == "NO_HDL"
+    assert (await (await pool.open("c1", "ex")).query()).handles == 1
 
 
 @on_cluster

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from daos.base.errors import DaosError
+from daos.base.ids import ObjectType
+from daos.client.container import Container
 from daos.client.pool import Pool
 from daos.container.snapshots import SnapshotService
 from daos.testing.simcluster import SimCluster
@@ -27,6 +29,15 @@ async def started(live_path: Path) -> tuple[SimCluster, Pool]:
     await cluster.admin("admin").pool_create("tank", 64 * MIB)
     client, _ = cluster.client("a", timeout=5.0)
     return cluster, await client.pool("tank")
+
+
+async def met(pool: Pool) -> Container:
+    """An open container with a part on every target."""
+    container = await pool.create_container("c1")
+    kv = await container.kv(await container.new_oid(ObjectType.KV_LEXICAL, "SX"))
+    for number in range(20):
+        await kv.put(f"key{number}", b"value")
+    return container
 
 
 def waiting(cluster: SimCluster) -> int:
@@ -48,7 +59,7 @@ def test_a_service_that_dies_before_it_tells(
 
     async def scenario() -> None:
         cluster, pool = await started(tmp_path)
-        container = await pool.create_container("c1")
+        container = await met(pool)
         with monkeypatch.context() as patch:
             patch.setattr(SnapshotService, "_record_snapshot", never)
             making = asyncio.ensure_future(container.snapshot("s"))
@@ -70,7 +81,7 @@ def test_a_service_that_dies_before_it_tells(
 def test_a_target_that_is_not_reached_is_told_later(tmp_path: Path) -> None:
     async def scenario() -> None:
         cluster, pool = await started(tmp_path)
-        container = await pool.create_container("c1")
+        container = await met(pool)
         tell = SnapshotService._settle
 
         async def behind_a_cut(service: SnapshotService, *arguments: object) -> None:

@@ -12,6 +12,7 @@ would. `restart` stops or crashes the system and starts one anew over the same d
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import random
@@ -23,7 +24,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from daos.base.checksum import ChecksumType, compute, on_the_way
-from daos.base.errors import DaosError
+from daos.base.errors import AgainError, DaosError
 from daos.base.ids import ObjectId, ObjectType, PoolUuid, Tag
 from daos.base.iod import Iod, IodType, Recx
 from daos.bio.checkpoint import InlineCopy
@@ -244,14 +245,21 @@ class Cluster:
         into: Into[ReplyT] | None = None,
         context: Context | None = None,
     ) -> ReplyT:
-        return await (context or self.context).call(
-            to,
-            procedure,
-            request,
-            deadline_ns=self.clock.now_ns() + int(seconds * 10**9),
-            payload=payload,
-            into=into,
-        )
+        """One call; once more where a target has not met a handle before, as clients come again."""
+        while True:
+            try:
+                return await (context or self.context).call(
+                    to,
+                    procedure,
+                    request,
+                    deadline_ns=self.clock.now_ns() + int(seconds * 10**9),
+                    payload=payload,
+                    into=into,
+                )
+            except AgainError as error:
+                if "just met" not in error.message:
+                    raise
+                await asyncio.sleep(0)
 
     async def create_pool(
         self,
@@ -322,12 +330,20 @@ class PoolHandle:
         )
         return await self.cluster.call(cont_wire.CREATE, request)
 
-    async def open(self, name: str, flags: str = "rw", *, handle: bytes = b"") -> ContainerHandle:
+    async def open(
+        self, name: str, flags: str = "rw", *, handle: bytes = b"", met: bool = True
+    ) -> ContainerHandle:
+        """`met`: all targets have met the handle on return, as far as they can."""
         handle = handle or self.cluster.new_id()
         request = cont_wire.OpenRequest(self.pool, self.handle, name, handle, flags)
         reply = await self.cluster.call(cont_wire.OPEN, request)
         kind = on_the_way(ChecksumType(reply.checksum_type))
-        return ContainerHandle(self, handle, reply.uuid, kind)
+        container = ContainerHandle(self, handle, reply.uuid, kind)
+        for target in self.cluster.targets if met else ():
+            with contextlib.suppress(DaosError):
+                request = obj_wire.PoolMapRequest(container.address(oid_of()))
+                await self.cluster.call(obj_wire.POOL_MAP, request, to=endpoint(target.index + 1))
+        return container
 
     async def container(
         self, label: str = "c1", flags: str = "rw", *, props: Mapping[str, str] | None = None
@@ -403,7 +419,7 @@ class ContainerHandle:
         return (await self.cluster.call(cont_wire.ALLOC_OIDS, request)).first
 
     def address(self, oid: ObjectId, epoch: int = 0) -> obj_wire.ShardAddress:
-        return obj_wire.ShardAddress(self.handle, oid.hi, oid.lo, 0, 1, epoch)
+        return obj_wire.ShardAddress(self.handle, oid.hi, oid.lo, 0, 1, epoch, self.pool.pool)
 
     async def object(
         self,

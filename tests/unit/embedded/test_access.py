@@ -71,7 +71,6 @@ ACCESS: Final = {
     "cont_props": "cont r",
     "cont_set_props": "cont w",
     "cont_list": "pool r",
-    "cont_tgt_open": "engine",
     "cont_tgt_close": "engine",
     "cont_tgt_destroy": "engine",
     "cont_tgt_snapshot": "engine",
@@ -93,6 +92,7 @@ ACCESS: Final = {
     "obj_pool_map": "cont r",
     "iv_fetch": "engine",
     "iv_sync": "engine",
+    "iv_find": "engine",
 }
 
 REGISTRY: Final = Registry([mgmt.PROTOCOL, pool.PROTOCOL, cont.PROTOCOL, obj.PROTOCOL, iv.PROTOCOL])
@@ -107,9 +107,10 @@ KEPT = cont.Kept((), 1, "lazy")
 def requests(at: bytes, pool_handle: bytes, handle: bytes) -> dict[str, object]:
     """A request for each procedure that, with good handles, is well formed."""
     uuid = new_id(900)
-    shard = obj.ShardAddress(handle, OID.hi, OID.lo, 0, 1, 0)
+    shard = obj.ShardAddress(handle, OID.hi, OID.lo, 0, 1, 0, at)
     return {
         "iv_fetch": iv.FetchRequest(at, 0, 1, 0),
+        "iv_find": iv.FindRequest(at),
         "iv_sync": iv.SyncRequest(uuid, 0, 1, ((0, 2),), (0,), ()),
         "mgmt_tgt_create": mgmt.TargetCreateRequest(uuid, 1 << 24),
         "mgmt_tgt_destroy": mgmt.TargetDestroyRequest(uuid),
@@ -141,8 +142,7 @@ def requests(at: bytes, pool_handle: bytes, handle: bytes) -> dict[str, object]:
         "cont_props": cont.HandleRequest(at, handle),
         "cont_set_props": cont.SetPropsRequest(at, handle, {"status": "healthy"}),
         "cont_list": cont.ListRequest(at, pool_handle),
-        "cont_tgt_open": cont.TargetOpenRequest(at, uuid, uuid, True, 0, 1 << 15, KEPT),
-        "cont_tgt_close": cont.TargetCloseRequest(handle),
+        "cont_tgt_close": cont.TargetCloseRequest((handle,)),
         "cont_tgt_destroy": cont.TargetDestroyRequest(at, uuid),
         "cont_tgt_snapshot": cont.TargetSnapshotRequest(at, uuid, 5),
         "cont_tgt_keep": cont.TargetKeepRequest(at, uuid, KEPT),

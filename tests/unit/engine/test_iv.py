@@ -19,9 +19,11 @@ from daos.engine.iv_core import (
     ENDED_MAX,
     Entry,
     Head,
+    Id,
     IvClass,
     Known,
     Mastered,
+    NameSpace,
     check_order,
     children,
     parent,
@@ -67,7 +69,7 @@ def test_a_tree_is_of_members_the_master_first() -> None:
 def test_a_newer_term_replaces_and_an_older_is_refused() -> None:
     known = Known()
     first = known.take(head(5))
-    first.entries[1] = Entry(3, b"old")
+    first.entries[Id(1)] = Entry(3, b"old")
     assert known.take(head(5)) is first
     second = known.take(head(6))
     assert second.entries == {}
@@ -83,7 +85,8 @@ def test_behind_the_end_of_a_term_nothing_makes_it_anew() -> None:
         with pytest.raises(DaosError, match="present"):
             known.take(head(term))
     known.take(head(8))
-    known.end(POOL, 7)
+    with pytest.raises(DaosError, match="term 7"):
+        known.end(POOL, 7)
     assert len(known) == 1
     known.end(POOL, 8)
     assert len(known) == 0
@@ -94,18 +97,18 @@ def test_behind_the_end_of_a_term_nothing_makes_it_anew() -> None:
 
 def test_entries_only_grow() -> None:
     space = Known().take(head(1))
-    assert not space.is_old(1, Entry(0, b""))
-    space.entries[1] = Entry(2, b"two")
-    assert space.is_old(1, Entry(1, b"one"))
-    assert not space.is_old(1, Entry(2, b"two"))
-    assert not space.is_old(1, Entry(3, b"three"))
-    assert space.find(1, 2) == Entry(2, b"two")
-    assert space.find(1, 3) is None
-    mastered = Mastered(head(1), {1: Entry(2, b"two")})
+    assert not space.is_old(Id(1), Entry(0, b""))
+    space.entries[Id(1)] = Entry(2, b"two")
+    assert space.is_old(Id(1), Entry(1, b"one"))
+    assert not space.is_old(Id(1), Entry(2, b"two"))
+    assert not space.is_old(Id(1), Entry(3, b"three"))
+    assert space.find(Id(1), 2) == Entry(2, b"two")
+    assert space.find(Id(1), 3) is None
+    mastered = Mastered(head(1), {Id(1): Entry(2, b"two")})
     mastered.untold.clear()
-    mastered.put(1, Entry(1, b"one"))
-    assert (mastered.entries[1].version, mastered.untold) == (2, set())
-    mastered.put(1, Entry(3, b"three"))
+    mastered.put(Id(1), Entry(1, b"one"))
+    assert (mastered.entries[Id(1)].version, mastered.untold) == (2, set())
+    mastered.put(Id(1), Entry(3, b"three"))
     assert mastered.untold == {0, 1}
 
 
@@ -127,6 +130,11 @@ class Bench:
         engine = self.cluster.hosts[rank].engine
         assert engine is not None
         return next(shard for uuid, shard in engine.targets[0]._shards.items() if uuid == pool.uuid)
+
+    def space(self, rank: int, pool: Pool) -> NameSpace:
+        space = self.iv(rank)._known.get(pool.uuid.bytes)
+        assert space is not None
+        return space
 
     def versions(self, pool: Pool) -> list[int]:
         return [self.shard(rank, pool).map_version for rank in range(RANKS)]
@@ -339,10 +347,10 @@ async def test_a_target_that_missed_the_news_asks_up_the_tree(bench: Bench) -> N
     await bench.cluster.bump_map(pool.uuid.bytes)
     # As if rank 5, and rank 1 above it, had not been told.
     for rank in (1, 5):
-        bench.iv(rank)._known.find(pool.uuid.bytes).entries.pop(IvClass.POOL_MAP)
+        bench.space(rank, pool).entries.pop(Id(IvClass.POOL_MAP))
         shard = bench.shard(rank, pool)
         shard.map_version, shard.pool_map = 1, b""
     for number in range(40):
         await kv.put(f"key{number}", b"after")  # the first ones hear of the newer map
     await until(lambda: bench.versions(pool) == [2] * RANKS)
-    assert bench.iv(5)._known.find(pool.uuid.bytes).find(IvClass.POOL_MAP, 2) is not None
+    assert bench.space(5, pool).find(Id(IvClass.POOL_MAP), 2) is not None

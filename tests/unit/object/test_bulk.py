@@ -62,6 +62,7 @@ class Client:
                 context=self.context,
                 pacing=Pacing(asyncio.get_running_loop(), self.cluster.clock, self.cluster.rng),
                 new_dtx=self._new_dtx,
+                pool=container.pool.pool,
                 handle=container.handle,
                 writable=True,
                 checksum_type=container.checksum_type,

@@ -104,7 +104,7 @@ def on_sm(body: Callable[[Bench], Awaitable[None]]) -> Callable[[Path], None]:
             loop = asyncio.get_running_loop()
             transport = SmTransport(loop, lambda to: f"{tmp_path}/{to.rank}.{to.tag}")
             async with open_stand(MemoryDirectory(), tmp_path, transport=transport) as stand:
-                handle = stand.target.handle(HANDLE.bytes, write=True)
+                handle = stand.target.handle(HANDLE.bytes, stand.pool, write=True)
                 await stand.target.open_handle(
                     PoolUuid(handle.shard.pool),
                     ContainerUuid(handle.container.uuid),

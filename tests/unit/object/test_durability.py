@@ -230,7 +230,7 @@ async def test_what_does_not_depend_on_it_is_answered(
 
 
 @gated
-async def test_a_snapshot_and_an_open_wait_for_the_log(
+async def test_a_snapshot_waits_for_the_log(
     container: ContainerHandle, device: GatedDevice
 ) -> None:
     """Even where somebody else's write has raised the clock on the medium already (G3)."""
@@ -238,14 +238,12 @@ async def test_a_snapshot_and_an_open_wait_for_the_log(
     write = Waiting(container.put(OID, b"new", {b"a": b"1"}))
     await settle(container)
     snapshot = Waiting(container.snapshot())
-    opening = Waiting(container.pool.open("c1"))
     await settle(container)
-    for waiting in (write, snapshot, opening):
+    for waiting in (write, snapshot):
         waiting.check()
     device.release()
     (epoch,) = await snapshot.answers()
     await write.answers()
-    await opening.answers()
     assert await container.get(OID, b"new", b"a", epoch=epoch) == b"1"
 
 
@@ -273,7 +271,6 @@ async def test_a_failed_flush_is_told_to_all_who_wait_and_all_who_come(
         container.punch(OTHER),
         container.get(OID, b"new", b"a"),
         container.snapshot(),
-        container.pool.open("c1"),
     ):
         assert await code_of(call) == "NVME_IO"
     assert await container.get(OTHER, b"d", b"a") == b"old"

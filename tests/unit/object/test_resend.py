@@ -251,7 +251,9 @@ async def test_outcomes_that_are_forgotten(
     monkeypatch.setattr(dtx_table, "COUNT_LOW", 4)
     monkeypatch.setattr(dtx_table, "_EVERY", 4)
     container = await (await cluster.pool()).container()
-    table = cluster.targets[0].handle(container.handle, write=True).container.dtxs
+    table = (
+        cluster.targets[0].handle(container.handle, container.pool.pool, write=True).container.dtxs
+    )
     stamps = []
     for number in range(8):
         cluster.clock.advance(1000)

@@ -198,13 +198,13 @@ def bad_update(
 
 
 def bad_handle(container: ContainerHandle) -> tuple[Procedure[Any, Any], object, bytes]:
-    address = wire.ShardAddress(new_id(404), OID.hi, OID.lo, 0, 1, 0)
+    address = wire.ShardAddress(new_id(404), OID.hi, OID.lo, 0, 1, 0, container.pool.pool)
     return wire.UPDATE, wire.UpdateRequest(address, b"d", (single(b"a", 1),)), b"x"
 
 
 def address(container: ContainerHandle, **fields: int) -> wire.ShardAddress:
     values = {"oid_hi": OID.hi, "oid_lo": OID.lo, "shard": 0, "map_version": 1, "epoch": 0} | fields
-    return wire.ShardAddress(container.handle, **values)
+    return wire.ShardAddress(container.handle, **values, pool=container.pool.pool)
 
 
 def bad_address(**fields: int) -> Make:
@@ -523,7 +523,7 @@ async def test_requests_for_another_target_are_refused(cluster: Cluster) -> None
 
 
 def plant_bug(cluster: Cluster, container: ContainerHandle) -> None:
-    vos = cluster.targets[0].handle(container.handle, write=False).container
+    vos = cluster.targets[0].handle(container.handle, container.pool.pool, write=False).container
     vars(vos)["fetch_begin"] = None
 
 

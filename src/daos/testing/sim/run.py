@@ -28,8 +28,10 @@ from typing import Any, Final, Protocol
 
 from daos.base.errors import DER, DaosError
 from daos.client.pool import Pool
+from daos.engine.rank import Engine
 from daos.engine.target import Shard
 from daos.testing.checkers import linear, models, space
+from daos.testing.checkers.handles import is_recorded, who_knows
 from daos.testing.history import History, Record
 from daos.testing.sim.borrowers import Borrowing
 from daos.testing.sim.churn import LABELS, POOL_LABEL, SPARE_BYTES, Churner, PoolChurner
@@ -224,6 +226,7 @@ class _Run:
                 self._neighbours,
                 timeout_s=self.plan.timeout_s,
                 damage=self._world.damage,
+                who_knows=lambda handle: who_knows(self._engines(), handle),
             )
             self._clocks.append(clock)
             await self._opener.open()
@@ -311,6 +314,11 @@ class _Run:
         async with _within(4 * ALIVE_S, "a target waits for the fate of a snapshot"):
             while any(shard.aggregation.pending() for shard in self._shards()):
                 await _pause()
+        if self._opener is not None:
+            self._opener.check()
+            for handle in self._opener.closed:
+                if await is_recorded(self._engines()[0], self._pool.uuid.bytes, handle):
+                    raise Violation("a closed handle is known to the service")
 
     async def _live(self, user: User) -> None:
         kinds = self.plan.kinds
@@ -364,9 +372,11 @@ class _Run:
             return False
         return not any(space.data_blocks(shard.meta) for shard in self._shards())
 
+    def _engines(self) -> list[Engine]:
+        return [host.engine for host in self._cluster.hosts if host.engine is not None]
+
     def _shards(self) -> list[Shard]:
-        engines = [host.engine for host in self._cluster.hosts if host.engine is not None]
-        targets = [target for engine in engines for target in engine.targets]
+        targets = [target for engine in self._engines() for target in engine.targets]
         return [shard for target in targets for shard in target._shards.values()]
 
     # --- judging
