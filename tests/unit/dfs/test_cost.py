@@ -52,11 +52,19 @@ def test_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 client.pool("tank") as pool,
                 pool.create_container("files", "POSIX") as container,
             ):
+                async with pool.container("files") as other:
+                    await meet(container, await other.new_oid("KV_LEXICAL", "SX"))
                 count = Counting(monkeypatch)
                 await check(await Mount.open(container), count)
                 await check_copy(await Mount.open(container), count, tmp_path)
 
     asyncio.run(run())
+
+
+async def meet(container: daos.aio.Container, oid: daos.ObjectId) -> None:
+    """Write to every target, which asks for the handle of a container at its first request."""
+    async with container.kv(oid) as pairs:
+        await pairs.put_many({str(number): b"1" for number in range(16 * SHARDS)})
 
 
 async def check(mount: Mount, count: Counting) -> None:
