@@ -106,12 +106,12 @@ def test_a_note_that_comes_after_what_it_is_of_is_caught(
     def later(_notes: NewestNotes, _edit: Edit, epoch: int) -> None:
         late.append(epoch)
 
-    def note_now(work: Passed, *args: Passed, **kwargs: Passed) -> Generator[Passed, None, bool]:
+    def note_now(work: Passed, *args: Passed, **kwargs: Passed) -> Generator[Passed, None, None]:
         edit = Edit(work.meta, work.state.root)
         if late:
             removed(work.notes, edit, max(late))
         edit.commit(0)
-        return (yield from drop(work, *args, **kwargs))
+        yield from drop(work, *args, **kwargs)
 
     monkeypatch.setattr(NewestNotes, "removed", later)
     monkeypatch.setattr(newest_notes, "drop", note_now)

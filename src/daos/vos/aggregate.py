@@ -33,7 +33,7 @@ from typing import Final, NamedTuple
 
 from daos.base.checksum import xxh3
 from daos.base.errors import DER, DaosError
-from daos.base.ids import KeyKind, ObjectId, ShardIndex, UnitOid
+from daos.base.ids import EPOCH_MAX, KeyKind, ObjectId, ShardIndex, UnitOid
 from daos.bio.device import Done
 from daos.vos import extents, keys, newest_notes
 from daos.vos.edit import Edit, changed
@@ -179,7 +179,8 @@ class Aggregation(Work):
                 clean = False
         nothing = not log.entries and not log.flags and not self.has_children(node.record)
         if nothing and above.level == keys.OBJECT:
-            if (yield from newest_notes.drop(self, node.id, newest_notes.EVERY)):
+            if newest_notes.noted(self.meta, node.id, EPOCH_MAX):
+                yield from newest_notes.drop(self, node.id, newest_notes.EVERY)
                 return (yield from self._finish(above, where, below_clean))  # time has passed
             self.notes.gone()
         edit = Edit(self.meta, self.state.root)

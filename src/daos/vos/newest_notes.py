@@ -6,9 +6,10 @@ at the object, unless something newer of the range is known to stay. Notes are t
 epochs as versions of a value are: of a range of epochs that nobody reads the newest stays, and a
 reader below it finds older ones.
 
-    hidden by what stays, or merged with it     no note: that has the same epoch, or a newer one
-    a hole over nothing, a single value's punch, entries of a log       a note of their epoch
-    nothing is left of the object               its notes go with it
+    hidden by what stays, or merged with it    no note: that has the same epoch, or a newer one
+    a hole over nothing, the punch of a        a note of their epoch
+      single value, entries of a log
+    nothing is left of the object              its notes go with it
 
 Invariants:
     O1  for a reader at the end of the range or above, and below its begin, the newest epoch is the
@@ -94,14 +95,14 @@ def verified(meta: MetaContext, object_id: int, epoch: int) -> int:
 
 def drop(
     work: Work, object_id: int, epochs: EpochRange, *, but_newest: bool = False
-) -> Generator[Want, None, bool]:
-    """Delete the notes of a range, all or but for its newest; whether there were any."""
+) -> Generator[Want, None, None]:
+    """Delete the notes of a range, all or but for its newest."""
     lo, hi = epochs
-    seek, dropped = keys.newest_key(object_id, hi), False
+    seek = keys.newest_key(object_id, hi)
     if but_newest:
         newest = noted(work.meta, object_id, hi)
         if newest <= lo:
-            return False
+            return
         seek = keys.newest_key(object_id, newest - 1)
     while True:
         yield from work.turn()
@@ -111,9 +112,9 @@ def drop(
             found = _next(work.meta, seek)
             if found is None or keys.parse_newest_key(found[0]) < lo:
                 edit.commit(0)
-                return dropped
+                return
             edit.tx.delete(found[0])
-            seek, dropped = found[0] + b"\0", True
+            seek = found[0] + b"\0"
         edit.commit(0)
 
 

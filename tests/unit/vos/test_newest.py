@@ -13,7 +13,7 @@ from daos.vos.aggregate import AggregateConfig
 from daos.vos.container import VosContainer
 from daos.vos.merge import MergeConfig
 from daos.vos.newest_table import NewestTable
-from daos.vos.work import StepLimits
+from daos.vos.work import StepLimits, Want
 
 OID = unit(1)
 
@@ -328,3 +328,36 @@ def test_the_table_forgets_who_was_not_asked_about() -> None:
     assert (table.ask(b"0"), len(table)) == (None, 2)
     table.forget(b"")
     assert len(table) == 0
+
+
+@pytest.mark.parametrize("noted", [False, True])
+@on_shard
+async def test_an_object_that_is_written_while_it_is_about_to_go(
+    shard: MemoryShard, c: VosContainer, noted: bool
+) -> None:
+    """At whatever step the write comes."""
+    config = AggregateConfig(limits=StepLimits(scan=1, delete=1))
+    late, epoch = 0, 10
+    ended = False
+    while not ended:
+        oid = unit(100 + late)
+        if noted:
+            await shard.put(c, oid, b"d", {b"s": b"x"}, epoch=epoch)
+            c.punch(oid, Epoch(epoch + 1))
+            await shard.put(c, oid, b"d", {b"s": b"x"}, epoch=epoch + 3)
+            c.newest.forget(b"")
+            await shard.finish(c.aggregate(0, epoch + 2))
+        await shard.put(c, oid, b"d", {b"s": b"x"}, epoch=epoch + 4)
+        c.punch(oid, Epoch(epoch + 5))
+        work = c.aggregate(0, epoch + 6, config=config)
+        for _ in range(late):
+            ended = work.step() is Want.NOTHING
+        await shard.put(c, oid, b"d", {b"s": b"late"}, epoch=epoch + 9)
+        await shard.finish(work)
+        assert await shard.get(c, oid, b"d", b"s", epoch=epoch + 9) == b"late"
+        assert len(c.list_dkeys(oid, Epoch(epoch + 9), limit=9).entries) == 1
+        await shard.finish(c.discard(epoch + 7, epoch + 10, oid))
+        await shard.finish(c.aggregate(0, epoch + 11))
+        late, epoch = late + 1, epoch + 20
+    assert late > 4
+    assert notes(shard) == []
