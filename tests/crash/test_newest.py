@@ -72,13 +72,14 @@ async def record(live_path: Path, *, known: bool) -> tuple[Journal, int]:
 async def judge(images: dict[str, Image], live_path: Path) -> None:
     shard = MemoryShard(await MemoryDirectory(images).open(DEVICE), live_path, 4096)
     await shard.open()
-    c = shard.container()
-    for epoch in (Epoch(END), EPOCH_MAX):
-        search = c.newest_epoch(OID, epoch)
-        while search.step(100):
-            pass
-        assert search.epoch == NEWEST
-    await shard.meta.close(checkpoint=False)
+    try:
+        for epoch in (Epoch(END), EPOCH_MAX):
+            search = shard.container().newest_epoch(OID, epoch)
+            while search.step(100):
+                pass
+            assert search.epoch == NEWEST
+    finally:
+        await shard.meta.close(checkpoint=False)
 
 
 async def every_cut(live_path: Path, *, known: bool) -> int:

@@ -28,7 +28,7 @@ from daos.base.errors import InvalidError
 from daos.base.ids import EPOCH_MAX, U64_MAX, Epoch, Lsn, UnitOid
 from daos.base.iod import IodType
 from daos.vos import keys, newest_notes
-from daos.vos.extent_scan import CLASS, CLASS_END, KEY, classes_of
+from daos.vos.extent_scan import CLASS, KEY, classes_of
 from daos.vos.nodes import Node, load
 from daos.vos.state import ContainerState
 
@@ -111,10 +111,10 @@ class NewestEpoch:
         prefix = seek = keys.node_prefix(parent_id, level)
         while True:
             yield from self._turn()
-            cursor = self._state.meta.cursor()
-            if not cursor.set_range(seek) or not cursor.key().startswith(prefix):
+            found = self._next(seek, prefix)
+            if found is None:
                 return
-            node = load(*cursor.item())
+            node = load(*found)
             seek = node.key + b"\0"
             self._log(node)
             if level == keys.DKEY:
@@ -124,6 +124,13 @@ class NewestEpoch:
             else:
                 for cls in classes_of(node.record.class_mask):
                     yield from self._extents(node.id, cls)
+
+    def _next(self, seek: bytes, prefix: bytes) -> tuple[bytes, bytes] | None:
+        """What comes next in the tree. No cursor outlives a step: the shard may be closed."""
+        cursor = self._state.meta.cursor()
+        if not cursor.set_range(seek) or not cursor.key().startswith(prefix):
+            return None
+        return cursor.item()
 
     def _note(self, epoch: int) -> None:
         if self.epoch < epoch <= self._limit:
@@ -148,11 +155,10 @@ class NewestEpoch:
         prefix, lo = CLASS.pack(akey_id, cls), 0
         while lo <= U64_MAX:
             yield from self._turn()
-            cursor = self._state.meta.cursor()
-            seek = KEY.pack(akey_id, cls, lo, self._limit ^ U64_MAX, 0)
-            if not cursor.set_range(seek) or cursor.key()[:CLASS_END] != prefix:
+            found = self._next(KEY.pack(akey_id, cls, lo, self._limit ^ U64_MAX, 0), prefix)
+            if found is None:
                 return
-            _, _, first, inv, _ = KEY.unpack(cursor.key())
+            _, _, first, inv, _ = KEY.unpack(found[0])
             epoch = inv ^ U64_MAX
             self._note(epoch)
             # The top of the next stack may be too new: then look into it.
