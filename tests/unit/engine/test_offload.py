@@ -104,6 +104,7 @@ def test_an_error_is_told_and_a_bug_is_one() -> None:
     with_helpers(1)(scenario)
 
 
+@pytest.mark.expects_warning("bug in a job")
 def test_a_bug_is_told_to_who_decides_about_it() -> None:
     """Of the steps, and of what follows them: the target stops, nobody goes on with wrong memory."""
 
