@@ -15,7 +15,7 @@ and to hear of its end, is 15 to 25 µs, and its caller 30 µs more; computed in
 Hence `worth_bytes`. Jobs begin in the order in which they came, and are told as they end: with
 several helpers a small one does not wait for the large one before it.
 
-Nothing but the job may touch what its steps work on, from `run` to `done`. A bug, of the steps or of
+Nothing but the job may touch what its steps work on, from `run` to `done`. A bug, of steps or of
 `done`, is told to `on_bug`; what it was to answer stays unanswered.
 
 Source: DAOS src/engine/ult.c dss_offload_exec; threads instead of xstreams: ours

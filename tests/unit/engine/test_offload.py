@@ -106,7 +106,7 @@ def test_an_error_is_told_and_a_bug_is_one() -> None:
 
 @pytest.mark.expects_warning("bug in a job")
 def test_a_bug_is_told_to_who_decides_about_it() -> None:
-    """Of the steps, and of what follows them: the target stops, nobody goes on with wrong memory."""
+    """Of the steps, and of what follows them: the target stops, nobody goes on."""
 
     async def scenario(offload: Offload) -> None:
         bugs: list[Exception] = []
