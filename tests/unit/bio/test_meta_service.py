@@ -12,7 +12,6 @@ import subprocess
 import threading
 from collections.abc import Awaitable
 from pathlib import Path
-from types import SimpleNamespace
 from uuid import UUID
 
 import lmdb
@@ -27,7 +26,6 @@ from daos.base.errors import (
     NvmeIoError,
     ShutdownError,
 )
-from daos.bio import tree
 from daos.bio.device import BLOCK, BlockDevice
 from daos.bio.layout import Superblock, checksum_of
 from daos.bio.meta import MetaConfig, MetaContext
@@ -442,17 +440,6 @@ class _Full(_Failing):
     def commit(self) -> None:
         self._txn.abort()
         raise lmdb.Error("mdb_txn_commit: No space left on device")
-
-
-@pytest.mark.parametrize(("uid", "free"), [(0, 5 << 20), (1000, 1 << 20)])
-def test_what_is_kept_for_root_is_no_space_for_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uid: int, free: int
-) -> None:
-    """A write that ended short for want of space is told from a device that fails."""
-    found = SimpleNamespace(f_bfree=1280, f_bavail=256, f_frsize=4096)
-    monkeypatch.setattr("os.statvfs", lambda _: found)
-    monkeypatch.setattr("os.geteuid", lambda: uid)
-    assert tree._free_bytes(tmp_path) == free
 
 
 @pytest.mark.expects_warning("checkpoint failed")
