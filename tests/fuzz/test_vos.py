@@ -22,7 +22,14 @@ from daos.testing.shard import MemoryShard, memory_shard, unit
 from daos.vos import anchor as anchors
 from daos.vos import dedup_record, dtx_record
 from daos.vos.container import VosContainer
-from daos.vos.records import AggregationRecord, GarbageRecord, NodeRecord, RootRecord, seal
+from daos.vos.records import (
+    AggregationRecord,
+    GarbageRecord,
+    NewestRecord,
+    NodeRecord,
+    RootRecord,
+    seal,
+)
 from daos.vos.single import SingleRecord
 
 PARSE: list[Callable[[bytes], object]] = [
@@ -30,10 +37,13 @@ PARSE: list[Callable[[bytes], object]] = [
     NodeRecord.parse,
     GarbageRecord.parse,
     AggregationRecord.parse,
+    NewestRecord.parse,
     SingleRecord.parse,
 ]
 _KEYS = st.one_of(st.binary(max_size=60), st.binary(min_size=41, max_size=41), st.just(bytes(9)))
-HEADS = st.sampled_from([b"VOSR\1\0\0\0", b"\xd7\1", b"\xd8\1", b"\xd9\1", b"\xdb\1", b""])
+HEADS = st.sampled_from(
+    [b"VOSR\1\0\0\0", b"\xd7\1", b"\xd8\1", b"\xd9\1", b"\xdb\1", b"\xd6\1", b""]
+)
 
 
 @settings(max_examples=400)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -345,6 +345,7 @@ class Workload:
     async def _steps(self, twin: Twin, work: Work, rng: random.Random, epochs: list[int]) -> None:
         """Through all steps; in between, what is seen at `epochs` does not change."""
         patience = rng.choice((0, 0.05, 0.3))
+        looking = self._looking(twin) if isinstance(work, Aggregation) else iter(())
         while (want := work.step()) is not Want.NOTHING:
             if want is Want.READ:
                 ended: list[object] = []
@@ -352,6 +353,7 @@ class Workload:
                 work.read(ended.append)
                 assert ended == [None]
             await self.shard.make_room()
+            next(looking, None)
             if rng.random() < patience:
                 self.shard.lsn = self.shard.meta.lsn_last
                 await twin.check_all(self._kept(twin, epochs), rng)
@@ -359,8 +361,16 @@ class Workload:
                     await rng.choice((self.update, self.punch))(rng)
             if rng.random() < 0.01 and isinstance(work, Aggregation):
                 work.close()  # whoever began it has given up
+        for _ in looking:
+            pass
         self.shard.lsn = self.shard.meta.lsn_last
         await twin.check_all(self._kept(twin, epochs), rng)
+
+    def _looking(self, twin: Twin) -> Iterator[None]:
+        """Searches for newest epochs, across the steps of something else; forgetful ones."""
+        for obj in self.choices.objects:
+            twin.container.newest.forget(b"")
+            yield from twin.looking_for_newest(obj, EPOCH_MAX)
 
     async def check(self, rng: random.Random) -> None:
         for twin in self.twins.values():

@@ -41,6 +41,9 @@ from daos.vos.edit import Edit
 from daos.vos.extent_record import ExtentRecord
 from daos.vos.lsn import LsnTable
 from daos.vos.merge import ArrayMerge
+from daos.vos.newest import NewestEpoch
+from daos.vos.newest_notes import NewestNotes
+from daos.vos.newest_table import NewestTable
 from daos.vos.nodes import Node, Nodes
 from daos.vos.single import SingleRecord
 from daos.vos.timestamps import Timestamps
@@ -229,10 +232,34 @@ def punches_are_forgotten_before_what_they_hide(patch: Patch) -> None:
     patch.setattr(Aggregation, "_values", lazy)
 
 
+def aggregation_takes_the_newest_epoch_along(patch: Patch) -> None:
+    """No note says when a punch was that is forgotten."""
+    patch.setattr(NewestNotes, "removed", lambda *_: None)
+
+
+def the_newest_epoch_of_what_was_discarded(patch: Patch) -> None:
+    """The table knows what nobody finds in the tree."""
+    patch.setattr(NewestTable, "forget", lambda *_: None)
+
+
+def searches_know_more_than_they_saw(patch: Patch) -> None:
+    """The newest epoch as of a snapshot is taken for the newest of all."""
+    made = NewestEpoch.__init__
+
+    def sure(search: Passed, *args: Passed) -> None:
+        made(search, *args)
+        search.fills = True
+
+    patch.setattr(NewestEpoch, "__init__", sure)
+
+
 ANSWERS: Final[Sequence[Mutant]] = (
     aggregation_drops_what_a_snapshot_shows,
     aggregation_frees_blocks_twice,
     punches_are_forgotten_before_what_they_hide,
+    aggregation_takes_the_newest_epoch_along,
+    the_newest_epoch_of_what_was_discarded,
+    searches_know_more_than_they_saw,
     punches_of_parents_are_ignored,
     extents_ignore_punches,
     extents_ignore_epochs,

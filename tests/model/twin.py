@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -356,6 +356,22 @@ class Twin:
         answers = list(view.outermost(dkeys, akeys, end))
         assert got in answers, f"{where}: {got}, not one of {answers}"
 
+    def newest_epoch(self, obj: UnitOid, epoch: int) -> None:
+        for _ in self.looking_for_newest(obj, epoch):
+            pass
+
+    def looking_for_newest(self, obj: UnitOid, epoch: int) -> Iterator[None]:
+        """Step by step; what is written meanwhile may count."""
+        least, was_over = self.model.newest(obj, epoch)
+        search = self.container.newest_epoch(obj, Epoch(epoch))
+        while search.step(1 + epoch % 7):
+            yield
+        most, is_over = self.model.newest(obj, epoch)
+        where = f"newest epoch of {obj} @{epoch}: {search.epoch}"
+        if search.epoch or not (was_over or is_over):
+            assert least <= search.epoch <= most, f"{where}, not {least} to {most}"
+        assert search.lsn <= self.shard.meta.lsn_last
+
     def list_changes(self, a: int, b: int, rng: random.Random) -> None:
         """What changed between two epochs of which somebody can tell."""
         found: dict[UnitOid, dict[tuple[bytes, bytes], tuple[str, set[Any], set[Any]]]] = {}
@@ -395,6 +411,7 @@ class Twin:
             self.list_objects(epoch, rng)
             for obj, dkeys in known.items():
                 self.list_dkeys(obj, epoch, rng)
+                self.newest_epoch(obj, epoch)
                 for dkey, akeys in dkeys.items():
                     self.list_akeys(obj, dkey, epoch, rng)
                     iods = [iod_all(akey, kind) for akey, kind in akeys.items()]

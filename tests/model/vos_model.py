@@ -251,6 +251,13 @@ class Model:
                 found[key] = Change(kind, frozenset(written), frozenset(gone))
         return found
 
+    def newest(self, obj: Hashable, epoch: int) -> tuple[int, bool]:
+        """When an object was changed last, and whether it may be as one that never was: nothing is
+        left of what is gone and was aggregated."""
+        changes = [op.epoch for op in self.history if op.obj == obj and op.epoch <= epoch]
+        is_over = self.cleared.merged > 0 and not self.view(obj, epoch).exists
+        return max(changes, default=0), is_over
+
     def objects(self, epoch: int) -> set[Hashable]:
         return {obj for obj in {op.obj for op in self.history} if self.view(obj, epoch).exists}
 

@@ -34,6 +34,7 @@ PURE_FILES = {
     "vos/ilog_view.py",
     "vos/keys.py",
     "vos/records.py",
+    "vos/newest_table.py",
     "vos/runs.py",
     "vos/timestamps.py",
 }

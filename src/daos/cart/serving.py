@@ -294,9 +294,7 @@ class ServerChannel:
                     return None
                 error = self.link.refusal or self._unregistered(header.opcode)
             elif (header.rank, header.tag) != station.endpoint:
-                here = Endpoint(Rank(header.rank), Tag(header.tag))
-                text = f"the request is for {here}, this is {station.endpoint}"
-                error = DaosError(text, code=DER.BAD_TARGET)
+                error = self._elsewhere(header)
             else:
                 if header.epoch > self._epoch_seen:
                     station.hlc.observe(Epoch(header.epoch))
@@ -326,7 +324,9 @@ class ServerChannel:
         self._met(header)
 
     def _prove(self, header: Header, body: Bytes) -> None:
-        """The first request of an engine. Raises: AccessError"""
+        """The first request of an engine. Raises: AccessError; DaosError BAD_TARGET (overheard?)"""
+        if (header.rank, header.tag) != self.station.endpoint:
+            raise self._elsewhere(header)
         if self.peer is not None:
             raise AccessError(f"{self.peer} has asked before: it can't become another one")
         check(self.station.key, header, body, self.station.clock.now_ns())
@@ -396,6 +396,11 @@ class ServerChannel:
             result = station.bug(rpc.procedure.name, stray)
         if not rpc.answered:
             rpc.fail(result)
+
+    def _elsewhere(self, header: Header) -> DaosError:
+        there = Endpoint(Rank(header.rank), Tag(header.tag))
+        text = f"the request is for {there}, this is {self.station.endpoint}"
+        return DaosError(text, code=DER.BAD_TARGET)
 
     def _unregistered(self, opcode: int) -> DaosError:
         base, version = base_of(opcode), version_of(opcode)

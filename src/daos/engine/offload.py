@@ -15,7 +15,8 @@ and to hear of its end, is 15 to 25 µs, and its caller 30 µs more; computed in
 Hence `worth_bytes`. Jobs begin in the order in which they came, and are told as they end: with
 several helpers a small one does not wait for the large one before it.
 
-Nothing but the job may touch what its steps work on, from `run` to `done`.
+Nothing but the job may touch what its steps work on, from `run` to `done`. A bug, of steps or of
+`done`, is told to `on_bug`; what it was to answer stays unanswered.
 
 Source: DAOS src/engine/ult.c dss_offload_exec; threads instead of xstreams: ours
 """
@@ -57,6 +58,7 @@ class Offload:
         self._loop = loop
         self._queue: SimpleQueue[tuple[Steps, Done] | None] = SimpleQueue()
         self._closed = False
+        self.on_bug: Callable[[Exception], None] | None = None  # None: the loop is told
         self._living = count
         self._ended: asyncio.Future[None] = loop.create_future()
         self.count: Final = count
@@ -100,9 +102,15 @@ class Offload:
 
     def _tell(self, done: Done, error: Exception | None) -> None:
         self.jobs -= 1
-        if error is not None and not isinstance(error, DaosError):
-            raise error  # a bug
-        done(error)
+        try:
+            if error is not None and not isinstance(error, DaosError):
+                raise error
+            done(error)
+        except Exception as bug:  # the supervisor's place: on_bug decides whether to go on
+            if self.on_bug is None:
+                raise
+            log.error("bug in a job of a helper", exc_info=bug)
+            self.on_bug(bug)
 
     def _end(self) -> None:
         self._living -= 1

@@ -113,14 +113,15 @@ class Part:
 
         Raises: as `Context.listen`
         """
-        if offload is not None:
-            self._offloads.append(offload)
 
         def on_bug(bug: Exception) -> None:
             target.fail(bug)
             if self._failed is not None:
                 self._failed()
 
+        if offload is not None:
+            offload.on_bug = on_bug
+            self._offloads.append(offload)
         xstream = self._new_xstream(tag_of(index), on_bug, offload)
         target = Target(index, xstream, self._aggregation)
         self.targets.append(target)

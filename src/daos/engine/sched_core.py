@@ -13,9 +13,9 @@ what the last 10,000 cycles did.
                                level has lasted its delay: then the pool may become full
 
 Invariants:
-    Q1  of a pool and a type, who came first is served first; a request that was refused and comes
-        again has the place it had
-    Q2  a request is never kept longer than until a cycle before its deadline
+    Q1  of a pool and a type, who came first is served first, but for Q2; a request that was refused
+        and comes again has the place it had
+    Q2  a request is never kept longer than until a cycle before its deadline, whoever is before it
     Q3  waiting requests are at most 2 × `queue_max`; who would wait too long is refused at once
     Q4  while there is I/O and enough space, background work has no more than its percentage, and is
         not starved of it
@@ -29,10 +29,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Any, Final, NamedTuple
 
 from daos.base.errors import InvalidError
+from daos.base.ids import U64_MAX
 
 
 class RequestType(IntEnum):
@@ -165,6 +166,35 @@ class Window:
         return (self.weight(*kinds) + more) * 100 <= total * percent
 
 
+class Queue:
+    """Requests of one type and pool, by their places."""
+
+    __slots__ = ("force_ns", "heap")
+
+    def __init__(self) -> None:
+        self.heap: list[Waiting] = []
+        self.force_ns = U64_MAX  # nothing has to run before that
+
+    def add(self, waiting: Waiting) -> None:
+        """One more."""
+        heappush(self.heap, waiting)
+        self.force_ns = min(self.force_ns, waiting[2])
+
+    def take_forced(self, now_ns: int) -> list[Waiting]:
+        """What has to run now: it leaves.
+
+        Cost:       none before its time, then O(all that wait here)
+        """
+        if now_ns < self.force_ns:
+            return []
+        forced = [each for each in self.heap if each[2] <= now_ns]
+        if forced:
+            self.heap = [each for each in self.heap if each[2] > now_ns]
+            heapify(self.heap)
+        self.force_ns = min([each[2] for each in self.heap], default=U64_MAX)
+        return forced
+
+
 @dataclass(slots=True, eq=False)
 class PoolShare:
     """What one pool of a target has done, and has waiting."""
@@ -173,7 +203,7 @@ class PoolShare:
     pressure: Pressure = PRESSURES[0]
     pressed_ns: int = 0  # since when the level is what it is
     awake: int = 0  # of what gives space back: how many can run now
-    queues: dict[RequestType, list[Waiting]] = field(default_factory=dict)
+    queues: dict[RequestType, Queue] = field(default_factory=dict)
 
     def press(self, pressure: Pressure, now_ns: int) -> None:
         """So short is its space."""
@@ -209,6 +239,7 @@ class SchedCore:
         self._ids = 0
         self._numbers = 0
         self._queued_us = 0
+        self._forced: list[tuple[Waiting, PoolShare, RequestType]] = []  # the last one first
         self._draining = False
         self.waiting = 0
 
@@ -222,11 +253,14 @@ class SchedCore:
     def forget(self, key: Hashable) -> list[Any]:
         """The pool is gone; the requests that waited."""
         share = self._pools.pop(key, None)
-        queues = share.queues if share else {}
-        for kind, queue in queues.items():
-            self.waiting -= len(queue)
-            self._queued_us -= self._config.costs_us[kind] * len(queue)
-        return [each[-1] for each in sorted(each for queue in queues.values() for each in queue)]
+        found: list[tuple[RequestType, Waiting]] = []
+        for kind, queue in (share.queues if share else {}).items():
+            found += [(kind, each) for each in queue.heap]
+        found += [(kind, each) for each, whose, kind in self._forced if whose is share]
+        self._forced = [each for each in self._forced if each[1] is not share]
+        for kind, _ in found:
+            self._left(kind)
+        return [each[-1] for _, each in sorted(found, key=lambda one: one[1][:2])]
 
     def drain(self) -> None:
         """From now on nothing is kept: the target stops."""
@@ -250,8 +284,8 @@ class SchedCore:
         if waiting < queue_max and late_ms * _MS <= deadline_ns - now_ns:
             return None
         place = self.place(enqueue_id)
-        queues = [queue for share in self._pools.values() for queue in share.queues.values()]
-        ahead = max(0, place - min([queue[0][0] for queue in queues if queue]))
+        heaps = [queue.heap for share in self._pools.values() for queue in share.queues.values()]
+        ahead = max(0, place - min([heap[0][0] for heap in heaps if heap], default=place))
         return Refusal(max(1, ahead * self._queued_us * 3 // (2000 * waiting)), place)
 
     def place(self, enqueue_id: int) -> int:
@@ -292,8 +326,8 @@ class SchedCore:
         force_ns = deadline_ns - self._force_ns
         queue = share.queues.get(kind)
         if queue is None:
-            queue = share.queues[kind] = []
-        heappush(queue, (self.place(enqueue_id), self._numbers, force_ns, request))
+            queue = share.queues[kind] = Queue()
+        queue.add((self.place(enqueue_id), self._numbers, force_ns, request))
         self.waiting += 1
         self._queued_us += self._config.costs_us[kind]
 
@@ -315,27 +349,47 @@ class SchedCore:
 
     def due(self, now_ns: int) -> Iterator[Any]:
         """The requests that run in this cycle, in order; each has left the queue by then."""
-        kick_max, costs_us = self._config.kick_max, self._config.costs_us
+        kick_max = self._config.kick_max
+        self._force(now_ns)
+        while self._forced:
+            waiting, share, kind = self._forced.pop()
+            self._left(kind)
+            self._run(share, kind)
+            yield waiting[-1]
         while self.waiting:
             first: Waiting | None = None
             for share in self._pools.values():
                 for kind, queue in share.queues.items():
-                    if not queue or (first is not None and first < queue[0]):
+                    heap = queue.heap
+                    if not heap or (first is not None and first < heap[0]):
                         continue
-                    forced = self._draining or queue[0][2] <= now_ns
-                    if forced or (
+                    if self._draining or (
                         self._kicked < kick_max
                         and (kind is RequestType.FETCH or share.may_change(kind, now_ns))
                     ):
-                        first, found = queue[0], (share, kind, queue)
+                        first, found = heap[0], (share, kind, heap)
             if first is None:
                 return
-            share, kind, queue = found
-            heappop(queue)
-            self.waiting -= 1
-            self._queued_us -= costs_us[kind]
+            share, kind, heap = found
+            heappop(heap)
+            self._left(kind)
             self._run(share, kind)
             yield first[-1]
+
+    def _force(self, now_ns: int) -> None:
+        """Who can't be kept any longer is the next (Q2)."""
+        forced = [
+            (each, share, kind)
+            for share in self._pools.values()
+            for kind, queue in share.queues.items()
+            for each in queue.take_forced(now_ns)
+        ]
+        if forced:
+            self._forced = sorted(self._forced + forced, key=lambda one: one[0][:2], reverse=True)
+
+    def _left(self, kind: RequestType) -> None:
+        self.waiting -= 1
+        self._queued_us -= self._config.costs_us[kind]
 
     def _run(self, share: PoolShare, kind: RequestType) -> None:
         self._kicked += 1

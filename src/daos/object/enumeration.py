@@ -200,6 +200,7 @@ class Enumeration:
                 xstream.loop.call_soon(self._look_on, rpc, handle, search, reply_of)
                 return
         except DaosError as error:
+            search.close()
             rpc.fail(error)
             return
         reply = reply_of(search.epoch)

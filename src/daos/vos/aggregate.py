@@ -33,13 +33,14 @@ from typing import Final, NamedTuple
 
 from daos.base.checksum import xxh3
 from daos.base.errors import DER, DaosError
-from daos.base.ids import KeyKind, ObjectId, ShardIndex, UnitOid
+from daos.base.ids import EPOCH_MAX, KeyKind, ObjectId, ShardIndex, UnitOid
 from daos.bio.device import Done
-from daos.vos import extents, keys
+from daos.vos import extents, keys, newest_notes
 from daos.vos.edit import Edit, changed
 from daos.vos.ilog import Ilog
 from daos.vos.ilog_view import ROOT, IlogView
 from daos.vos.merge import ArrayMerge, Below, MergeConfig
+from daos.vos.newest_notes import NewestNotes
 from daos.vos.nodes import Node, load
 from daos.vos.records import NodeRecord
 from daos.vos.single import SingleRecord
@@ -93,6 +94,7 @@ class Aggregation(Work):
         self.changed_since = changed_since
         self.statistics = AggregationStatistics()
         self.clean = True
+        self.notes = NewestNotes(state, epochs)
         self._reading: ArrayMerge | None = None
         self.start(self._walk())
 
@@ -125,10 +127,14 @@ class Aggregation(Work):
             if down is None:
                 continue  # unchanged
             where = _where(above, node)
+            if above.level == keys.OBJECT:
+                self.notes.begin(node.id, node.key[keys.NODE_PREFIX_SIZE :])
             if above.level == keys.AKEY:
                 below_clean = yield from self._values(node, where, down)
             else:
                 below_clean = yield from self._level(down)
+            if above.level == keys.OBJECT:
+                yield from newest_notes.drop(self, node.id, self.epochs, but_newest=True)
             clean &= (yield from self._finish(above, where, below_clean)) and below_clean
 
     def _below(self, above: _Above, node: Node) -> _Above | None:
@@ -171,16 +177,32 @@ class Aggregation(Work):
                     raise
                 self.statistics.uncommitted += 1
                 clean = False
+        nothing = not log.entries and not log.flags and not self.has_children(node.record)
+        if nothing and above.level == keys.OBJECT:
+            if newest_notes.noted(self.meta, node.id, EPOCH_MAX):
+                yield from newest_notes.drop(self, node.id, newest_notes.EVERY)
+                return (yield from self._finish(above, where, below_clean))  # time has passed
+            self.notes.gone()
         edit = Edit(self.meta, self.state.root)
-        if not log.entries and not log.flags and not self.has_children(node.record):
+        if nothing:
             if drop(edit, self.meta, where, node.record):
                 self._count_dropped(above.level)
         else:
             record = self._updated(node, log)
             if record is not node.record:
                 edit.put(where.cache_key, where.tree_key, record)
+        if not nothing or above.level != keys.OBJECT:
+            self._note_entries(edit, node.ilog, log, above.seen.prior_punch)
         edit.commit(0, self.state.nodes.cache)
         return clean
+
+    def _note_entries(self, edit: Edit, old: Ilog, new: Ilog, hidden_by: tuple[int, int]) -> None:
+        """Note the newest of the entries that go, unless one that stays is newer."""
+        gone = set(old.entries).difference(new.entries)
+        newest = max([entry.epoch for entry in gone], default=0)
+        stay = [entry.epoch for entry in new.entries if entry.epoch <= self.epochs.hi]
+        if newest > max([hidden_by[0], *stay]):
+            self.notes.removed(edit, newest)
 
     def _updated(self, node: Node, log: Ilog) -> NodeRecord:
         record = node.record
@@ -269,6 +291,7 @@ class Aggregation(Work):
             try:
                 if SingleRecord.parse(value).is_punch:
                     self._delete_single(edit, key, value)
+                    self.notes.removed(edit, keys.parse_single_key(key)[1])
             except DAMAGE:
                 self.statistics.damaged += 1
             edit.commit(0)

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 
 from daos.base.checksum import xxh3
 from daos.base.ids import EPOCH_MAX, U64_MAX, KeyKind, ObjectId, ShardIndex, UnitOid
-from daos.vos import keys
+from daos.vos import keys, newest_notes
 from daos.vos.dedup import release
 from daos.vos.edit import Edit, changed
 from daos.vos.extent_record import ExtentRecord
@@ -85,6 +85,8 @@ class Discard(Work):
             else:
                 written = yield from self._level(down)
             first = min(first, written)
+            if above.level == keys.OBJECT:
+                yield from newest_notes.drop(self, node.id, self.epochs)
             yield from self._finish(above, down, where, written)
 
     def _finish(
@@ -96,8 +98,11 @@ class Discard(Work):
             return
         node = load(where.tree_key, value)
         log = self._log(node.ilog, written)
+        nothing = not log.entries and not log.flags and not self.has_children(node.record)
+        if nothing and above.level == keys.OBJECT:  # and nothing is written meanwhile
+            yield from newest_notes.drop(self, node.id, newest_notes.EVERY)
         edit = Edit(self.meta, self.state.root)
-        if not log.entries and not log.flags and not self.has_children(node.record):
+        if nothing:
             drop(edit, self.meta, where, node.record)
         elif log is not node.ilog:
             edit.put(where.cache_key, where.tree_key, changed(node.record, ilog=log.emit()))

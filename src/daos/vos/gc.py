@@ -55,7 +55,8 @@ class _Step:
         if record.kind == keys.AKEY:
             return self._drain_values(record)
         drained = self._drain_children(record)
-        return drained and (record.kind != keys.CONTAINER or self._drain_rest(record.node_id))
+        # What containers and objects have beside their children.
+        return drained and (record.kind == keys.DKEY or self._drain_rest(record))
 
     def _drain_children(self, record: NodeRecord) -> bool:
         level = _CHILD[record.kind]
@@ -96,11 +97,11 @@ class _Step:
             more = cursor.next()
         return True
 
-    def _drain_rest(self, container_id: int) -> bool:
-        """What a container has beside its objects; they own no blocks."""
-        prefix = container_id.to_bytes(8, "big")
+    def _drain_rest(self, record: NodeRecord) -> bool:
+        """Records of kinds above those of the children; they own no blocks."""
+        prefix = record.node_id.to_bytes(8, "big")
         cursor = self.meta.cursor()
-        more = cursor.set_range(prefix + bytes((keys.OBJECT + 1,)))
+        more = cursor.set_range(prefix + bytes((_CHILD[record.kind] + 1,)))
         while more and cursor.key().startswith(prefix):
             if self.credits <= 0:
                 return False

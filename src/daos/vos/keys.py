@@ -16,6 +16,7 @@ The tree orders bytes, so order lives in the key. All integers in keys are big-e
     container       DTX       6   see dtx_record.py
     0, container    DEDUP     7   see dedup_record.py
     container       AGGREGATION  8    nothing: how far its aggregation has come
+    object          NEWEST    9   ~epoch u64: newest first, see newest_notes.py
 
 Every container, object, dkey and akey gets a node id (u64, never 0, never reused) at first use, so
 that a key of the tree stays short however deep it is. An akey is single-valued or an array for
@@ -65,10 +66,12 @@ AKEY: Final = 5
 DTX: Final = 6
 DEDUP: Final = 7
 AGGREGATION: Final = 8
+NEWEST: Final = 9
 
 _NODE: Final = struct.Struct(">QB")
 _OBJECT: Final = struct.Struct(">QQI")
 _SINGLE: Final = struct.Struct(">QQH")
+_NEWEST: Final = struct.Struct(">QBQ")
 _U64: Final = struct.Struct(">Q")
 _TIE: Final = struct.Struct(">H")
 _MASK64: Final = (1 << 64) - 1
@@ -151,6 +154,16 @@ def garbage_key(node_id: int) -> bytes:
 def aggregation_key(container_id: int) -> bytes:
     """Tree key of the record that says how far a container is aggregated."""
     return node_prefix(container_id, AGGREGATION)
+
+
+def newest_key(object_id: int, epoch: Epoch | int) -> bytes:
+    """Tree key of the note that an object was changed at an epoch; newer ones sort first."""
+    return _NEWEST.pack(object_id, NEWEST, epoch ^ _MASK64)
+
+
+def parse_newest_key(key: bytes) -> int:
+    """The epoch of a note's tree key."""
+    return int(_NEWEST.unpack(key)[2]) ^ _MASK64
 
 
 def check_user_key(key: bytes, kind: KeyKind, what: str) -> None:

@@ -364,6 +364,7 @@ class ArrayMerge:
             descriptor.post(tx)
         lsn = edit.commit(0, self.state.nodes.cache)
         self.state.lsns.wrote_dkey(*self.below.hashes, lsn)
+        self.work.notes.moved(epoch)
         if descriptor is not None:
             self.meta.when_durable(lsn, descriptor.finish)
         self._visible += len(records)
@@ -409,11 +410,14 @@ class ArrayMerge:
         if not (yield from self._delete_all(lambda found: self._is_hidden(found, floor))):
             return False
         if self._holes and self.lo <= 1 and not self._cut:
-            return (yield from self._delete_all(_is_hole))
+            return (yield from self._delete_all(_is_hole, alone=True))
         return True
 
-    def _delete_all(self, dies: Callable[[Found], bool | None]) -> Steps:
-        """Delete the extents of the range that `dies` says; those it cannot say are looked into."""
+    def _delete_all(self, dies: Callable[[Found], bool | None], *, alone: bool = False) -> Steps:
+        """Delete the extents of the range that `dies` says; those it cannot say are looked into.
+
+        `alone`: nothing newer hides them.
+        """
         clean = True
         for cls in classes_of(self.record.class_mask):
             prefix = CLASS.pack(self.record.node_id, cls)
@@ -422,7 +426,7 @@ class ArrayMerge:
             while seek:
                 yield from self.work.turn()
                 edit = Edit(self.meta, self.state.root)
-                deleted, doubtful = 0, None
+                deleted, doubtful, newest = 0, None, 0
                 cursor = self.meta.cursor()
                 while seek and self.work.left > 0 and deleted < self.work.deletes_max:
                     self.work.left -= 1
@@ -446,6 +450,9 @@ class ArrayMerge:
                     if verdict:
                         self._delete(edit, found)
                         deleted += 1
+                        newest = max(newest, found.epoch)
+                if alone and newest:
+                    self.work.notes.removed(edit, newest)
                 edit.commit(0)
                 if doubtful is not None and (yield from self._is_covered(doubtful)):
                     yield from self.work.turn()

@@ -198,6 +198,7 @@ class _Punch:
         if dtx:
             state.dtxs.executed(dtx, epoch)
         state.timestamps.wrote((epoch, *path))
+        state.newest.wrote(self.names.order, epoch)
         return lsn
 
     @property

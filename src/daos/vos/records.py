@@ -1,4 +1,4 @@
-"""Records of the tree: the root of a shard, nodes, and subtrees being freed. Disk format v1.
+"""Records of the tree: the root of a shard, nodes, what is freed or forgotten. Disk format v1.
 
 All integers little-endian, no padding. Every record ends with the XXH3-64 of what stands before it.
 
@@ -53,6 +53,16 @@ Aggregation record, at most one a container: how far its aggregation has come:
                             u64, ascending
     24  u64  checksum
 
+Newest record, of an object: aggregation removed what was written at an epoch, and nothing newer of
+the range that it went through was known to stay:
+
+     0  u8   magic          0xD6
+     1  u8   version        1
+     2  u16  reserved       0
+     4  u32  reserved       0
+     8  u64  epoch          that of the tree key; not 0
+    16  u64  checksum
+
 Worked examples: docs/format/node_record.md. A change bumps a version and adds golden files.
 Source: ours; DAOS src/vos/vos_layout.h vos_pool_df, vos_cont_df, vos_obj_df, vos_krec_df.
 """
@@ -77,6 +87,8 @@ GARBAGE_MAGIC: Final = 0xD8
 GARBAGE_VERSION: Final = 1
 AGGREGATION_MAGIC: Final = 0xDB
 AGGREGATION_VERSION: Final = 1
+NEWEST_MAGIC: Final = 0xD6
+NEWEST_VERSION: Final = 1
 
 FLAG_KEY: Final = 1
 
@@ -84,17 +96,20 @@ _ROOT: Final = struct.Struct("<IHH16sQ")
 _NODE: Final = struct.Struct("<BBHBBBBQQQIIQHHI")
 _GARBAGE: Final = struct.Struct("<BBBBI")
 _AGGREGATION: Final = struct.Struct("<BBHIQQ")
+_NEWEST: Final = struct.Struct("<BBHIQ")
 _CHECKSUM: Final = struct.Struct("<Q")
 
 ROOT_SIZE: Final = 40
 NODE_SIZE_MIN: Final = 64
 GARBAGE_SIZE: Final = 16
 AGGREGATION_SIZE: Final = 32
+NEWEST_SIZE: Final = 24
 ILOG_SIZE_MAX: Final = (1 << 16) - 1
 assert _ROOT.size + _CHECKSUM.size == ROOT_SIZE
 assert _NODE.size + _CHECKSUM.size == NODE_SIZE_MIN
 assert _GARBAGE.size + _CHECKSUM.size == GARBAGE_SIZE
 assert _AGGREGATION.size + _CHECKSUM.size == AGGREGATION_SIZE
+assert _NEWEST.size + _CHECKSUM.size == NEWEST_SIZE
 
 _NODE_KINDS: Final = frozenset({keys.CONTAINER, keys.OBJECT, keys.DKEY, keys.AKEY})
 _VALUE_TYPE_MAX: Final = 2
@@ -263,6 +278,28 @@ class AggregationRecord(msgspec.Struct, frozen=True):
         _expect("aggregation record version", 1, AGGREGATION_VERSION, version)
         _expect("aggregation record reserved", 2, 0, reserved | reserved2)
         return cls(epoch, snapshots)
+
+
+class NewestRecord(msgspec.Struct, frozen=True):
+    """An epoch at which an object was changed. What `parse` accepts, `emit` gives back."""
+
+    epoch: int
+
+    def emit(self) -> bytes:
+        return seal(_NEWEST.pack(NEWEST_MAGIC, NEWEST_VERSION, 0, 0, self.epoch))
+
+    @classmethod
+    def parse(cls, buffer: bytes) -> NewestRecord:
+        """Read a newest record. Raises: CorruptError if it is not one of this version."""
+        if len(buffer) != NEWEST_SIZE:
+            raise CorruptError("newest record size", offset=0, want=NEWEST_SIZE, got=len(buffer))
+        magic, version, reserved, reserved2, epoch = _NEWEST.unpack(unseal(buffer, "newest record"))
+        _expect("newest record magic", 0, NEWEST_MAGIC, magic)
+        _expect("newest record version", 1, NEWEST_VERSION, version)
+        _expect("newest record reserved", 2, 0, reserved | reserved2)
+        if not epoch:
+            raise CorruptError("newest record epoch", offset=8, want="not 0", got=0)
+        return cls(epoch)
 
 
 def seal(body: bytes) -> bytes:

@@ -35,6 +35,7 @@ from daos.vos.dtx_table import DtxTable
 from daos.vos.edit import Root
 from daos.vos.ilog import MINOR_MAX
 from daos.vos.lsn import LsnTable
+from daos.vos.newest_table import NewestTable
 from daos.vos.nodes import Nodes
 from daos.vos.timestamps import Timestamps
 
@@ -74,6 +75,7 @@ class ContainerState:
         # None: extents are stored as they come.
         self.dedup = load_setting(meta, node_id)
         self.timestamps = Timestamps(bound)
+        self.newest = NewestTable()
         # Where this container's data went last, so that it stays contiguous.
         self.hint = Hint()
         self.aggregation_hint = Hint()
@@ -124,6 +126,7 @@ class ContainerState:
             raise BusyError(f"container {self.uuid} is being read within [{work.lo}, {work.hi}]")
         self.exclusions.append(work)
         if work.discard:
+            self.newest.forget(work.order)
             self.modification_bound = EPOCH_MAX  # C4
         else:
             self.aggregated = max(self.aggregated, work.hi)
@@ -141,5 +144,7 @@ class ContainerState:
         """Long work has ended. Idempotent."""
         if work in self.exclusions:
             self.exclusions.remove(work)
+            if work.discard:
+                self.newest.forget(work.order)  # also what was found meanwhile
             discards = any(other.discard for other in self.exclusions)
             self.modification_bound = EPOCH_MAX if discards else self._bound_lasting

@@ -178,6 +178,7 @@ def _cut(array: ArrayMerge, found: Found, unit: int, parts: list[_Chunks]) -> No
             edit.tx.delete(found.key)
         array.remember(edit, classes)
         edit.commit(0, array.state.nodes.cache)
+        array.work.notes.moved(found.epoch)
     finally:
         meta.release(hold)
     array.statistics.trimmed_recs += 1

@@ -43,6 +43,7 @@ def delete(
         empty = NodeRecord(node.record.kind, edit.new_id(), EMPTY.emit(), node.record.key)
         edit.put(where, node.key, empty)
     lsn = edit.commit(0, state.nodes.cache)
+    state.newest.forget(order)
     if dkey is None:
         state.lsns.wrote_object(object_hash, lsn)
     else:

@@ -257,6 +257,7 @@ def end(
         if done and update.state is _OPEN:
             cancel(state, update)
     state.lsns.wrote_dkey(update.object_hash, update.dkey_hash, lsn)
+    state.newest.wrote(update.order, epoch)
     descriptor = update.taken.descriptor
     if descriptor is not None:
         state.meta.when_durable(lsn, descriptor.finish)
@@ -334,7 +335,7 @@ class _End:
         """Conditions on the way down come first, then what was read at this epoch or later."""
         state, update = self.state, self.update
         nodes, cond = state.nodes, update.cond
-        node = nodes.object(update.order)
+        object_ = node = nodes.object(update.order)
         condition = Condition.UPDATE if cond & _MUST_EXIST else _NONE
         place = (state.node_id, keys.OBJECT, update.order, _LEXICAL)
         object_id, seen = self._create(place, node, ROOT, condition)
@@ -359,7 +360,10 @@ class _End:
         path = _path(update)
         if self.epoch <= state.timestamps.newest_read:
             state.timestamps.check(path, self.epoch, None if self.op is None else self.op.id)
-        return self._commit(path)
+        lsn = self._commit(path)
+        if object_ is None:
+            state.newest.created(update.order, self.epoch)
+        return lsn
 
     def _commit(self, path: Path) -> Lsn:
         state, update, epoch = self.state, self.update, self.epoch

@@ -23,7 +23,13 @@ from daos.testing.shard import POOL, MemoryShard, unit
 from daos.vos import keys
 from daos.vos.container import VosContainer
 from daos.vos.ilog import EMPTY
-from daos.vos.records import AggregationRecord, GarbageRecord, NodeRecord, RootRecord
+from daos.vos.records import (
+    AggregationRecord,
+    GarbageRecord,
+    NewestRecord,
+    NodeRecord,
+    RootRecord,
+)
 from daos.vos.single import SingleRecord
 
 HERE = Path(__file__).parent
@@ -59,7 +65,7 @@ def node_key(parent: int, level: int, order: bytes) -> bytes:
     return keys.node_prefix(parent, level) + order
 
 
-Record = RootRecord | NodeRecord | GarbageRecord | AggregationRecord | SingleRecord
+Record = RootRecord | NodeRecord | GarbageRecord | AggregationRecord | NewestRecord | SingleRecord
 TODAY: dict[str, tuple[bytes, Record]] = {
     "root": (keys.ROOT_KEY, RootRecord(bytes(range(16)), 1029)),
     "container": (
@@ -88,6 +94,7 @@ TODAY: dict[str, tuple[bytes, Record]] = {
     ),
     "garbage": (keys.garbage_key(9), GarbageRecord(keys.CONTAINER)),
     "aggregation": (keys.aggregation_key(1), AggregationRecord(25, 0x7FF2_4010_74AB_1285)),
+    "newest": (keys.newest_key(2, 20), NewestRecord(20)),
     "inline single value": (
         SINGLE_KEY,
         SingleRecord(5, 128, bytes.fromhex("f0 f0 9d 9b 26 7e d5 87"), (), b"value"),

@@ -14,12 +14,14 @@ import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from uuid import UUID
 
 import lmdb
 import pytest
 
 from daos.base.errors import DaosError, InvalidError, NoSpaceError, NvmeIoError, ShutdownError
+from daos.bio import tree
 from daos.bio.device import BLOCK, BlockDevice, Done, Write
 from daos.bio.layout import checksum_of, emit_record
 from daos.bio.meta import MetaConfig, MetaContext
@@ -521,3 +523,14 @@ def test_space_freed_last_comes_back_to_whoever_asks_for_it(tmp_path: Path) -> N
         await meta.close()
 
     run(story)
+
+
+@pytest.mark.parametrize(("uid", "free"), [(0, 5 << 20), (1000, 1 << 20)])
+def test_what_is_kept_for_root_is_no_space_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uid: int, free: int
+) -> None:
+    """A write that ended short for want of space is told from a device that fails."""
+    found = SimpleNamespace(f_bfree=1280, f_bavail=256, f_frsize=4096)
+    monkeypatch.setattr("os.statvfs", lambda _: found)
+    monkeypatch.setattr("os.geteuid", lambda: uid)
+    assert tree._free_bytes(tmp_path) == free

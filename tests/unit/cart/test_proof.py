@@ -116,6 +116,29 @@ def test_a_client_does_not_become_an_engine_later(tmp_path: Path) -> None:
     scenario(tmp_path, work)
 
 
+def test_a_proof_for_another_is_none(tmp_path: Path) -> None:
+    """Who overheard what an engine showed to one target does not get in at another."""
+
+    async def work(context: Callable[..., Context]) -> None:
+        other = Endpoint(Rank(0), Tag(2))
+        server = context(other, KEY)
+        server.serve(WHO, lambda rpc: rpc.reply(Text(str(rpc.source))))
+        server.listen()
+        thief = context(None, None)
+        deadline_ns = SystemClock().now_ns() + PROOF_NS
+        overheard = prove(KEY, ENGINE, SERVER, deadline_ns)
+        session = thief._connect(other).session
+        session._route = (*SERVER, *ENGINE)
+        with pytest.raises(DaosError, match="the request is for") as caught:
+            await thief.call(other, PROVE, overheard, deadline_ns=deadline_ns)
+        assert caught.value.code is DER.BAD_TARGET
+        session._route = (*other, *ENGINE)
+        with pytest.raises(AccessError, match="a peer says it is rank 1"):
+            await thief.call(other, WHO, Text(""), deadline_ns=deadline_ns)
+
+    scenario(tmp_path, work)
+
+
 def header(body: bytes, deadline_ns: int, source: Endpoint = ENGINE) -> Header:
     return Header(
         flags=0,

@@ -22,6 +22,7 @@ from daos.testing.simsystem import simulated_system
 
 MiB = 1 << 20
 SINGLE_MAGIC = 0xD9  # docs/format/single_value_record.md
+EXTENT_MAGIC = 0xDA
 POOL = 64 * MiB
 
 
@@ -146,3 +147,38 @@ async def containers_at_rest(live_path: Path) -> None:
 
 def test_containers_at_rest_are_aggregated(tmp_path: Path) -> None:
     simulate(containers_at_rest(tmp_path), 1)
+
+
+async def a_file_that_was_cut(live_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    cluster = SimCluster(live_path, random.Random(1), network=SimNetwork(loop, random.Random(1)))
+    await cluster.start()
+    uuid = PoolUuid(await cluster.admin("admin").pool_create("tank", 64 * MiB))
+    client, _ = cluster.client("a")
+    pool = await client.pool("tank")
+    container = await pool.create_container("c")
+    array = await container.array(chunk_size=100)
+    written = []
+    for size in (2000, 450, 0):
+        await array.write(0, b"x" * 2000)
+        await array.resize(size)
+        written.append((await array.stat()).newest)
+    assert written == sorted(set(written))
+    oid = array.oid
+    await container.close()
+    for host in cluster.hosts:
+        host.crash()
+        await host.start()
+        await host.joined()
+    await asyncio.sleep(60)
+    stored = [value[0] for shard in shards_of(cluster, uuid) for _, value in shard.meta.cursor()]
+    assert EXTENT_MAGIC not in stored
+    container = await pool.container("c")
+    array = await container.array(oid)
+    for _ in range(2):  # found, then known
+        assert await array.stat() == (0, written[-1])
+    await cluster.close()
+
+
+def test_the_newest_epoch_of_what_was_cut_off_and_aggregated(tmp_path: Path) -> None:
+    simulate(a_file_that_was_cut(tmp_path), 1)

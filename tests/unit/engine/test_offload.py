@@ -104,6 +104,27 @@ def test_an_error_is_told_and_a_bug_is_one() -> None:
     with_helpers(1)(scenario)
 
 
+@pytest.mark.expects_warning("bug in a job")
+def test_a_bug_is_told_to_who_decides_about_it() -> None:
+    """Of the steps, and of what follows them: the target stops, nobody goes on."""
+
+    async def scenario(offload: Offload) -> None:
+        bugs: list[Exception] = []
+        offload.on_bug = bugs.append
+        of_steps, of_end = ZeroDivisionError(), KeyError()
+
+        def ends_badly(error: DaosError | None) -> None:
+            del error
+            raise of_end
+
+        offload.run(failing(of_steps), lambda _: None)
+        offload.run(iter(()), ends_badly)
+        await offload.close()
+        assert bugs == [of_steps, of_end]
+
+    with_helpers(1)(scenario)
+
+
 def test_helpers_run_where_they_are_told() -> None:
     async def main() -> None:
         core = min(os.sched_getaffinity(0))

@@ -163,6 +163,38 @@ def test_a_request_runs_before_its_deadline_whatever_else_there_is() -> None:
     assert due(core, 9 * MS) == [1, 2, 3, 4]
 
 
+def test_who_has_little_time_does_not_wait_behind_who_has_much() -> None:
+    """Updates are slowed, and the first one may wait for an hour: the second one may not."""
+    core = SchedCore(SchedConfig())
+    share = core.pool(POOL)
+    share.awake = 1
+    share.press(PRESSURES[-1], 0)
+    share.window.did(UPDATE, 5000)
+    for name, deadline_ns in (("patient", 3600 * S), ("hasty", 5 * S), ("other", 7 * S)):
+        core.add(POOL, UPDATE, name, deadline_ns=deadline_ns)
+    ran: dict[str, int] = {}
+    for second in range(9):
+        core.next_cycle()
+        ran.update(dict.fromkeys(core.due(second * S), second))
+        assert core.waiting == 3 - len(ran)
+    assert ran == {"hasty": 5, "other": 7}
+    assert core.forget(POOL) == ["patient"]
+    assert core.waiting == 0
+
+
+def test_who_has_to_run_is_not_lost_where_a_round_breaks_off() -> None:
+    core = SchedCore(SchedConfig())
+    core.fill()
+    for number in range(3):
+        core.add(POOL, UPDATE, number, deadline_ns=S)
+    core.add("other", UPDATE, 3, deadline_ns=S)
+    assert next(core.due(2 * S)) == 0
+    assert core.waiting == 3
+    assert core.forget("other") == [3]
+    assert list(core.due(2 * S)) == [1, 2]
+    assert core.waiting == 0
+
+
 def test_a_target_that_stops_keeps_nothing() -> None:
     core = SchedCore(SchedConfig(kick_max=1))
     for number in range(5):
