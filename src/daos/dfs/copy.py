@@ -83,7 +83,8 @@ class Copying(Tandem[S, T]):
         items = [each for each in found if self._supported(pair, each)]
         there: dict[str, Item] = {}
         if not pair.fresh and items:
-            there = await self.target.describe(pair.target, [each.name for each in items])
+            names = [each.name for each in items]
+            there = await self.target.describe(pair.target, names, xattrs=False)
         for item in items:
             self._check_kind(pair, item, there.get(item.name))
             if item.kind is Kind.DIRECTORY:

@@ -55,12 +55,14 @@ class LocalEnd:
     def pages(self, directory: str) -> LocalPages:
         return LocalPages(directory)
 
-    async def describe(self, directory: str, names: Sequence[str]) -> dict[str, Item]:
+    async def describe(
+        self, directory: str, names: Sequence[str], *, xattrs: bool
+    ) -> dict[str, Item]:
         def work() -> dict[str, Item]:
             found = {}
             for name in names:
                 with contextlib.suppress(NotFoundError):
-                    found[name] = _describe(os.path.join(directory, name), name)
+                    found[name] = _describe(os.path.join(directory, name), name, xattrs=xattrs)
             return found
 
         return await _in_thread(work)
@@ -196,7 +198,7 @@ def _naming(path: str) -> Iterator[None]:
         raise local_error(error, path) from None
 
 
-def _describe(path: str, name: str) -> Item:
+def _describe(path: str, name: str, *, xattrs: bool = True) -> Item:
     with _naming(path):
         found = os.lstat(path)
         kind = _KINDS.get(stat.S_IFMT(found.st_mode))
@@ -210,7 +212,7 @@ def _describe(path: str, name: str) -> Item:
             size=found.st_size if kind is Kind.FILE else 0,
             mtime_ns=found.st_mtime_ns,
             target=os.readlink(path) if kind is Kind.SYMLINK else "",
-            xattrs=_xattrs(path),
+            xattrs=_xattrs(path) if xattrs else {},
             node=path,
         )
 

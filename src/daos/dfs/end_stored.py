@@ -62,7 +62,9 @@ class StoredEnd:
     def pages(self, directory: Directory) -> StoredPages:
         return StoredPages(self.mount.readdir(directory))
 
-    async def describe(self, directory: Directory, names: Sequence[str]) -> dict[str, Item]:
+    async def describe(
+        self, directory: Directory, names: Sequence[str], *, xattrs: bool
+    ) -> dict[str, Item]:
         found = {}
         for name in names:
             with self.mount._operation(None) as call:
@@ -70,7 +72,7 @@ class StoredEnd:
                 entry = await entries.fetch(place, call)
                 if entry is not None:
                     node = node_of(self.mount, directory, place, entry)
-                    found[name] = await self._item(node, call)
+                    found[name] = await self._item(node, call, with_xattrs=xattrs)
         return found
 
     async def contents(self, items: Sequence[Item]) -> list[bytes]:
@@ -126,7 +128,7 @@ class StoredEnd:
         for depth in sorted(levels, reverse=True):
             await levels[depth].run()
 
-    async def _item(self, node: Node, call: Call) -> Item:
+    async def _item(self, node: Node, call: Call, *, with_xattrs: bool = True) -> Item:
         found = await attributes.stat_entry(self.mount, node.entry, call)
         return Item(
             name=node.name if node.parent is not None else "",
@@ -135,7 +137,7 @@ class StoredEnd:
             size=found.st_size if isinstance(node, File) else 0,
             mtime_ns=found.st_mtime_ns,
             target=node.target if isinstance(node, Symlink) else "",
-            xattrs=await _xattrs(node.place, call),
+            xattrs=await _xattrs(node.place, call) if with_xattrs else {},
             node=node,
         )
 

@@ -82,8 +82,10 @@ class End(Protocol[D]):
     def pages(self, directory: D) -> Pages:
         """The names in a directory."""
 
-    async def describe(self, directory: D, names: Sequence[str]) -> dict[str, Item]:
-        """By name; what is not there is left out."""
+    async def describe(
+        self, directory: D, names: Sequence[str], *, xattrs: bool
+    ) -> dict[str, Item]:
+        """By name; what is not there is left out. Without `xattrs`, extended attributes are."""
 
     async def contents(self, items: Sequence[Item]) -> list[bytes]:
         """All of small files, as much of each as it was described to have."""

@@ -74,6 +74,8 @@ class Pair(Generic[S, T]):
 class Tandem(Generic[S, T]):
     """Goes through a tree of `source`; what is done with entries, subclasses say."""
 
+    xattrs = True  # whether extended attributes are asked for
+
     def __init__(self, route: Route[S, T], workers: int, report: Report | None) -> None:
         """`report` is told of progress, often. Raises: InvalidError (workers)."""
         if not 1 <= workers <= WORKERS_MAX:
@@ -117,7 +119,7 @@ class Tandem(Generic[S, T]):
             self.crew.add(partial(self._batch, pair, names[index : index + BATCH]))
 
     async def _batch(self, pair: Pair[S, T], names: Sequence[str]) -> None:
-        found = await self.source.describe(pair.source, names)
+        found = await self.source.describe(pair.source, names, xattrs=self.xattrs)
         await self.entries(pair, list(found.values()))
 
 
@@ -163,8 +165,8 @@ async def route(
     if target.same(source) and (place == real or place.startswith(real.rstrip("/") + "/")):
         raise InvalidError(f"{target_path} is {source_path} itself, or in it")
     if here and not name and item.name:
-        inner = (await target.describe(parent, [item.name])).get(item.name)
-        own = await source.describe(at, [item.name])
+        inner = (await target.describe(parent, [item.name], xattrs=False)).get(item.name)
+        own = await source.describe(at, [item.name], xattrs=False)
         if inner is not None and inner.kind is Kind.DIRECTORY and not own:
             inside = os.path.join(target_path, item.name)
             raise InvalidError(f"{target_path} holds a copy in a directory: name {inside}")

@@ -54,6 +54,8 @@ class Verdict:
 class Comparing(Tandem[S, T]):
     """A comparison under way."""
 
+    xattrs = False
+
     def __init__(self, route: Route[S, T], workers: int, report: Report | None) -> None:
         super().__init__(route, workers, report)
         self.verdict = Verdict(self.stats)
@@ -68,7 +70,8 @@ class Comparing(Tandem[S, T]):
 
     async def entries(self, pair: Pair[S, T], found: Sequence[Item]) -> None:
         stored = [each for each in found if each.kind is not None]  # the rest is not copied
-        there = await self.target.describe(pair.target, [each.name for each in stored])
+        names = [each.name for each in stored]
+        there = await self.target.describe(pair.target, names, xattrs=False)
         for item in stored:
             path, other = self.path(pair, item), there.get(item.name)
             how = _difference(item, other)
