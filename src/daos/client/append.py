@@ -10,7 +10,8 @@ object of their own, whose id is the array's but for the type, KV_UINT64.
                   └─ taken for m: claim E + m
 
 Invariants:
-    W1  a claim is dropped only after its records are written, or certainly won't be
+    W1  a claim is dropped only after its records are written, or certainly won't be; the last of
+        them is written before all others, so that no size is ever within a claim
     W2  who has claimed an offset asks for the size again: whoever had the offset before has dropped
         its claim, so its records show in the size
     W3  nobody waits for anybody: a writer that died leaves its range empty, zeros that are read

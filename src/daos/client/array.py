@@ -137,8 +137,8 @@ class Array(ObjectHandle):
     async def append(self, data: BufferLike, *, timeout: float | None = None) -> int:
         """Write `data` behind the last record; the offset where it went. Durable on return.
 
-        Of several that append at once each gets a range of its own. A writer that dies meanwhile
-        may leave its range empty: zeros, once others have written behind it.
+        Of several that append at once each gets a range of its own. Readers may find zeros in it
+        until all is written, and for ever what a writer that dies, or fails, had not written yet.
 
         Shapes:     as for `write`
         Atomicity:  each chunk for itself; against `resize` and `write` none
@@ -151,13 +151,17 @@ class Array(ObjectHandle):
                 return await self._size(call)
             claims = self._claims()
             offset = await claim(claims, self._size, count, call)
-            pieces = self._pieces(*self._check_range(offset, count))
             try:
-                await self._write(pieces, view, call)
+                *others, last = self._pieces(*self._check_range(offset, count))
+                behind = last.position * self.cell_size
+                # First what ends the range: from then on nobody else finds an end within it.
+                await self._write([last], view[behind:], call)
             except DaosError as error:
-                if len(pieces) == 1 and not error.unanswered:  # nothing of it is on its way
+                if not error.unanswered:  # nothing of it is on its way
                     await drop(claims, offset, call)
                 raise
+            if others:
+                await self._write(others, view[:behind], call)
             await drop(claims, offset, call)
         return offset
 
