@@ -38,6 +38,8 @@ TREE: Final[list[Step]] = [
     ("symlink", ("loop-b", "/loop-a"), "/loop-a"),
     ("symlink", ("loop-a", "/loop-b"), "/loop-b"),
     ("symlink", (".", "/here"), "/here"),
+    ("symlink", ("file/", "/to-file-slash"), "/to-file-slash"),
+    ("symlink", ("nowhere/", "/to-nothing-slash"), "/to-nothing-slash"),
 ]
 CHAIN: Final[list[Step]] = [
     ("symlink", (f"chain{at + 1}" if at < 41 else "file", f"/chain{at}"), f"/chain{at}")
@@ -97,6 +99,9 @@ MORE_PATHS: Final = [
     "/to-dir/up",
     "/to-dir/up/x",
     "/loop-a/",
+    "/to-file-slash",
+    "/to-file-slash/",
+    "/to-nothing-slash",
     "/here/here/here/file",
     "/here/here/dir/",
     "/chain0",

@@ -114,6 +114,11 @@ class Session:
             raise ShutdownError("the client is closed")
         return Operation(self, self._call(self.default_timeout if timeout is None else timeout))
 
+    def renewed(self, call: Call) -> Call:
+        """The same call, with the default time from now on. Raises: CanceledError."""
+        self.check_running()
+        return Call(self._deadline_ns(self.default_timeout), call.trace_id)
+
     def closing_call(self) -> Call:
         """For telling the server that a handle goes away: allowed while closing, and short."""
         return self._call(CLOSE_S if self.closing else self.default_timeout)

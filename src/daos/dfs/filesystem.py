@@ -44,9 +44,9 @@ from daos.dfs.errors import (
     NotEmptyError,
 )
 from daos.dfs.layout import NAME_MAX, PATH_MAX, Kind, encode_name
-from daos.dfs.lookup import child, walk
+from daos.dfs.lookup import child, refresh, walk
 from daos.dfs.metadata import Metadata
-from daos.dfs.namespace import Wanted
+from daos.dfs.namespace import Force, Wanted
 from daos.dfs.node import Directory, Symlink
 from daos.dfs.resolve import NOTHING, BytesPath, End, StrPath, TextPath, given, text_of
 from daos.dfs.tree import DirEntry, Visit, joined, walking
@@ -185,6 +185,8 @@ class FileSystem(Content, Metadata):
     ) -> None:
         """Remove a directory with all that is below it. Raises: NotADirectoryError.
 
+        Without `timeout` each entry has the client's; all together may take as long as they take.
+
         Atomicity: none: what goes is gone, from the leaves up
         """
         try:
@@ -192,7 +194,8 @@ class FileSystem(Content, Metadata):
                 where = await resolve.end(self.mount, path, call)
                 if not where.name:
                     raise _no_rmdir(resolve.raw_of(path))
-                await self._remove(where, Kind.DIRECTORY, call, force=True)
+                force = Force.ALL if timeout is not None else Force.EACH
+                await namespace.remove(self.mount, where.spot, Kind.DIRECTORY, call, force=force)
         except NOTHING:
             if not ignore_errors:
                 raise
@@ -285,7 +288,7 @@ class FileSystem(Content, Metadata):
 
     async def _mkdir(self, path: StrPath, wanted: Wanted, call: Call) -> None:
         where = await resolve.end(self.mount, path, call, error=ExistsError())
-        await resolve.refresh(where.parent, call)
+        await refresh(where.parent, call)
         await namespace.mkdir(self.mount, where.spot, wanted, call)
 
     async def _makedirs(self, raw: bytes, wanted: Wanted, call: Call, *, exist_ok: bool) -> None:
@@ -317,8 +320,8 @@ class FileSystem(Content, Metadata):
         except NOTHING:
             return False
 
-    async def _remove(self, where: End, kind: Kind, call: Call, *, force: bool = False) -> None:
-        await namespace.remove(self.mount, where.spot, kind, call, force=force)
+    async def _remove(self, where: End, kind: Kind, call: Call) -> None:
+        await namespace.remove(self.mount, where.spot, kind, call)
 
     async def _directory_at(self, where: End, call: Call) -> None:
         """What stands before a slash at the end. Raises: NotFoundError, NotDirectoryError."""

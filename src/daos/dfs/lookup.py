@@ -13,7 +13,7 @@ import os
 from typing import TYPE_CHECKING
 
 from daos.base.errors import InvalidError, NotFoundError
-from daos.dfs import entries
+from daos.dfs import attributes, entries
 from daos.dfs.entries import Found, Place
 from daos.dfs.errors import LoopError, NameTooLongError, NotDirectoryError
 from daos.dfs.layout import LINKS_MAX, NAME_MAX, PATH_MAX, Kind, decode_name, encode_name
@@ -55,6 +55,12 @@ async def walk(
             left += _components(target)
             reached = mount.root if target[:1] == b"/" else node
     return reached
+
+
+async def refresh(node: Node, call: Call) -> None:
+    """See to it that the root's entry is of now: a walk brings that of all others."""
+    if node.parent is None:
+        node.entry = await attributes.fetch_known(node.place, node.oid, call)
 
 
 async def child(mount: Mount, parent: Directory, name: bytes, call: Call) -> Node:

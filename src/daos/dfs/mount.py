@@ -27,7 +27,7 @@ from daos.dfs.attributes import Stat
 from daos.dfs.classes import by_hints, class_of, hint_for, otype_of
 from daos.dfs.errors import CrossDeviceError
 from daos.dfs.layout import STATFS_MAGIC, Entry, Kind, Superblock, check_name, encode_name
-from daos.dfs.namespace import Spot, Wanted
+from daos.dfs.namespace import Force, Spot, Wanted
 from daos.dfs.node import Directory, File, Node, Symlink
 from daos.dfs.oids import OidCursor
 from daos.object.core import check_supported
@@ -103,12 +103,14 @@ class Mount(Handle):
 
         Raises: InvalidError (a relative path), NotFoundError, NotDirectoryError, LoopError,
                 NameTooLongError
-        Cost:   one request a component
+        Cost:   one request a component; of the root one, for its entry
         """
         with self._operation(timeout) as call:
             if encode_name(path)[:1] != b"/":
                 raise InvalidError(f"{path!r} is no absolute path")
-            return await lookup.walk(self, self.root, path, call, follow=follow)
+            found = await lookup.walk(self, self.root, path, call, follow=follow)
+            await lookup.refresh(found, call)
+            return found
 
     async def lookup_rel(
         self,
@@ -121,7 +123,9 @@ class Mount(Handle):
         """What a name of a directory names. Raises: as lookup. Cost: one request, and its links."""
         with self._operation(timeout) as call:
             directory = namespace.check_parent(self, parent)
-            return await lookup.walk(self, directory, check_name(name), call, follow=follow)
+            found = await lookup.walk(self, directory, check_name(name), call, follow=follow)
+            await lookup.refresh(found, call)
+            return found
 
     async def stat(self, parent: Node, name: str | bytes, *, timeout: float | None = None) -> Stat:
         """What there is to know of an entry, of a symlink itself.
@@ -206,7 +210,8 @@ class Mount(Handle):
     ) -> ObjectId:
         """Remove a name and what it names; the object's id.
 
-        `kind`: DIRECTORY as rmdir, FILE as unlink, None whatever it is. `force`: with all below.
+        `kind`: DIRECTORY as rmdir, FILE as unlink, None whatever it is. `force`: with all below,
+        each of which has, without `timeout`, the client's.
 
         Raises: AccessError, NotDirectoryError, InvalidError, NotFoundError, IsDirectoryError,
                 NotEmptyError
@@ -215,7 +220,8 @@ class Mount(Handle):
         if kind is not None and not isinstance(kind, Kind):
             raise InvalidError(f"a kind is one of {', '.join(map(str, Kind))}, not {kind!r}")
         with self._operation(timeout, write=True) as call:
-            return await namespace.remove(self, self._spot(parent, name), kind, call, force=force)
+            how = (Force.EACH if timeout is None else Force.ALL) if force else None
+            return await namespace.remove(self, self._spot(parent, name), kind, call, force=how)
 
     async def move(
         self,
@@ -236,7 +242,8 @@ class Mount(Handle):
                 IsDirectoryError (the other way round), NotFoundError, ExistsError (not `replace`),
                 NotEmptyError, InvalidError (a name; a directory into itself), CrossDeviceError,
                 DeadlineError (somebody moves one of them), BusyError
-        Cost:   nine requests, eight in the root; to replace three more and those of the object
+        Cost:   nine requests, eight in the root; to replace three more and those of the object; of
+                a directory into another one, one for each above that
         """
         with self._operation(timeout, write=True) as call:
             spots = self._two_spots(parent, name, new_parent, new_name)
@@ -303,6 +310,14 @@ class Mount(Handle):
     def new_token(self) -> bytes:
         """16 bytes that nobody else has."""
         return self._session.new_id()
+
+    def renewed(self, call: Call) -> Call:
+        """A step of a long call: the client's timeout begins anew. Raises: CanceledError."""
+        return self._session.renewed(call)
+
+    def jitter(self) -> float:
+        """A number from 0 to 1, another one for each client."""
+        return self._session.rng.random()
 
     def now_ns(self) -> int:
         """A new time, later than every epoch that this client has heard of."""

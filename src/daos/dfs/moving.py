@@ -3,9 +3,12 @@
     1  both entries as they are; what is wrong with them is refused
     2  mark the source, and the target if there is one (`marks`): nobody else takes them away now.
        In the order of places, so that of two moves that need both one goes first
-    3  both again, with extended attributes: as they are under the marks
+    3  both again, with extended attributes: as they are under the marks. Of a directory: see that
+       none of those above its new place is being moved, perhaps into it; of two such moves each
+       marks before it looks, so that at least one of them sees the other
     4  write the target: a new entry, or over the old one, so that its name is never absent; see
-       that its directory is there still, which whoever removes it looks into once more
+       that its directory is there still, which whoever removes it looks into once more, and is
+       not about to be replaced, which whoever does looks into under his mark
     5  take the source away, if it is still what was copied; else copy once more
     6  drop the target's mark and what its old entry had more; give up the replaced object
 
@@ -18,6 +21,7 @@ first, then inserts, then removes the source
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
     from daos.dfs.node import Directory
 
 _ATTEMPTS: Final = 64
+_PAUSE_S: Final = 0.02
 _EXCHANGED: Final = b".dfs-exchange-"  # and the move's token: one of two names, for a moment
 
 
@@ -55,7 +60,8 @@ async def move(
                itself), NotDirectoryError, IsDirectoryError, NotEmptyError (the target),
                BusyError (others move the same names all the time), DeadlineError (somebody moves
                one of them), TxUncertainError (it took longer than a move may)
-    Cost:      nine requests, eight in the root; to replace three more and those of the object
+    Cost:      nine requests, eight in the root; to replace three more and those of the object; of a
+               directory into another one, one for each above that
     """
     for _ in range(_ATTEMPTS):
         before = await marks.unmarked(mount, source.place, call)
@@ -68,6 +74,9 @@ async def move(
         attempt = _Move(mount, source.place, target, call)
         if await attempt.run(before, old):
             return None if old is None else old.entry.oid
+        for place in attempt.met:
+            await asyncio.sleep(mount.jitter() * _PAUSE_S)  # so that two don't meet for ever
+            await marks.unmarked(mount, place, call)
     raise BusyError(f"{source.place} and {target.place} are moved by others all the time")
 
 
@@ -113,6 +122,7 @@ class _Move:
         # Nothing that we send is executed after the marks' time.
         self.call = Call(until_ns, call.trace_id)
         self.marked: list[Place] = []
+        self.met: list[Place] = []  # directories whose own move is to be waited for
         self.stale: set[bytes] = {MOVE}  # akeys of the target that go at the end
 
     async def run(self, before: Found, old: Found | None) -> bool:
@@ -123,12 +133,13 @@ class _Move:
         if (
             found is None
             or (old is not None and not await self._is_replaceable(old))
+            or not await self._is_outside(found)
             or not await self._write(found, over=old is not None)
         ):
             await self._unmark()
             return False
-        if old is None:
-            await self._check_linked()
+        if old is None and not await self._is_linked():
+            return False
         await self._take_away(found)
         await entries.drop(self.target, self.stale, self.call)
         if old is not None:
@@ -178,19 +189,46 @@ class _Move:
             return False
         return True
 
-    async def _check_linked(self) -> None:
-        """Take the target back if its directory was removed. Raises: NotFoundError"""
+    async def _is_outside(self, found: Found) -> bool:
+        """Whether no directory above the target is being moved: it could be into what we move.
+
+        Raises: NotFoundError (one is not where it was opened; so it may be in there already)
+        """
+        if found.entry.kind is not Kind.DIRECTORY or self.source.io.oid == self.target.io.oid:
+            return True
+        above = self.directory
+        while above.parent is not None:
+            there = await marks.fetch(above.place, self.call)
+            if there is None or there.entry.oid != above.oid:
+                await self._unmark()
+                raise _gone(above)
+            if mark_of(there) is not None:
+                self.met.append(above.place)
+                return False
+            above = above.parent
+        return True
+
+    async def _is_linked(self) -> bool:
+        """Whether what was written has a way to it; else it is taken back.
+
+        Raises: NotFoundError (its directory was removed)
+        """
         directory = self.directory
         if directory.parent is None:
-            return
-        above = await entries.fetch(directory.place, self.call)
-        if above is not None and above.entry.oid == directory.oid:
-            return
+            return True
+        above = await marks.fetch(directory.place, self.call)
+        there = above is not None and above.entry.oid == directory.oid
+        mark = mark_of(above) if above is not None else None
+        if there and (mark is None or mark.role is Role.SOURCE):
+            return True
         written = await marks.fetch(self.target, self.call)
         if written is not None and self._is_ours(written):
             await entries.punch(self.target, self.call, unchanged_since=written.epoch)
         await self._unmark()
-        raise NotFoundError(f"{directory.name!r} was removed, or moved, meanwhile")
+        if not there:
+            raise _gone(directory)
+        self.met.append(directory.place)
+        return False
 
     async def _take_away(self, found: Found) -> None:
         """Punch the source, if it is what was copied; else copy once more.
@@ -255,6 +293,10 @@ async def _check(
         raise IsDirectoryError(f"{target.place} is a directory")
     if await has_entries(mount.io(old.entry.oid), call):
         raise NotEmptyError(f"{target.place} is not empty")
+
+
+def _gone(directory: Directory) -> NotFoundError:
+    return NotFoundError(f"{directory.name!r} was removed, or moved, meanwhile")
 
 
 def _check_outside(found: Found, directory: Directory) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import replace
+from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from daos.base.errors import (
@@ -60,6 +61,13 @@ class Wanted(NamedTuple):
     chunk_size: int | None = None
     uid: int | None = None
     gid: int | None = None
+
+
+class Force(Enum):
+    """How a directory is removed with all below it."""
+
+    ALL = "all"  # all together have the time of the call
+    EACH = "each"  # each entry has the client's timeout, all together what they take
 
 
 class Spot(NamedTuple):
@@ -155,7 +163,9 @@ def check_target(target: str | bytes) -> bytes:
     return value
 
 
-async def remove(mount: Mount, at: Spot, kind: Kind | None, call: Call, *, force: bool) -> ObjectId:
+async def remove(
+    mount: Mount, at: Spot, kind: Kind | None, call: Call, *, force: Force | None = None
+) -> ObjectId:
     """Take a name away, then what it names; the object's id.
 
     `kind`: DIRECTORY asks for a directory (rmdir), FILE for anything else (unlink), None for
@@ -172,8 +182,10 @@ async def remove(mount: Mount, at: Spot, kind: Kind | None, call: Call, *, force
         if found is None:
             raise NotFoundError(f"there is no {at.place}")
         await _check_removable(mount, at, kind, found.entry, call, force=force)
+        if force is Force.EACH:
+            call = mount.renewed(call)
         kept = found
-        if found.entry.kind is Kind.DIRECTORY and not force:
+        if found.entry.kind is Kind.DIRECTORY and force is None:
             kept = replace(found, values=await xattrs.values(at.place, call))
         if await entries.punch(at.place, call, unchanged_since=found.epoch):
             await _look_again(mount, at, kept, call, force=force)
@@ -183,7 +195,7 @@ async def remove(mount: Mount, at: Spot, kind: Kind | None, call: Call, *, force
 
 
 async def _check_removable(
-    mount: Mount, at: Spot, kind: Kind | None, entry: Entry, call: Call, *, force: bool
+    mount: Mount, at: Spot, kind: Kind | None, entry: Entry, call: Call, *, force: Force | None
 ) -> None:
     directory, place = at
     if kind is Kind.DIRECTORY and entry.kind is not Kind.DIRECTORY:
@@ -191,13 +203,15 @@ async def _check_removable(
     if kind is not None and kind is not Kind.DIRECTORY and entry.kind is Kind.DIRECTORY:
         raise IsDirectoryError(f"{place} is a directory")
     if entry.kind is Kind.DIRECTORY:
-        if force:
-            await _empty(mount, Directory(mount, directory, place, entry), call)
+        if force is not None:
+            await _empty(mount, Directory(mount, directory, place, entry), call, force)
         elif await has_entries(mount.io(entry.oid), call):
             raise NotEmptyError(f"{place} is not empty")
 
 
-async def _look_again(mount: Mount, at: Spot, found: Found, call: Call, *, force: bool) -> None:
+async def _look_again(
+    mount: Mount, at: Spot, found: Found, call: Call, *, force: Force | None
+) -> None:
     """Of a directory whose entry is gone: what came into it before that.
 
     Raises: NotEmptyError (there is something: the entry is back, if its name was not taken)
@@ -206,8 +220,8 @@ async def _look_again(mount: Mount, at: Spot, found: Found, call: Call, *, force
     if found.entry.kind is not Kind.DIRECTORY:
         return
     removed = Directory(mount, directory, place, found.entry)
-    if force:
-        await _empty(mount, removed, call)
+    if force is not None:
+        await _empty(mount, removed, call, force)
     elif await has_entries(removed.io, call):
         with suppress(ExistsError):
             await entries.insert(place, found, call)
@@ -232,15 +246,38 @@ async def has_entries(io: ObjectIo, call: Call) -> bool:
     return False
 
 
-async def _empty(mount: Mount, directory: Directory, call: Call) -> None:
-    """Remove all below a directory, depth first, each as `remove` does; what goes is gone."""
-    listing = mount.readdir(directory)
-    while await listing.turn():
-        for name in listing.take():
-            try:
-                await remove(mount, spot(mount, directory, name), None, call, force=True)
-            except NotFoundError:
-                continue  # another one was faster
+async def _empty(mount: Mount, directory: Directory, call: Call, force: Force) -> None:
+    """Remove all below a directory, the deepest first; what goes is gone.
+
+    The way down is a list: it may be longer than calls can be nested.
+    """
+    way = [(directory, mount.readdir(directory))]
+    while way:
+        here, names = way[-1]
+        if await names.turn():
+            at = spot(mount, here, names.pop())
+        else:
+            way.pop()
+            if not way:
+                return
+            at = Spot(way[-1][0], here.place)
+        full = await _taken(mount, at, mount.renewed(call) if force is Force.EACH else call)
+        if full is not None:
+            way.append((full, mount.readdir(full)))
+
+
+async def _taken(mount: Mount, at: Spot, call: Call) -> Directory | None:
+    """Remove an entry; what could not be: a directory that is not empty."""
+    directory, place = at
+    try:
+        await remove(mount, at, None, call)
+    except NotFoundError:
+        return None  # another one was faster
+    except NotEmptyError:
+        found = await entries.fetch(place, call)
+        if found is not None and found.entry.kind is Kind.DIRECTORY:
+            return Directory(mount, directory, place, found.entry)
+    return None
 
 
 async def _insert(place: Place, made: Found, call: Call) -> None:

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from daos.base.errors import DaosError, ExistsError, InvalidError, NotFoundError
 from daos.client.session import Call, Handle, Operation
-from daos.dfs import attributes, namespace
+from daos.dfs import namespace
 from daos.dfs.errors import IsDirectoryError, LoopError, NameTooLongError, NotDirectoryError
 from daos.dfs.layout import LINKS_MAX, PATH_MAX, decode_name, encode_name
-from daos.dfs.lookup import child, walk
+from daos.dfs.lookup import child, refresh, walk
 from daos.dfs.namespace import Spot
 from daos.dfs.node import Directory, File, Node, Symlink
 
@@ -167,12 +167,6 @@ def raw_of(path: StrPath) -> bytes:
     return raw
 
 
-async def refresh(node: Node, call: Call) -> None:
-    """See to it that the root's entry is of now: a walk brings that of all others."""
-    if node.parent is None:
-        node.entry = await attributes.fetch_known(node.place, node.oid, call)
-
-
 async def directory(mount: Mount, path: StrPath, call: Call) -> Directory:
     """A directory. Raises: NotDirectoryError. Cost: a request for each component."""
     found = await walk(mount, mount.root, raw_of(path), call, follow=True)
@@ -234,11 +228,8 @@ async def open_file(
             return await namespace.open_file(mount, where.spot, flags, wanted, call)
         except LoopError:
             link = await child(mount, where.parent, where.name, call)
-        try:
-            return await _open_found(mount, raw, flags, call)
-        except NotFoundError:
-            if isinstance(link, Symlink):  # to nothing, which is what shall be made
-                where = await _end(mount, where.parent, encode_name(link.target), call)
+        if isinstance(link, Symlink):
+            where = await _end(mount, where.parent, encode_name(link.target), call)
     raise LoopError(f"more than {LINKS_MAX} symlinks")
 
 
