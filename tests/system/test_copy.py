@@ -301,6 +301,17 @@ class TestUnsupported:
         with pytest.raises(UnsupportedError, match=r"pipe: a fifo|sticky: .* sticky bits"):
             files.store(odd, "/odd")
 
+    def test_of_the_directory_that_is_copied_itself(self, files: Files, tmp_path: Path) -> None:
+        top = tmp_path / "top"
+        top.mkdir()
+        files.store(top, "/copy")
+        top.chmod(0o1750)
+        with pytest.raises(UnsupportedError, match=r"top: .* sticky bits"):
+            files.store(top, "/copy", here=True)
+        stats = files.store(top, "/copy", here=True, ignore_unsupported=True)
+        assert len(stats.unsupported) == 1
+        assert files.compare(top, "/copy") == []
+
     def test_left_out_if_told(self, files: Files, odd: Path, tmp_path: Path) -> None:
         stats = files.store(odd, "/odd", ignore_unsupported=True)
         assert sorted(stats.unsupported) == [

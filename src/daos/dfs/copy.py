@@ -74,7 +74,7 @@ class Copying(Tandem[S, T]):
         """Copy one entry, with all below it."""
         if item.name:
             await self.entries(self.start, [item])
-        else:
+        elif self._supported(self.start, item):
             await self._enter(self.start, item, exists=True)
         await self.run()
         await self.target.leave(self._entered[::-1])

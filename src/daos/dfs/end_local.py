@@ -137,17 +137,16 @@ class LocalPages:
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
-        self._entries: Iterator[os.DirEntry[str]] | None = None
+        self._names: Iterator[str] | None = None
 
     async def next(self) -> list[str]:
         return await _in_thread(self._next, path=self._directory)
 
     def _next(self) -> list[str]:
-        if self._entries is None:
-            with os.scandir(self._directory) as entries:
-                # All names at once: what is open would stay so if the copy is given up.
-                self._entries = iter(list(entries))
-        return [each.name for each in itertools.islice(self._entries, PAGE)]
+        if self._names is None:
+            # All at once, but names alone: what is open would stay so if the copy is given up.
+            self._names = iter(os.listdir(self._directory))
+        return list(itertools.islice(self._names, PAGE))
 
 
 class LocalWriting:
