@@ -388,6 +388,37 @@ class TestResuming:
             files.fetch("/copy", tmp_path / "whole")
         assert look(tmp_path / "whole" if not out else back) == wanted
 
+    @pytest.mark.parametrize("out", [False, True])
+    def test_what_was_being_overwritten_is_not_complete(
+        self, files: Files, tree: Path, tmp_path: Path, out: bool
+    ) -> None:
+        back = tmp_path / "back"
+        files.store(tree, "/copy")
+        files.fetch("/copy", back)
+        old = (tree / "large").stat().st_mtime_ns
+        for content, time_ns in ((b"1", old + 1), (b"2", old)):  # the old time, too
+            (tree / "large").write_bytes(content * LARGE)
+            os.utime(tree / "large", ns=(0, time_ns))
+
+            def report(stats: Stats) -> None:
+                if stats.nbytes:
+                    raise NoSpaceError("enough")
+
+            def go(report: Callable[[Stats], None] | None = None, resume: bool = True) -> Stats:
+                options = {"resume": resume, "report": report, "workers": 1}
+                if out:
+                    return files.fetch("/copy/large", back / "large", **options)
+                return files.store(tree / "large", "/copy/large", **options)
+
+            if out:
+                files.store(tree / "large", "/copy/large")
+            with pytest.raises(NoSpaceError, match="enough"):
+                go(report, resume=False)
+            assert go().files == 1
+            if not out:
+                files.fetch("/copy/large", back / "large")
+            assert look(back / "large") == look(tree / "large")
+
 
 class TestVerifying:
     def test_a_flipped_byte_is_found(self, files: Files, tree: Path) -> None:

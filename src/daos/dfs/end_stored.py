@@ -115,9 +115,7 @@ class StoredEnd:
     async def open(self, directory: Directory, item: Item, *, exists: bool) -> StoredWriting:
         how = os.O_TRUNC if exists else os.O_CREAT | os.O_EXCL
         file = await self.mount.open_file(directory, item.name, os.O_WRONLY | how, 0o600)
-        if exists:  # what it was a copy of before, it is no more
-            await file.setattr(SetAttr(mode=0o600, mtime_ns=self.mount.now_ns()))
-        return StoredWriting(file)
+        return StoredWriting(file)  # a time that was set is over with the next write
 
     async def leave(self, directories: Sequence[tuple[Directory, Item]]) -> None:
         # What is written into an entry moves the time of its directory: the deepest ones first.
