@@ -1,7 +1,8 @@
 """The power fails behind every device event while files are made, moved, exchanged and removed.
 
 At each cut the tree is one of those that the call under way goes through, each file whole; then
-what was left of a move is settled by whoever comes next, and no file is lost by that either.
+what was left of a move is settled by whoever comes next, or by the checker, and no file is lost by
+that either.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from daos.base.errors import NotFoundError
 from daos.client.container import Container
 from daos.dfs import format, marks
 from daos.dfs.attributes import Stat
+from daos.dfs.checker import Repair, check
 from daos.dfs.layout import Role
 from daos.dfs.mount import Mount
 from daos.dfs.node import Directory, File
@@ -223,6 +225,65 @@ def test_no_file_is_lost_wherever_it_is_cut(live_path: Path) -> None:
     seen = asyncio.run(run())
     # It was cut where a file has two names: in each move, and in the three of the exchange.
     assert {"a d/a2", "b d/a2", "b d/c", "c d/c"} <= seen.keys()
+
+
+async def checked(images: dict[str, Image], live: Path, cut: int, step: Step) -> str:
+    """Start on what is left, and let the checker repair it; what it found."""
+    clock = FrozenClock(START_NS + 3600 * 10**9)
+    repair = Repair.RELINK if cut % 2 else Repair.REMOVE
+    async with started(MemoryDirectory(images), live, clock, cut) as system:
+        client = await system.connect()
+        async with client.pool(POOL) as pool, pool.container(LABEL, "ex") as alone:
+            looked = await check(alone)
+            before = await tree_of(await Mount.open(alone))
+            assert before in step.trees
+            did = await check(alone, repair | Repair.VERIFY, "found")
+            assert (did.leaked, did.moves, did.damaged) == (looked.leaked, looked.moves, ())
+            assert (await check(alone, repair)).clean
+            mount = await Mount.open(alone)
+            paths = [entry async for entry in walk(mount, mount.root)]
+            after = await tree_of(mount)
+            saved = {path for path in after if path.startswith("lost+found/")}
+            assert {path: before[path] for path in after.keys() - saved}.items() <= after.items()
+            assert {after[path] for path in after.keys() - saved} == set(before.values())
+            assert len({seen.oid for *_, seen in paths}) == len(paths)
+            assert did.relinked == (len(looked.leaked) if repair is Repair.RELINK else 0)
+            named = {mount.root.oid, mount.root.parent_oid}
+            named |= {oid for _, above, _, seen in paths for oid in (above.oid, seen.oid)}
+            if did.relinked:
+                named.add((await mount.lookup("/lost+found")).oid)
+            stored = {oid async for oid in alone.objects()}
+            assert stored - {d.oid for d in await directories(mount, mount.root)} <= named
+        await client.close()
+    return f"{'moves' if looked.moves else ''} {'leaked' if looked.leaked else ''}"
+
+
+async def directories(mount: Mount, above: Directory) -> list[Directory]:
+    found = [above]
+    async for name in mount.readdir(above):
+        node = await mount.lookup_rel(above, name)
+        if isinstance(node, Directory):
+            found += await directories(mount, node)
+    return found
+
+
+def test_the_checker_ends_what_was_left(live_path: Path) -> None:
+    async def run() -> Counter[str]:
+        journal, spans = await record(live_path / "recorded")
+        rng, seen = random.Random(3), Counter[str]()
+        for step, (begin, end) in zip(steps(), spans, strict=True):
+            for cut in range(begin, end + 1):
+                certain = isinstance(journal.events[cut - 1], FlushEvent)
+                images = journal.image(cut, rng, keep="none" if certain else "some")
+                try:
+                    seen[await checked(images, live_path / "recovered", cut, step)] += 1
+                except Exception as error:
+                    error.add_note(f"power cut behind event {cut}, while {step.name}")
+                    raise
+        return seen
+
+    seen = asyncio.run(run())
+    assert seen.keys() >= {" ", "moves ", " leaked"}
 
 
 def test_a_container_is_a_file_system_or_can_become_one(live_path: Path) -> None:

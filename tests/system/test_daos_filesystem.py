@@ -7,11 +7,13 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import daos
 from daos.cli.daos import TOOL
 from daos.cli.frame import main
 from daos.embedded.remote import connect
@@ -22,17 +24,24 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
-def agent() -> Iterator[SmallAgent]:
-    """A served system with a pool, `tank`."""
+def directory() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
-        directory = Path(name)
-        with (
-            Served(directory, "--targets", "2") as served,
-            SmallAgent(directory, directory / "s") as agent,
-        ):
-            with connect(served.address) as system:
-                system.admin.pool_create("tank", size="256MiB")
-            yield agent
+        yield Path(name)
+
+
+@pytest.fixture(scope="module")
+def served(directory: Path) -> Iterator[Served]:
+    """A system with a pool, `tank`."""
+    with Served(directory, "--targets", "2") as served:
+        with connect(served.address) as system:
+            system.admin.pool_create("tank", size="256MiB")
+        yield served
+
+
+@pytest.fixture(scope="module")
+def agent(directory: Path, served: Served) -> Iterator[SmallAgent]:
+    with SmallAgent(directory, directory / "s") as agent:
+        yield agent
 
 
 @pytest.fixture
@@ -47,6 +56,18 @@ def run(
         return status, out, err
 
     return runner
+
+
+@contextmanager
+def opened(served: Served, label: str) -> Iterator[daos.Container]:
+    """A container of the pool, for another client than the command line."""
+    with (
+        connect(served.address) as system,
+        system.connect() as client,
+        client.pool("tank") as pool,
+        pool.container(label) as cont,
+    ):
+        yield cont
 
 
 def wrong(result: tuple[int, str, str], text: str) -> None:
@@ -251,3 +272,49 @@ class TestTrees:
         wrong(run(source, target, "--only-verify --resume"), "copies nothing")
         wrong(run(source, target, "--workers 0"), "workers must be")
         wrong(run("fs copy -s x"), "--dst")
+
+
+class TestChecking:
+    def test_a_leak_is_found_relinked_and_removed(
+        self, run: Run, served: Served, tmp_path: Path
+    ) -> None:
+        ok(run("container create tank checked --type POSIX"))
+        (tmp_path / "f").write_text("content")
+        ok(run("fs copy -s", tmp_path / "f", "-d daos://tank/checked"))
+        clean = ok(run("fs check tank checked"))
+        assert clean.endswith("DFS checker: Number of leaked OIDs in namespace = 0\n")
+        with opened(served, "checked") as cont:
+            with cont.filesystem() as fs:
+                root = fs._core.mount.root.oid
+            wrong(run("fs check tank checked"), "DER_BUSY")
+            cont.object(root).punch_dkeys([b"f"])
+        found = ok(run("fs check --path daos://tank/checked"))
+        (leaked,) = re.findall(r"oid\[0\]: (\d+\.\d+)\n", found)
+        told_ = told(run("fs check -j tank checked -f relink,verify,print -n saved"))
+        assert (told_["leaked"], told_["num_relinked"]) == ([leaked], 1)
+        ok(run("fs fix-entry -t -z 64KiB tank checked -H", f"/lost+found/saved/{leaked}"))
+        ok(run(f"fs copy -s daos://tank/checked/lost+found/saved/{leaked} -d", tmp_path / "g"))
+        assert (tmp_path / "g").read_text() == "content"
+        assert "= 0\n" in ok(run("fs check tank checked --flags remove"))
+
+    def test_a_lost_superblock_and_root(self, run: Run, served: Served) -> None:
+        ok(run("container create tank lost -t POSIX -z 64KiB"))
+        wrong(run("fs fix-sb tank lost"), "has a superblock")
+        wrong(run("fs fix-root tank lost"), "has a root directory")
+        with opened(served, "lost") as cont:
+            with cont.filesystem() as fs:
+                superblock = cont.object(fs._core.mount.root.parent_oid)
+            superblock.punch_dkeys([b"DFS_SB_METADATA", b"/"])
+        wrong(run("fs check tank lost"), "superblock")
+        ok(run("fs fix-sb tank lost -z 64KiB"))
+        wrong(run("fs check tank lost"), "root")
+        ok(run("fs fix-root tank lost"))
+        ok(run("fs check tank lost"))
+
+    def test_used_wrongly(self, run: Run) -> None:
+        ok(run("container create tank plain"))
+        wrong(run("fs check tank plain"), "not POSIX")
+        wrong(run("fs check tank plain -f remove,relink"), "not both")
+        wrong(run("fs check tank plain -f delete"), "none of print, remove")
+        wrong(run("fs check tank plain -f print,evict"), "evict")
+        wrong(run("fs fix-entry daos://tank/plain/x"), "--type, --chunk-size")

@@ -47,7 +47,7 @@ else:
     oclasses = Later("daos.placement.oclass")
 
 group = Group("container", help="Make, query and destroy containers.")
-_DEFAULTS: Final = ("chunk_size", "oclass", "dir_oclass", "file_oclass", "hints", "mode")
+FILE_DEFAULTS: Final = ("chunk_size", "oclass", "dir_oclass", "file_oclass", "hints", "mode")
 _EPOCH = re.compile(r"(0x[0-9a-fA-F]{1,16}|[0-9]{1,20})", re.ASCII)
 
 
@@ -76,7 +76,7 @@ def create(options: Options, /, layout: str | None, **given: str | None) -> Answ
     if path is not None and layout is None:
         raise InvalidError("--path needs a --type: POSIX, or HDF5")
     files: FileDefaults = {}
-    for each in _DEFAULTS:
+    for each in FILE_DEFAULTS:
         if given[each] is not None:
             files[each] = given[each]
 

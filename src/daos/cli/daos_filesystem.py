@@ -2,6 +2,7 @@
 
     set-attr get-attr reset-attr reset-chunk-size reset-oclass chmod scan   here
     copy                                                                     daos_filesystem_copy
+    check fix-sb fix-root fix-entry                                          daos_filesystem_check
 
 Source: DAOS src/control/cmd/daos/filesystem.go, daos_dfs_hdlr.c; features §2.2.3, dfs_block §3.12
 """
@@ -13,7 +14,7 @@ import re
 import stat
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -53,11 +54,18 @@ else:
     oclass = Later("daos.placement.oclass")
     scanning = Later("daos.dfs.scan")
 
+_CHECK: Final = "daos.cli.daos_filesystem_check"
 group = Group(
     "filesystem",
-    help="Copy trees of files; attributes of files and directories.",
+    help="Copy and check trees of files; attributes of files and directories.",
     entries={
-        "copy": Entry("daos.cli.daos_filesystem_copy:copy", "Copy to or from a container.", ("cp",))
+        "copy": Entry(
+            "daos.cli.daos_filesystem_copy:copy", "Copy to or from a container.", ("cp",)
+        ),
+        "check": Entry(f"{_CHECK}:check", "Find, remove or relink what has no name; find damage."),
+        "fix-sb": Entry(f"{_CHECK}:fix_superblock", "Write a lost superblock again."),
+        "fix-root": Entry(f"{_CHECK}:fix_root", "Write the lost entry of the root again."),
+        "fix-entry": Entry(f"{_CHECK}:fix_entry", "Put type or chunk size of an entry right."),
     },
 )
 

@@ -1,4 +1,4 @@
-"""What `daos filesystem` tells: attributes of an entry, what was copied, what was scanned. Pure.
+"""What `daos filesystem` tells: attributes of an entry; of copies, scans and checks. Pure.
 
 Source: DAOS src/control/cmd/daos/filesystem.go, src/client/dfs/cont.c; features §2.2.3
 """
@@ -157,4 +157,76 @@ def scan_json(info: ScanInfo) -> dict[str, object]:
         "average_file_bytes": info.average_file,
         "largest_file_bytes": info.largest_file,
         "largest_dir_entries": info.largest_directory,
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckInfo:
+    """What a check found and did. `began`: local time as text; seconds: what it took."""
+
+    began: str
+    marked_seconds: int
+    seconds: int
+    files: int = 0
+    symlinks: int = 0
+    directories: int = 0
+    leaked: Sequence[str] = ()
+    printed: bool = True  # each of them
+    moves: int = 0
+    ended: bool = False  # those moves
+    damaged: Sequence[tuple[str, str]] = ()
+    removed: int = 0
+    relinked: int = 0
+    relinks: bool = False
+    below: str = ""
+    nbytes: int | None = None  # that were verified
+
+    @property
+    def entries(self) -> int:
+        return self.files + self.symlinks + self.directories
+
+
+def check_text(info: CheckInfo) -> str:
+    """What `check` prints."""
+    lines = [
+        f"DFS checker: Start ({info.began})",
+        "DFS checker: Create OIT table",
+        "DFS checker: Iterating namespace and marking objects",
+        # Two brackets, as in the reference.
+        f"DFS checker: marked {info.entries} files/directories "
+        f"(runtime: {info.marked_seconds} sec))",
+    ]
+    if info.below:
+        lines.append(f"DFS checker: Leaked OIDs will be inserted in {info.below}")
+    if info.relinks:
+        lines.append("DFS checker: Checking unmarked OIDs (Pass 1)")
+        lines.append("DFS checker: Checking unmarked OIDs (Pass 2)")
+    else:
+        lines.append("DFS checker: Checking unmarked OIDs (Pass 1)")
+    if info.printed:
+        lines += [f"oid[{number}]: {oid}" for number, oid in enumerate(info.leaked)]
+    lines += [f"DFS checker: damaged: {path}: {how}" for path, how in info.damaged]
+    if info.moves:
+        what = "ended" if info.ended else "would be ended by remove or relink"
+        lines.append(f"DFS checker: Names marked by moves that died = {info.moves}, {what}")
+    if info.nbytes is not None:
+        lines.append(f"DFS checker: Verified {info.nbytes} bytes of {info.files} files")
+    lines.append(f"DFS checker: Done! (runtime: {info.seconds} sec)")
+    lines.append(f"DFS checker: Number of leaked OIDs in namespace = {len(info.leaked)}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def check_json(info: CheckInfo) -> dict[str, object]:
+    """What `check --json` prints; ours: the reference has only the text."""
+    return {
+        "num_files": info.files,
+        "num_symlinks": info.symlinks,
+        "num_dirs": info.directories,
+        "leaked": list(info.leaked),
+        "num_removed": info.removed,
+        "num_relinked": info.relinked,
+        "relinked_below": info.below,
+        "num_moves": info.moves,
+        "damaged": [{"path": path, "what": how} for path, how in info.damaged],
+        "verified_bytes": info.nbytes,
     }

@@ -1,4 +1,4 @@
-"""A line on a terminal that tells how far a copy is; nothing where nobody looks.
+"""A line on a terminal that tells how far a copy or a check is; nothing where nobody looks.
 
 Source: ours
 """
@@ -6,16 +6,20 @@ Source: ours
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Protocol, Self
 
 from daos.base.clock import SystemClock
 from daos.base.sizes import format_size
 
-if TYPE_CHECKING:
-    from daos.dfs.tandem import Stats
-
 _EVERY_NS: Final = 200_000_000
 _CLEAR: Final = "\r\x1b[K"
+
+
+class Counted(Protocol):
+    """What is counted while it is done."""
+
+    files: int
+    nbytes: int
 
 
 class Meter:
@@ -28,7 +32,7 @@ class Meter:
         self._shown = False
         self._wanted = sys.stderr.isatty()
 
-    def tell(self, stats: Stats) -> None:
+    def tell(self, stats: Counted) -> None:
         """How far it is; at most five times a second."""
         if not self._wanted or (now_ns := self._clock.monotonic_ns()) < self._next_ns:
             return

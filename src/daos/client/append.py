@@ -51,6 +51,21 @@ def claims_of(oid: ObjectId) -> ObjectId:
     )
 
 
+def array_of(claims: ObjectId) -> ObjectId | None:
+    """The byte array that an object would hold the claims on; None: it is of another type."""
+    return (
+        ObjectId.encode(
+            user_hi=claims.user_hi,
+            lo=claims.lo,
+            type=ObjectType.ARRAY_BYTE,
+            redundancy=claims.redundancy,
+            groups=claims.groups,
+        )
+        if claims.hi >> 56 == ObjectType.KV_UINT64
+        else None
+    )
+
+
 async def claim(
     io: ObjectIo, size: Callable[[Call], Awaitable[int]], count: int, call: Call
 ) -> int:

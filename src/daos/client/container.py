@@ -65,9 +65,11 @@ class Container(ServiceHandle[ContainerClient]):
         maps: PoolMaps,
         *,
         writable: bool,
+        exclusive: bool = False,
     ) -> None:
         super().__init__(session, parent, service, writable=writable)
         self.epoch = Epoch(0)
+        self.exclusive = exclusive  # nobody else has it open
         self._maps = maps
         self._redundancy_factor = 0
         self._oids_next = self._oids_end = 0

@@ -214,7 +214,14 @@ class Pool(ServiceHandle[PoolClient]):
                 pool=self._service.pool,
                 handle=self._session.new_id(),
             )
-            container = Container(self._session, self, link, self._maps, writable=flags != "r")
+            container = Container(
+                self._session,
+                self,
+                link,
+                self._maps,
+                writable=flags != "r",
+                exclusive=flags == "ex",
+            )
             opened = self._containers.open(name, link.handle, flags, call)
             container._attach(await self._opening(container, opened))
             return container

@@ -83,6 +83,15 @@ async def fetch(
     return Found(entry, Epoch(reply.epoch), target, found)
 
 
+async def fetch_raw(place: Place, call: Call) -> bytes | None:
+    """The 88 bytes of the inode, whatever they say; None: there are none."""
+    iod = Iod(INODE, IodType.ARRAY, 1, WHOLE)
+    landing = ManyLanding([Slot(0, 0, INODE_SIZE)])
+    await settle_fetch(place.io.fetch(place.name, [iod], landing, call=call))
+    (raw,) = landing.finish()
+    return raw
+
+
 async def insert(place: Place, found: Found, call: Call, *, over: bytes = b"") -> None:
     """Write an entry with its values: a new one, or over one that has the akey `over`.
 

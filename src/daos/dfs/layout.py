@@ -169,6 +169,25 @@ class Entry:
         )
 
 
+def guess(raw: bytes) -> Entry | None:
+    """What bytes that are no entry say of its object: its id tells the type; None: nothing.
+
+    Source: DAOS src/client/dfs/obj.c dfs_obj_fix_type
+    """
+    if len(raw) != INODE_SIZE:
+        return None
+    fields = _INODE.unpack(raw)
+    oid, length = ObjectId(fields[2], fields[1]), fields[10]
+    match oid.hi >> 56:
+        case ObjectType.ARRAY_BYTE:
+            kind = Kind.FILE
+        case ObjectType.MULTI_HASHED:
+            kind = Kind.SYMLINK if length else Kind.DIRECTORY
+        case _:
+            return None
+    return Entry(mode=kind.value | 0o700, oid=oid, value_len=min(length, PATH_MAX - 1))
+
+
 # Where each field stands, for updates of single fields: (offset, size), in order of offset.
 _FIELDS: Final[dict[str, tuple[tuple[int, int], ...]]] = {
     "mode": ((0, 4),),

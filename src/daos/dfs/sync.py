@@ -21,17 +21,28 @@ from daos.client.face import Face, blocking
 from daos.client.file import ArrayFile, BinaryFile, FileMode, open_binary, open_text
 from daos.client.memory import BufferLike
 from daos.client.portal import Portal
-from daos.dfs import filesystem
+from daos.dfs import checker, filesystem
+from daos.dfs.checker import Checked, Repair
 from daos.dfs.namespace import Wanted
 from daos.dfs.node import File
 from daos.dfs.path import Path
 from daos.dfs.resolve import NOTHING, BytesPath, StrPath, TextPath, given, text_of
 from daos.dfs.tree import DirEntry, Visit, walking
 
+if TYPE_CHECKING:
+    from daos.client.sync import Container
+
 Core: TypeAlias = filesystem.FileSystem
 TextMode: TypeAlias = Literal[
     "r", "rt", "r+", "+r", "r+t", "w", "wt", "w+", "+w", "w+t", "x", "xt", "x+", "a", "at", "a+"
 ]
+
+
+def check(
+    container: Container, repair: Repair = Repair.NONE, dir_name: str | None = None
+) -> Checked:
+    """Check the file system of a container that is open "ex": see `checker.check`."""
+    return container._portal.call(checker.check, container._core, repair, dir_name)
 
 
 class _Content:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from daos.cli.filesystem_text import (
+    CheckInfo,
     CopyInfo,
     EntryInfo,
     ScanInfo,
     attributes_json,
     attributes_text,
+    check_json,
+    check_text,
     copy_json,
     copy_text,
     scan_json,
@@ -137,3 +140,60 @@ def test_scanned() -> None:
         "DFS scanner: 7 entries in the largest directory\n"
     )
     assert scan_json(info)["largest_dir_entries"] == 7
+
+
+def test_checked() -> None:
+    """Line by line as features §13.2 has them."""
+    info = CheckInfo(
+        began="2026-11-30-18:00:00",
+        marked_seconds=3,
+        seconds=4,
+        files=10,
+        symlinks=1,
+        directories=2,
+        leaked=["937030214649643008.5", "937030214649643009.6"],
+    )
+    assert check_text(info) == (
+        "DFS checker: Start (2026-11-30-18:00:00)\n"
+        "DFS checker: Create OIT table\n"
+        "DFS checker: Iterating namespace and marking objects\n"
+        "DFS checker: marked 13 files/directories (runtime: 3 sec))\n"
+        "DFS checker: Checking unmarked OIDs (Pass 1)\n"
+        "oid[0]: 937030214649643008.5\n"
+        "oid[1]: 937030214649643009.6\n"
+        "DFS checker: Done! (runtime: 4 sec)\n"
+        "DFS checker: Number of leaked OIDs in namespace = 2\n"
+    )
+    assert check_json(info)["leaked"] == ["937030214649643008.5", "937030214649643009.6"]
+
+
+def test_relinked_with_damage() -> None:
+    info = CheckInfo(
+        began="2026-11-30-18:00:00",
+        marked_seconds=0,
+        seconds=0,
+        leaked=["937030214649643008.5"],
+        printed=False,
+        moves=2,
+        ended=True,
+        damaged=[("/d", "broken")],
+        relinked=1,
+        relinks=True,
+        below="/lost+found/tlf",
+        nbytes=12,
+    )
+    assert check_text(info) == (
+        "DFS checker: Start (2026-11-30-18:00:00)\n"
+        "DFS checker: Create OIT table\n"
+        "DFS checker: Iterating namespace and marking objects\n"
+        "DFS checker: marked 0 files/directories (runtime: 0 sec))\n"
+        "DFS checker: Leaked OIDs will be inserted in /lost+found/tlf\n"
+        "DFS checker: Checking unmarked OIDs (Pass 1)\n"
+        "DFS checker: Checking unmarked OIDs (Pass 2)\n"
+        "DFS checker: damaged: /d: broken\n"
+        "DFS checker: Names marked by moves that died = 2, ended\n"
+        "DFS checker: Verified 12 bytes of 0 files\n"
+        "DFS checker: Done! (runtime: 0 sec)\n"
+        "DFS checker: Number of leaked OIDs in namespace = 1\n"
+    )
+    assert check_json(info)["damaged"] == [{"path": "/d", "what": "broken"}]
