@@ -168,6 +168,16 @@ class TestLeaks:
         assert len(checked(pool, files, Repair.REMOVE).leaked) == 1
         assert objects(pool, files) == 4  # superblock, root, file and claims
 
+    def test_what_no_file_can_be(self, pool: daos.Pool, files: daos.Container) -> None:
+        """It is told, left alone by RELINK, which makes no directory for it, and removed."""
+        other = files.new_oid("KV_LEXICAL")
+        files.object(other).update(b"key", b"0", b"value")
+        for _ in range(2):
+            found = checked(pool, files, Repair.RELINK, "same")
+            assert (found.leaked, found.relinked, found.below) == ((other,), 0, "")
+        assert checked(pool, files, Repair.REMOVE).removed == 1
+        assert checked(pool, files).clean
+
     def test_used_wrongly(
         self, pool: daos.Pool, files: daos.Container, cont: daos.Container
     ) -> None:
@@ -252,8 +262,8 @@ class TestDamage:
         entry = obj.read(b"plain", b"DFS_INODE", 0, 88)
         obj.write(b"marked", b"DFS_INODE", 0, entry, record_size=1)
         mark = Mark(role=Role.SOURCE, token=bytes(16), until_ns=1, directory=root, name=b"none")
-        for name in (b"marked", b"alone"):
-            obj.update(name, b"DFS_MOVE", mark.emit())
+        for marked in (b"marked", b"alone"):
+            obj.update(marked, b"DFS_MOVE", mark.emit())
         obj.update(b"odd", b"DFS_MOVE", b"?" * 60)
         looked = checked(pool, files)
         assert looked.moves == 2

@@ -128,8 +128,9 @@ class _Check:
             self._check_removable(leaked)
             await self._remove([*leaked, *claims])
             removed = len(leaked)
-        elif Repair.RELINK in repair and leaked:
-            relinked, directory = await lost.relink(mount, leaked, dir_name)
+        elif Repair.RELINK in repair and (tops := await lost.tops_of(mount, leaked)):
+            directory = await lost.relink(mount, tops, dir_name)
+            relinked = len(tops)
             await self._surveyor.run(directory, f"{lost.PATH}/{dir_name}")
             self._check_readable()
         names = await self._names()

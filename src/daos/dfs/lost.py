@@ -53,15 +53,39 @@ async def check_name(mount: Mount, name: str | None) -> str:
     raise ExistsError(f"{PATH}/{name} exists; give another name")
 
 
-async def relink(mount: Mount, leaked: Sequence[ObjectId], name: str) -> tuple[int, Directory]:
-    """Make /lost+found/`name`, and names in it; how many, and the directory.
+async def tops_of(mount: Mount, leaked: Sequence[ObjectId]) -> list[ObjectId]:
+    """Those that no other of them leads to; without what no file or directory can be."""
+    known = set(leaked)
+    inside = {
+        oid: known & await _named_by(mount, oid)
+        for oid in leaked
+        if oid.hi >> 56 == ObjectType.MULTI_HASHED
+    }
+    return tops([oid for oid in leaked if oid in inside or _is_file(oid)], inside)
 
-    What no file or directory can be stays as it is.
-    """
-    tops = await _tops(mount, leaked)
+
+def tops(
+    leaked: Sequence[ObjectId], inside: Mapping[ObjectId, Collection[ObjectId]]
+) -> list[ObjectId]:
+    """The fewest that lead to all; `inside`: the objects that each directory names."""
+    named = {oid for each in inside.values() for oid in each}
+    found = [oid for oid in leaked if oid not in named]
+    reached = set(_below(found, inside))
+    rings: list[ObjectId] = []
+    for oid in inside:
+        if oid not in reached:  # in a ring, or below one that is not yet seen
+            below = set(_below([oid], inside))
+            rings = [each for each in rings if each not in below]
+            rings.append(oid)
+            reached |= below
+    return found + rings
+
+
+async def relink(mount: Mount, oids: Sequence[ObjectId], name: str) -> Directory:
+    """Make /lost+found/`name`, and in it a name for each of these files and directories."""
     above = await _directory(mount, mount.root, PATH[1:])
     into = await mount.mkdir(above, name, _PERMISSIONS)
-    for oid in tops:
+    for oid in oids:
         now = mount.now_ns()
         is_file = _is_file(oid)
         entry = Entry(
@@ -75,7 +99,7 @@ async def relink(mount: Mount, leaked: Sequence[ObjectId], name: str) -> tuple[i
         )
         with mount._operation(None, write=True) as call:
             await entries.insert(into.at(str(oid).encode()), Found(entry, Epoch(0)), call)
-    return len(tops), into
+    return into
 
 
 async def _directory(mount: Mount, parent: Directory, name: str) -> Directory:
@@ -94,24 +118,6 @@ def _is_file(oid: ObjectId) -> bool:
 
 async def _chunk(mount: Mount, oid: ObjectId) -> int:
     return max(mount.defaults.chunk_size, await extents.longest(mount, mount.io(oid)))
-
-
-async def _tops(mount: Mount, leaked: Sequence[ObjectId]) -> list[ObjectId]:
-    """Those that no other of them leads to."""
-    known = set(leaked)
-    inside = {
-        oid: known & await _named_by(mount, oid)
-        for oid in leaked
-        if oid.hi >> 56 == ObjectType.MULTI_HASHED
-    }
-    named = {oid for each in inside.values() for oid in each}
-    tops = [oid for oid in leaked if (oid in inside or _is_file(oid)) and oid not in named]
-    reached = set(_below(tops, inside))
-    for oid in inside:
-        if oid not in reached:  # in a ring, or below one
-            tops.append(oid)
-            reached.update(_below([oid], inside))
-    return tops
 
 
 def _below(
