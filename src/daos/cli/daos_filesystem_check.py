@@ -35,7 +35,7 @@ _FLAGS: Final = ("print", "remove", "relink", "verify", "evict")
 
 
 @command(group, "check")
-@selection.container()
+@selection.container
 @click.option(
     "-f",
     "--flags",
@@ -103,7 +103,7 @@ def _words(flags: str) -> set[str]:
 
 
 @command(group, "fix-sb")
-@selection.container()
+@selection.container
 @click.option("-m", "--mode", metavar="MODE", help="Of a file system: relaxed.")
 @click.option("-z", "--chunk-size", metavar="SIZE", help="Of files.")
 @click.option("-o", "--oclass", metavar="CLASS", help="Of files and directories.")
@@ -130,7 +130,7 @@ def fix_superblock(options: Options, /, chosen: Chosen, **given: str | None) -> 
 
 
 @command(group, "fix-root")
-@selection.container()
+@selection.container
 @click.pass_obj
 def fix_root(options: Options, chosen: Chosen) -> Answer:
     """Write the lost entry of the root directory again."""
