@@ -363,7 +363,7 @@ class Scheduler:
         self._armed = False
         core, now_ns = self._core, self.clock.now_ns()
         self._cycles.value += 1
-        if self._space_due_ns <= now_ns:
+        if not now_ns < self._space_due_ns <= now_ns + SPACE_NS:  # or the clock was set back
             self._space_due_ns = now_ns + SPACE_NS
             for pool, space in self._spaces.items():
                 core.pool(pool).press(pressure_of(*space()), now_ns)
