@@ -207,16 +207,19 @@ async def test_what_a_server_may_get_wrong(system: EngineSystem) -> None:
 
 
 def test_an_engine_that_cannot_be_set_up_ends(tmp_path: Path) -> None:
-    """It says why, by its status and in its log."""
+    """It says why, by its status and in its log; what the last stop noted is noted again."""
 
     async def body() -> None:
-        system = EngineSystem(tmp_path, targets=1)
-        async with system:
-            assert await system.engines[0].stop() == 0
-        system.targets = 2
-        with pytest.raises(InvalidError, match="1 targets for life, 2 were asked for"):
-            async with system:
-                pass
+        async with EngineSystem(tmp_path, targets=1) as system:
+            (engine,) = system.engines
+            note = engine.storage / "stopped"
+            assert await engine.stop() == 0
+            before = StopNote.parse(note.read_bytes()).epoch
+            system.targets = 2
+            with pytest.raises(InvalidError, match="1 targets for life, 2 were asked for"):
+                await system.restart(engine)
+            assert await engine.ended() == 1
+            assert StopNote.parse(note.read_bytes()).epoch > before
 
     asyncio.run(body())
 

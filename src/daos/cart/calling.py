@@ -162,8 +162,7 @@ class CallerChannel:
                     assert call is not None
                     call.finish(self.station, call._reply, event.header.payload_size, None)
                 else:
-                    self.link.close(event.error)
-                    self._end(f"the peer broke the protocol: {event.error.message}")
+                    self.cut(event.error, "the peer broke the protocol")
             events = more
         if not self._kicked and session.has_output:
             self._kick()
@@ -191,6 +190,11 @@ class CallerChannel:
         """If there is something to send, say so."""
         if not self._kicked and self.session.has_output:
             self._kick()
+
+    def cut(self, error: DaosError, why: str = "it is of no use") -> None:
+        """End the connection for that; all calls hear UNREACH."""
+        self.link.close(error)
+        self._end(f"{why}: {error.message}")
 
     def end(self, error: DaosError) -> None:
         """End all calls and transfers with `error`. Idempotent."""

@@ -29,7 +29,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from daos.base.errors import CanceledError, DaosError, ExistsError, InvalidError, ShutdownError
+from daos.base.errors import (
+    CanceledError,
+    DaosError,
+    DeadlineError,
+    ExistsError,
+    InvalidError,
+    ShutdownError,
+)
 from daos.base.ids import U64_MAX, Tag
 from daos.cart.bulk_service import BulkEnd, BulkService
 from daos.cart.calling import Call, CallerChannel, Done, Into
@@ -294,7 +301,13 @@ class Context:
         """Say first who we are. What is sent behind it fails if it is not believed."""
         deadline_ns = self._clock.now_ns() + PROOF_NS
         request = prove(key, source, channel.peer, deadline_ns)
-        call: Call[ProveReply] = Call(PROVE, None, lambda *_: None)
+
+        def done(reply: ProveReply | None, nbytes: int, error: DaosError | None) -> None:
+            del reply, nbytes
+            if isinstance(error, DeadlineError):  # the peer stood still: once more, over another
+                channel.cut(error)
+
+        call: Call[ProveReply] = Call(PROVE, None, done)
         channel.send(call, PROVE.encode(request), (), deadline_ns=deadline_ns, trace_id=0)
         self._arm(deadline_ns)
 

@@ -193,7 +193,7 @@ def _as_formatted(config: ServerConfig) -> ServerConfig:
 def _places(given: dict[str, Any]) -> Places:
     """Where a system without configuration is: what options say, the environment, the user."""
     own = _user().own
-    sockets = given["socket_dir"] or os.environ.get(SOCKET_DIR)
+    sockets = given["socket_dir"] or os.environ.get(SOCKET_DIR) or None
     storage: Path = given["storage"] or own.storage
     if sockets is not None:
         return Places(storage.absolute(), Path(sockets).absolute(), Path(sockets).absolute())

@@ -108,7 +108,7 @@ class Array(ObjectHandle):
             return await self._size(call)
 
     async def stat(self, *, timeout: float | None = None) -> ArrayStat:
-        """The size, in records, and when the array was changed last: of one moment.
+        """The size, in records, and when the array was changed last; a shard tells both at once.
 
         Cost: one request a shard, whose target walks over all that the shard has
         """

@@ -265,8 +265,9 @@ class EngineProcess:
             target.reap()
             if target.stopped is not None and target.stopped.problem:
                 problems.append(target.stopped.problem)
-        if self._serving and not problems:
-            epochs = [self._engine.hlc.now()] if self._engine is not None else []
+        # Also of a life that took the note and came to nothing: what it said is still true.
+        if (self._serving or self._floor) and not problems:
+            epochs = [self._floor if self._engine is None else self._engine.hlc.now()]
             epochs += [Epoch(each.stopped.epoch) for each in self._targets if each.stopped]
             try:
                 note.leave(self._config.note, max(epochs))

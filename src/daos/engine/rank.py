@@ -185,7 +185,7 @@ class Part:
         context = self._new_context(Endpoint(self.rank, tag), on_bug)
         self._contexts.append(context)
         metrics = Metrics()
-        sched = Scheduler(self.loop, self.clock, config=self._sched, metrics=metrics)
+        sched = Scheduler(self.loop, self.clock, config=self._sched, metrics=metrics, on_bug=on_bug)
         storage = Storage(self.directory, live_path=self._live_path, config=self._meta, sched=sched)
         return Xstream(
             rank=self.rank,

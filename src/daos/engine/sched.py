@@ -142,6 +142,10 @@ class Ult:
         began_ns = self.since_ns
         try:
             then[0](*then[1])
+        except Exception as bug:  # the supervisor's place: on_bug decides whether to go on
+            if self._sched.on_bug is not None:
+                self._sched.on_bug(bug)
+            raise
         finally:
             if self.state is State.RUNNING:
                 self._become(State.BLOCKED)
@@ -170,8 +174,11 @@ class Scheduler:
         *,
         config: SchedConfig | None = None,
         metrics: Metrics | None = None,
+        on_bug: Callable[[Exception], None] | None = None,
     ) -> None:
+        """`on_bug`: told of what a call-back raised, before the loop is."""
         self.loop: Final = loop
+        self.on_bug: Final = on_bug
         self.clock: Final = clock
         self._config = config or SchedConfig()
         self._core = SchedCore(self._config)
@@ -356,7 +363,7 @@ class Scheduler:
         self._armed = False
         core, now_ns = self._core, self.clock.now_ns()
         self._cycles.value += 1
-        if self._space_due_ns <= now_ns:
+        if not now_ns < self._space_due_ns <= now_ns + SPACE_NS:  # or the clock was set back
             self._space_due_ns = now_ns + SPACE_NS
             for pool, space in self._spaces.items():
                 core.pool(pool).press(pressure_of(*space()), now_ns)

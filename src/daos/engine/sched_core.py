@@ -217,7 +217,8 @@ class PoolShare:
         level, _, gc_percent, delay_ms = self.pressure
         if not level:
             return True
-        if level == PRESSURES[-1].level and now_ns - self.pressed_ns > delay_ms * _MS:
+        # Also where the clock has been set back: who waits for it to catch up waits too long.
+        if level == PRESSURES[-1].level and abs(now_ns - self.pressed_ns) > delay_ms * _MS:
             return True
         changes = (RequestType.UPDATE, RequestType.MIGRATE)
         return self.window.has_room(WEIGHTS[kind], 100 - gc_percent, *changes)

@@ -34,13 +34,26 @@ class Text(msgspec.Struct, array_like=True, frozen=True):
 WHO = Procedure("who", opcode(61, 1, 0), Text, Text)
 
 
-def scenario(directory: Path, work: Callable[[Callable[..., Context]], Awaitable[None]]) -> None:
+class MovedClock(SystemClock):
+    """Ahead by what a test says."""
+
+    ahead_ns = 0
+
+    def now_ns(self) -> int:
+        return super().now_ns() + self.ahead_ns
+
+
+def scenario(
+    directory: Path,
+    work: Callable[[Callable[..., Context]], Awaitable[None]],
+    given: SystemClock | None = None,
+) -> None:
     async def main() -> None:
         places = Places()
         uri = RankUri(directory)
         places.update(1, {Rank(0): uri, Rank(1): uri})
         contexts: list[Context] = []
-        clock = SystemClock()
+        clock = given or SystemClock()
 
         def context(endpoint: Endpoint | None, key: bytes | None) -> Context:
             made = Context(
@@ -137,6 +150,31 @@ def test_a_proof_for_another_is_none(tmp_path: Path) -> None:
             await thief.call(other, WHO, Text(""), deadline_ns=deadline_ns)
 
     scenario(tmp_path, work)
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_proof_that_comes_too_late_is_shown_again(tmp_path: Path, answered: bool) -> None:
+    """Whoever was stopped for a minute reads what was sent to it before: that connection is over,
+    not each that comes later."""
+    clock = MovedClock()
+
+    async def work(context: Callable[..., Context]) -> None:
+        engine = context(ENGINE, KEY)
+        late_ns = clock.now_ns() + 10 * PROOF_NS
+        asking = asyncio.ensure_future(engine.call(SERVER, WHO, Text(""), deadline_ns=late_ns))
+        await asyncio.sleep(0)
+        assert engine.statistics().calls == 2
+        clock.ahead_ns = 2 * PROOF_NS
+        if not answered:
+            engine._expire()
+        with pytest.raises(DaosError) as caught:
+            await asking
+        # It was asked behind the proof, and refused with it.
+        assert caught.value.code is (DER.NO_PERM if answered else DER.UNREACH)
+        answer = await engine.call(SERVER, WHO, Text(""), deadline_ns=late_ns)
+        assert answer.text == str(ENGINE)
+
+    scenario(tmp_path, work, clock)
 
 
 def header(body: bytes, deadline_ns: int, source: Endpoint = ENGINE) -> Header:

@@ -265,6 +265,35 @@ def test_short_of_space_updates_wait_for_what_gives_space_back() -> None:
     run(scenario)
 
 
+def test_space_is_looked_at_again_where_the_clock_was_set_back() -> None:
+    async def scenario(place: Place) -> None:
+        looks: list[int] = []
+
+        def space() -> tuple[int, int]:
+            looks.append(place.clock.ns)
+            return 1, 1
+
+        place.sched.watch_space("tank", space)
+        worker = place.sched.create("aggregation", "tank", RequestType.GC)
+
+        async def step() -> None:
+            done = asyncio.Event()
+            worker.ready(done.set)
+            await done.wait()
+
+        await step()
+        await step()
+        assert len(looks) == 1
+        place.clock.ns -= 3600 * S
+        await step()
+        await step()
+        place.clock.ns += 2 * S
+        await step()
+        assert len(looks) == 3
+
+    run(scenario)
+
+
 def test_with_io_background_work_is_slowed() -> None:
     async def scenario(place: Place) -> None:
         worker = place.sched.create("aggregation", "tank", RequestType.GC)

@@ -281,6 +281,8 @@ def test_at_last_the_pool_may_become_full() -> None:
     core.next_cycle()
     assert not core.may_run(POOL, UPDATE, 17 * S)
     assert core.may_run(POOL, UPDATE, 17 * S + 1)
+    core.next_cycle()
+    assert core.may_run(POOL, UPDATE, -3600 * S), "nor does it wait for a clock that was set back"
 
 
 def test_scrubbing_has_its_turn_every_256_cycles() -> None:

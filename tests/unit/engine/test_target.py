@@ -20,6 +20,7 @@ from daos.base.ids import ContainerUuid, Epoch, HandleUuid, PoolUuid
 from daos.bio.meta import MetaContext
 from daos.engine.target import Kept, Target
 from daos.vos.dtx_table import DtxTable
+from daos.vos.pool import VosPool
 from tests.unit.embedded.cluster import MIB, Cluster, FullLog, oid_of, on_cluster
 
 POOL = PoolUuid(UUID(int=1))
@@ -241,3 +242,26 @@ async def test_a_stopped_target_refuses_all_and_closes(cluster: Cluster) -> None
     target.close_handle(HANDLE)
     await target.destroy_shard(POOL)
     assert cluster.directory.names() == ["mgmt"]
+
+
+@pytest.mark.expects_warning("bug=ZeroDivisionError")
+@on_cluster
+async def test_a_bug_in_background_work_stops_the_target(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for its answer; what it left in memory may be wrong all the same."""
+    loop = asyncio.get_running_loop()
+    told: asyncio.Future[Exception] = loop.create_future()
+    loop.set_exception_handler(lambda _, context: told.set_result(context["exception"]))
+    target = cluster.targets[0]
+    await target.create_shard(POOL, size_bytes=16 * MIB)
+    await open_handle(target)
+
+    def broken(_pool: VosPool, _credits: int) -> bool:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(VosPool, "gc_step", broken)
+    await target.destroy_container(POOL, CONTAINER)
+    assert isinstance(await told, ZeroDivisionError)
+    with pytest.raises(ShutdownError, match="internal error"):
+        target.handle(HANDLE.bytes, POOL.bytes, write=False)
