@@ -42,7 +42,13 @@ HEAVY = {"engine", "vos", "bio", "rdb"}
 
 # (module, package): what a handle gives that lives above it, imported where it is first asked for.
 # A pool makes file systems, a container opens them; who never asks for one does not load them.
-UPWARD = {("client/pool.py", "dfs"), ("client/container.py", "dfs"), ("client/sync.py", "dfs")}
+# fsspec loads `dfs/spec.py` by name and gives it names, no client: it connects by itself.
+UPWARD = {
+    ("client/pool.py", "dfs"),
+    ("client/container.py", "dfs"),
+    ("client/sync.py", "dfs"),
+    ("dfs/spec.py", "embedded"),
+}
 
 
 def packages_above(module: Module) -> Iterator[str]:
@@ -134,8 +140,8 @@ def _chains(edges: dict[str, set[str]], start: str) -> Iterator[list[str]]:
 # Modules that are started or looked up by name, so nobody imports them.
 ENTRY_POINTS = {"__init__.py", "__main__.py"}
 ENTRY_PACKAGES = {"cli"}
-# Run by `python -m`, and what programs beside it reach it by.
-ENTRY_FILES = {"embedded/serve.py", "embedded/remote.py"}
+# Run by `python -m`, and what programs beside it reach it by; looked up by fsspec.
+ENTRY_FILES = {"embedded/serve.py", "embedded/remote.py", "dfs/spec.py"}
 
 
 def dead_modules(modules: list[Module]) -> Iterator[str]:

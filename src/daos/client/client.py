@@ -114,4 +114,4 @@ class Client(Handle):
         return pool
 
     def __repr__(self) -> str:
-        return "<Client>"
+        return f"<Client at {id(self):#x}>"  # it has no name of its own

@@ -25,6 +25,7 @@ Source: ours
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections import deque
@@ -200,6 +201,25 @@ class Portal:
         self._enqueue(job)
         return job
 
+    async def hop(self, function: Callable[[], Awaitable[ResultT]]) -> ResultT:
+        """`call`, for a coroutine of another loop; who gives it up gives up the call, too.
+
+        Raises: as `call`
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[ResultT] = loop.create_future()
+
+        def told(result: object, error: BaseException | None) -> None:
+            with contextlib.suppress(RuntimeError):  # that loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(_settle, future, result, error)
+
+        job = self.start(function, told)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            job.cancel()
+            raise
+
     def close(self) -> None:
         """Cancel what runs, end the thread. Idempotent; in a forked child only forgets."""
         self._closing = True
@@ -314,3 +334,12 @@ def _cancel_task(job: Job) -> None:
     task, job.task = job.task, None
     if task is not None:
         task.cancel()
+
+
+def _settle(future: asyncio.Future[ResultT], result: object, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(cast("ResultT", result))
+    else:
+        future.set_exception(error)

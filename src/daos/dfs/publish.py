@@ -9,6 +9,7 @@ Source: ours; DAOS creates, writes, then changes mode
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -39,8 +40,16 @@ class Whole:
     xattrs: Mapping[str, bytes]
 
 
-async def file(mount: Mount, parent: Node, name: str, data: BufferLike, whole: Whole) -> None:
-    """Make a file.
+async def file(
+    mount: Mount,
+    parent: Node,
+    name: str | bytes,
+    data: BufferLike,
+    whole: Whole,
+    *,
+    beside: str | bytes | None = None,
+) -> bool:
+    """Make a file; whether it has its name. `beside`: what it is called if that is taken.
 
     Atomicity: all or nothing
     Raises:    AccessError, ExistsError, InvalidError, NoSpaceError
@@ -55,12 +64,14 @@ async def file(mount: Mount, parent: Node, name: str, data: BufferLike, whole: W
         newest = await _fill(mount, made, view, call)
         entry = replace(made.entry, mtime_ns=whole.mtime_ns, obj_hlc=newest)
         found = replace(made, entry=entry, values=_values(whole))
-        try:
-            await entries.insert(at.place, found, call)
-        except ExistsError:
-            if newest:
-                await namespace.destroy(mount, entry, call)
-            raise ExistsError(f"{at.place} exists") from None
+        for each in (at, None if beside is None else namespace.spot(mount, parent, beside)):
+            with contextlib.suppress(ExistsError):
+                if each is not None:
+                    await entries.insert(each.place, found, call)
+                    return each is at
+        if newest:
+            await namespace.destroy(mount, entry, call)
+        raise ExistsError(f"{at.place} exists")
 
 
 async def symlink(mount: Mount, parent: Node, name: str, target: str, whole: Whole) -> None:
