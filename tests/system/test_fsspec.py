@@ -21,6 +21,7 @@ from fsspec.callbacks import Callback
 
 import daos
 from daos.dfs import whole
+from daos.dfs.node import File
 from daos.dfs.spec import DaosFileSystem
 from daos.embedded.remote import connect
 from daos.testing.served import Served
@@ -107,6 +108,25 @@ def test_readers_see_whole_contents(fs: DaosFileSystem) -> None:
             assert fs.cat_file("/whole") in contents
         written.result()
     assert [name for name in fs.files.listdir("/") if "draft" in name] == []
+
+
+@pytest.mark.parametrize("start", [None, 1])
+def test_a_file_replaced_between_its_opening_and_its_reading(
+    fs: DaosFileSystem, monkeypatch: pytest.MonkeyPatch, start: int | None
+) -> None:
+    fs.pipe_file("/raced", b"old")
+    plain, news = whole._read, [b"newer", b"new"]
+
+    async def racing(file: File, first: int, last: int | None) -> tuple[bytes, bool]:
+        if news:
+            await whole.write(fs.files._core, "/raced", news.pop(), replace=True)
+        return await plain(file, first, last)
+
+    monkeypatch.setattr(whole, "_read", racing)
+    assert fs.cat_file("/raced", start, 100) == b"newer"[start:]
+    news.extend([b"again"] * 8)
+    with pytest.raises(daos.BusyError, match="replaced all the time"):
+        fs.cat_file("/raced")
 
 
 def test_a_transaction_is_seen_at_its_end(fs: DaosFileSystem) -> None:
