@@ -252,6 +252,7 @@ def _say(name: str, answer: Answer, options: Options) -> int:
         elif answer.text:
             shown = sys.stdout is not None and sys.stdout.isatty()  # it may be closed
             text = _fitted(answer.text) if shown else answer.text
+            text = _encodable(text)
             print(text, end="" if text.endswith("\n") else "\n", flush=True)
     except OSError as error:
         # What stands in the buffer would be tried again, and complained of, at the end.
@@ -264,6 +265,12 @@ def _say(name: str, answer: Answer, options: Options) -> int:
             print(f"NOTICE: {name}: {notice}", file=sys.stderr)
         told.complain(name, answer.problems)
     return told.FAILED if answer.failed or answer.problems else 0
+
+
+def _encodable(text: str) -> str:
+    """As standard error shows what it can't encode, `\\udcff`: a name need not be UTF-8."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _fitted(text: str) -> str:

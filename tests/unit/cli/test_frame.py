@@ -66,6 +66,10 @@ def test_text(run: Run) -> None:
     assert run("th", "show", "box", "-v") == (0, "box True None\n", "")
 
 
+def test_names_that_are_no_utf_8(run: Run) -> None:
+    assert run("thing", "show", "bü\udcff") == (0, "bü\\udcff False None\n", "")
+
+
 @pytest.mark.parametrize(
     "line",
     [
