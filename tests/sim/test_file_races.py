@@ -11,10 +11,13 @@ import pytest
 
 from daos.base.errors import DeadlineError, NotFoundError
 from daos.client.chunks import Piece
-from daos.dfs import moving
+from daos.client.objectio import ObjectIo
+from daos.dfs import moving, namespace
 from daos.dfs.entries import Found
+from daos.dfs.errors import NotEmptyError
 from daos.dfs.layout import Kind
 from daos.dfs.mount import Mount
+from daos.dfs.namespace import has_entries
 from daos.dfs.node import Directory, File
 from daos.object.link import Call
 from tests.sim.test_file_marks import mounted
@@ -83,6 +86,31 @@ def test_what_is_moved_into_a_directory_that_is_being_replaced(
         with pytest.raises(NotFoundError, match="'old' was removed"):
             await inside[0]
         assert await tree(mount) == {"/f", "/old"}
+
+    mounted(tmp_path, body)
+
+
+def test_a_removed_directory_whose_name_is_taken_when_it_is_found_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body(mount: Mount) -> None:
+        removed = await mount.mkdir(mount.root, "d")
+        looked = []
+
+        async def look(io: ObjectIo, call: Call) -> bool:
+            looked.append(io)
+            if len(looked) == 2:  # the entry is gone
+                await mount.open_file(removed, "late", CREATE)
+                await mount.mkdir(mount.root, "d")
+            return await has_entries(io, call)
+
+        monkeypatch.setattr(namespace, "has_entries", look)
+        with pytest.raises(
+            NotEmptyError, match=r"its name was taken: it is '\.dfs-removed-"
+        ) as told:
+            await mount.remove(mount.root, "d", Kind.DIRECTORY)
+        name = told.value.message.split("'")[-2]
+        assert await tree(mount) == {"/f", "/d", f"/{name}", f"/{name}/late"}
 
     mounted(tmp_path, body)
 

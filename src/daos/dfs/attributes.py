@@ -171,7 +171,7 @@ async def setattr_place(
     entry = await fetch_known(place, oid, call)
     fields = _checked(entry, wanted)
     if wanted.size is not None:
-        await file_of(mount, entry).resize(wanted.size)
+        await file_of(mount, entry).resize(wanted.size, timeout=mount.left(call))
     if wanted.mtime_ns is not None and entry.kind is not Kind.SYMLINK:
         fields["obj_hlc"] = await mount.io(entry.oid).newest_epoch(call=call)
     if fields or wanted.size is not None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from daos.base.errors import AccessError, InvalidError, NotSupportedError
 from daos.base.hlc import unix_ns_from_epoch
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from daos.client.listing import Listing
     from daos.client.values import Key
     from daos.dfs.format import Roots
+
+_NS: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,6 +312,10 @@ class Mount(Handle):
     def new_token(self) -> bytes:
         """16 bytes that nobody else has."""
         return self._session.new_id()
+
+    def left(self, call: Call) -> float:
+        """Seconds of a call that are left."""
+        return max(call.deadline_ns - self._session.clock.now_ns(), 1) / _NS
 
     def renewed(self, call: Call) -> Call:
         """A step of a long call: the client's timeout begins anew. Raises: CanceledError."""

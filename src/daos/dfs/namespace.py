@@ -12,7 +12,6 @@ Source: DAOS src/client/dfs/obj.c dfs_open, dfs_remove, mkdir. Ours: the entry g
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
 
 # A call meets a name that comes and goes, or changes, again: so often, and then it gives up.
 _ATTEMPTS: Final = 64
+_REMOVED: Final = b".dfs-removed-"  # and a token: what can't have its name back
 
 
 class Wanted(NamedTuple):
@@ -112,20 +112,19 @@ async def open_file(mount: Mount, at: Spot, flags: int, wanted: Wanted, call: Ca
                 return File(mount, directory, place, made.entry, flags)
         found = await entries.fetch(place, call)
         if found is not None:
-            return await _open_found(mount, at, found, flags)
+            return await _open_found(mount, at, found, flags, call)
         if not flags & os.O_CREAT:
             raise NotFoundError(f"there is no {place}")
     raise BusyError(f"{place} comes and goes: {_ATTEMPTS} attempts to open it failed")
 
 
-async def _open_found(mount: Mount, at: Spot, found: Found, flags: int) -> File:
+async def _open_found(mount: Mount, at: Spot, found: Found, flags: int, call: Call) -> File:
     directory, place = at
     node = node_of(mount, directory, place, found, flags)
     match node:
         case File():
             if flags & os.O_TRUNC:
-                writable = File(mount, directory, place, found.entry, os.O_RDWR)
-                await writable.truncate(0)
+                await node.array.resize(0, timeout=mount.left(call))
             return node
         case Directory():
             raise IsDirectoryError(f"{place} is a directory")
@@ -214,7 +213,8 @@ async def _look_again(
 ) -> None:
     """Of a directory whose entry is gone: what came into it before that.
 
-    Raises: NotEmptyError (there is something: the entry is back, if its name was not taken)
+    Raises: NotEmptyError (there is something: the entry is back, under another name where its own
+            was taken)
     """
     directory, place = at
     if found.entry.kind is not Kind.DIRECTORY:
@@ -223,8 +223,14 @@ async def _look_again(
     if force is not None:
         await _empty(mount, removed, call, force)
     elif await has_entries(removed.io, call):
-        with suppress(ExistsError):
+        try:
             await entries.insert(place, found, call)
+        except ExistsError:
+            aside = directory.at(_REMOVED + mount.new_token().hex().encode())
+            await entries.insert(aside, found, call)
+            raise NotEmptyError(
+                f"{place} is not empty, and its name was taken: it is {aside} now"
+            ) from None
         raise NotEmptyError(f"{place} is not empty")
 
 

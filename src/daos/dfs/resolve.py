@@ -30,7 +30,6 @@ from daos.dfs.node import Directory, File, Node, Symlink
 if TYPE_CHECKING:
     from daos.dfs.mount import Mount
 
-_NS: Final = 1_000_000_000
 # Nothing is there, as far as the path goes: what `exists` and its like call no. All else is an
 # error: who can't ask does not know.
 NOTHING: Final = (NotFoundError, NotDirectoryError, LoopError, NameTooLongError)
@@ -68,7 +67,7 @@ class ByPath(Handle):
 
     def _left(self, call: Call) -> float:
         """Seconds of a call that are left."""
-        return left(self.mount, call)
+        return self.mount.left(call)
 
     async def _node(self, path: StrPath, call: Call, *, follow: bool = True) -> Node:
         """What there is at a path. Cost: a request for each component; of the root one."""
@@ -130,11 +129,6 @@ def name(error: DaosError, *paths: StrPath) -> None:
         if len(names) > 1:
             error.filename2 = names[1]
         error.message = f"{error.message}: {' -> '.join(map(repr, names))}"
-
-
-def left(mount: Mount, call: Call) -> float:
-    """Seconds of a call that are left."""
-    return max(call.deadline_ns - mount._session.clock.now_ns(), 1) / _NS
 
 
 def given(path: StrPath) -> str | bytes:
@@ -241,5 +235,5 @@ async def _open_found(mount: Mount, raw: bytes, flags: int, call: Call) -> File:
     assert found.parent is not None  # the root is a directory
     file = File(mount, found.parent, found.place, found.entry, flags)
     if flags & os.O_TRUNC:
-        await file.truncate(0, timeout=left(mount, call))
+        await file.array.resize(0, timeout=mount.left(call))
     return file
