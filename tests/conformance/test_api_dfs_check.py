@@ -217,6 +217,19 @@ class TestDamage:
                 assert fs.stat("/d").st_mode == 0o40700
         assert checked(pool, files).clean
 
+    def test_an_id_without_a_class(self, pool: daos.Pool, files: daos.Container) -> None:
+        """The file's object seems to have no name: it is not removed."""
+        with files.filesystem() as fs:
+            fs.write_bytes("/f", b"content")
+            oid = fs.info("/f").oid
+        spoil(files, "f", 12, (13 << 56).to_bytes(8, "little"))
+        for _ in range(2):
+            looked = checked(pool, files, Repair.VERIFY)
+            assert [path for path, _ in looked.damaged] == ["/f"]
+            assert looked.leaked == (oid,)
+            with pool.container(files.uuid, "ex") as alone:
+                refused(errno.EIO, check, alone, Repair.REMOVE)
+
     @pytest.mark.parametrize("hi", [0xFF << 56, 0])
     def test_nothing_is_removed_where_the_tree_cannot_be_read(
         self, pool: daos.Pool, files: daos.Container, hi: int

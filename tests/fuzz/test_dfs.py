@@ -17,6 +17,7 @@ from daos.dfs.layout import (
     Mark,
     Superblock,
     emit_roots,
+    guess,
     parse_roots,
 )
 
@@ -34,10 +35,15 @@ def test_entries(raw: bytes) -> None:
 @given(st.integers(0, INODE_SIZE - 1), st.integers(0, 255))
 def test_an_entry_with_one_byte_changed(offset: int, byte: int) -> None:
     raw = GOOD[:offset] + bytes([byte]) + GOOD[offset + 1 :]
+    found = guess(raw)
+    assert (found is None) == (offset == 12 + 7 and byte not in (0, 13))
     try:
-        assert Entry.parse(raw).emit() == raw
+        parsed = Entry.parse(raw)
     except CorruptError:
         return
+    assert parsed.emit() == raw
+    assert found is not None
+    assert (found.kind, found.oid) == (parsed.kind, parsed.oid)
 
 
 @given(st.binary(max_size=200).filter(lambda raw: len(raw) != INODE_SIZE))

@@ -178,9 +178,8 @@ class Surveyor:
         try:
             node = node_of(self._mount, None, name.place, found)
         except NO_CLASS as error:
-            hides = entry.kind is Kind.DIRECTORY
             if entry.kind is not Kind.SYMLINK:  # of which no object is ever asked
-                self._damaged(path, f"no object can have its id: {error.message}", hides=hides)
+                self._damaged(path, f"no object can have its id: {error.message}", hides=True)
             return
         if isinstance(node, Directory) and first:
             self._add(node, path)
