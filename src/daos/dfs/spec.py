@@ -20,11 +20,9 @@ Source: ours; https://filesystem-spec.readthedocs.io/en/latest/developer.html
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import io
 import os
 import posixpath
-import stat
 import threading
 import weakref
 from collections.abc import Awaitable, Callable
@@ -40,10 +38,9 @@ from daos.base.errors import DaosError, ExistsError, InvalidError, NotFoundError
 from daos.client.file import BUFFER_BYTES, ArrayFile, FileMode
 from daos.client.memory import BufferLike
 from daos.client.sync import Client, Pool
-from daos.dfs import filesystem, uns, whole
-from daos.dfs.attributes import Stat
-from daos.dfs.errors import IsDirectoryError, NotDirectoryError, NotEmptyError
+from daos.dfs import filesystem, spec_calls, uns, whole
 from daos.dfs.resolve import NOTHING
+from daos.dfs.spec_calls import Info
 from daos.dfs.spec_file import DraftWriter, Reader, StreamedFile, Updater, Writer
 from daos.dfs.sync import FileSystem
 
@@ -51,7 +48,6 @@ P = ParamSpec("P")
 ResultT = TypeVar("ResultT")
 PathT = TypeVar("PathT", str, list[str])
 Core = filesystem.FileSystem
-Info = dict[str, Any]  # as fsspec has them: text, numbers, booleans by name
 
 _MODES: Final = {"overwrite": True, "create": False}
 
@@ -236,12 +232,14 @@ class DaosFileSystem(AsyncFileSystem):
 
     async def _info(self, path: str, **_: object) -> Info:
         """Of what a symlink leads to; `islink` tells."""
-        return await self._ask(_describe, self._strip_protocol(path))
+        return await self._ask(spec_calls.describe, self._strip_protocol(path))
 
     async def _ls(self, path: str, detail: bool = True, **_: object) -> list[Info] | list[str]:
         """Symlinks to directories have type "other", so that a walk is one of a tree."""
         name = self._strip_protocol(path)
-        return await self._ask(_list, name) if detail else await self._ask(_names, name)
+        if detail:
+            return await self._ask(spec_calls.listing, name)
+        return await self._ask(spec_calls.names, name)
 
     async def _exists(self, path: str, **_: object) -> bool:
         return await self._ask(Core.exists, self._strip_protocol(path))
@@ -351,7 +349,7 @@ class DaosFileSystem(AsyncFileSystem):
 
     async def _touch(self, path: str, truncate: bool = True, **_: object) -> None:
         name = self._strip_protocol(path)
-        await self._make(_touch, name, truncate=truncate)
+        await self._make(spec_calls.touch, name, truncate=truncate)
 
     async def open_async(self, path: str, mode: str = "rb", **_: object) -> StreamedFile:
         """A file to be awaited, without a buffer. Raises: ValueError (a mode of text)."""
@@ -437,9 +435,9 @@ class DaosFileSystem(AsyncFileSystem):
         if recursive and maxdepth is not None:
             found = await self._expand_path(path, recursive=True, maxdepth=maxdepth)
             for each in reversed(found):
-                await self._ask(_remove_shallow, each)
+                await self._ask(spec_calls.remove_shallow, each)
             return
-        remove = _remove_tree if recursive else Core.remove
+        remove = spec_calls.remove_tree if recursive else Core.remove
         for each in reversed(await self._expand_path(path)):  # what is in a directory before it
             await self._ask(remove, each)
 
@@ -495,84 +493,3 @@ def _replaces(mode: str) -> bool:
     if mode not in _MODES:
         raise InvalidError(f"mode {mode!r}; expected one of {', '.join(_MODES)}")
     return _MODES[mode]
-
-
-async def _describe(core: Core, path: str) -> Info:
-    own = await core.lstat(path)
-    target = own
-    if stat.S_ISLNK(own.st_mode):
-        with contextlib.suppress(*NOTHING):
-            target = await core.stat(path)
-    return _info(path, own, target)
-
-
-async def _list(core: Core, path: str) -> list[Info]:
-    found = []
-    try:
-        async for entry in core.scandir(path):
-            target = entry.target or entry.own
-            if entry.is_symlink() and stat.S_ISDIR(target.st_mode):
-                target = entry.own
-            found.append(_info(entry.path, entry.own, target))
-    except NotDirectoryError:
-        return [await _describe(core, path)]
-    return found
-
-
-async def _names(core: Core, path: str) -> list[str]:
-    try:
-        names: list[str] = await core.listdir(path)
-    except NotDirectoryError:
-        await core.lstat(path)
-        return [path]
-    return [posixpath.join(path, each) for each in names]
-
-
-def _info(path: str, own: Stat, found: Stat) -> Info:
-    kind = "other"
-    if stat.S_ISDIR(found.st_mode):
-        kind = "directory"
-    elif stat.S_ISREG(found.st_mode):
-        kind = "file"
-    return {
-        "name": path,
-        "size": found.st_size if kind == "file" else 0,
-        "type": kind,
-        "islink": stat.S_ISLNK(own.st_mode),
-        "mode": found.st_mode,
-        "uid": found.st_uid,
-        "gid": found.st_gid,
-        "mtime": found.st_mtime,
-        "ino": found.st_ino,
-        "nlink": found.st_nlink,
-    }
-
-
-async def _touch(core: Core, path: str, *, truncate: bool) -> None:
-    try:
-        await core.touch(path, exist_ok=False)
-    except ExistsError:
-        if truncate:
-            await core.truncate(path, 0)
-        await core.touch(path)
-
-
-async def _remove_tree(core: Core, path: str) -> None:
-    """A file, a symlink itself, or a directory with all below it; of the root what is in it."""
-    if path == "/":
-        for name in await core.listdir(path):
-            await _remove_tree(core, f"/{name}")
-        return
-    try:
-        await core.remove(path)
-    except IsDirectoryError:
-        await core.rmtree(path)
-
-
-async def _remove_shallow(core: Core, path: str) -> None:
-    """A file, or a directory unless something is left in it."""
-    try:
-        await core.remove(path)
-    except IsDirectoryError:
-        with contextlib.suppress(NotEmptyError):
-            await core.rmdir(path)
