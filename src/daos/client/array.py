@@ -22,7 +22,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, overload
 
-from daos.base.errors import DaosError, ExistsError, InvalidError, NotFoundError, RecordTooBigError
+from daos.base.errors import (
+    DaosError,
+    ExistsError,
+    InvalidError,
+    NotFoundError,
+    RecordTooBigError,
+    TxUncertainError,
+)
 from daos.base.ids import U64_MAX, Epoch, ObjectType
 from daos.base.iod import Cond, Iod, IodType, QueryFlag, Recx
 from daos.client import chunks
@@ -156,9 +163,10 @@ class Array(ObjectHandle):
                 behind = last.position * self.cell_size
                 # First what ends the range: from then on nobody else finds an end within it.
                 await self._write([last], view[behind:], call)
-            except DaosError as error:
-                if not error.unanswered:  # nothing of it is on its way
-                    await drop(claims, offset, call)
+            except TxUncertainError:
+                raise  # it may be on its way still: the claim stays
+            except DaosError:
+                await drop(claims, offset, call)
                 raise
             if others:
                 await self._write(others, view[:behind], call)
