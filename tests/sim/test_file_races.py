@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from daos.base.errors import DeadlineError, NotFoundError
+from daos.base.errors import (
+    DaosError,
+    DeadlineError,
+    NoSpaceError,
+    NotFoundError,
+    TxUncertainError,
+)
 from daos.client.chunks import Piece
 from daos.client.objectio import ObjectIo
 from daos.dfs import moving, namespace
@@ -65,6 +71,25 @@ def test_nobody_appends_into_a_range_of_which_a_part_is_written(
     mounted(tmp_path, body)
 
 
+@pytest.mark.parametrize(("error", "offset"), [(NoSpaceError, 0), (TxUncertainError, 5000)])
+def test_a_range_stays_claimed_as_long_as_it_may_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[DaosError], offset: int
+) -> None:
+    async def body(mount: Mount) -> None:
+        file = await mount.open_file(mount.root, "log", CREATE, chunk_size=4096)
+        with monkeypatch.context() as patch:
+
+            async def fails(*_args: object) -> None:
+                raise error
+
+            patch.setattr(file.array, "_write", fails)
+            with pytest.raises(error):
+                await file.append(b"A" * 5000)
+        assert await file.append(b"B") == offset
+
+    mounted(tmp_path, body)
+
+
 def test_what_is_moved_into_a_directory_that_is_being_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,6 +111,23 @@ def test_what_is_moved_into_a_directory_that_is_being_replaced(
         with pytest.raises(NotFoundError, match="'old' was removed"):
             await inside[0]
         assert await tree(mount) == {"/f", "/old"}
+
+    mounted(tmp_path, body)
+
+
+def test_a_move_for_which_there_is_no_space_leaves_no_marks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body(mount: Mount) -> None:
+        async def full(*_args: object, **_named: object) -> bool:
+            raise NoSpaceError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(moving._Move, "_write", full)
+            with pytest.raises(NoSpaceError):
+                await mount.move(mount.root, "f", mount.root, "g")
+        await mount.move(mount.root, "f", mount.root, "g", timeout=1)
+        assert await tree(mount) == {"/g"}
 
     mounted(tmp_path, body)
 

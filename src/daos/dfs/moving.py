@@ -22,11 +22,13 @@ first, then inserts, then removes the source
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from daos.base.errors import (
     BusyError,
+    DaosError,
     ExistsError,
     InvalidError,
     NotFoundError,
@@ -129,13 +131,15 @@ class _Move:
         """Whether it was made; False: others came in between, nothing has changed."""
         if not await self._put_marks(before, old):
             return False
-        found = await self._held(self.source, before)
-        if (
-            found is None
-            or (old is not None and not await self._is_replaceable(old))
-            or not await self._is_outside(found)
-            or not await self._write(found, over=old is not None)
-        ):
+        try:
+            found = await self._copy(before, old)
+        except DaosError as error:
+            # Unless it may have been written, there is nothing that anybody would have to wait for.
+            if not isinstance(error, TxUncertainError):
+                with suppress(DaosError):
+                    await self._unmark()
+            raise
+        if found is None:
             await self._unmark()
             return False
         if old is None and not await self._is_linked():
@@ -145,6 +149,18 @@ class _Move:
         if old is not None:
             await destroy(self.mount, old.entry, self.call)
         return True
+
+    async def _copy(self, before: Found, old: Found | None) -> Found | None:
+        """Write the target; the source as it was written, None: others came in between."""
+        found = await self._held(self.source, before)
+        if (
+            found is None
+            or (old is not None and not await self._is_replaceable(old))
+            or not await self._is_outside(found)
+            or not await self._write(found, over=old is not None)
+        ):
+            return None
+        return found
 
     async def _put_marks(self, before: Found, old: Found | None) -> bool:
         wanted = [(self.source, before, Role.SOURCE)]
@@ -200,7 +216,6 @@ class _Move:
         while above.parent is not None:
             there = await marks.fetch(above.place, self.call)
             if there is None or there.entry.oid != above.oid:
-                await self._unmark()
                 raise _gone(above)
             if mark_of(there) is not None:
                 self.met.append(above.place)
