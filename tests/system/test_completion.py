@@ -71,7 +71,7 @@ def complete(environ: dict[str, str]) -> Complete:
 def test_commands_and_options(complete: Complete) -> None:
     assert complete("dmg po") == ["pool"]
     assert complete("dmg storage query ''") == ["list-devices", "list-pools", "usage"]
-    assert complete("daos container li") == ["list", "list-attr", "list-objects", "list-snap"]
+    assert complete("daos container lis") == ["list", "list-attr", "list-objects", "list-snap"]
     assert complete("daos pool query --he") == ["--health-only", "--help"]
     assert complete("daos cont cr") == ["create", "create-snap"]  # by an alias
     assert complete("daos completion ''") == ["bash", "zsh", "fish"]
