@@ -335,7 +335,10 @@ class Twin:
         outcome = ""
         with_akey = bool(flags & (QueryFlag.AKEY | QueryFlag.RECX))
         try:
-            found = self.container.query_key(obj, flags, Epoch(epoch), dkey=dkey, akey=akey)
+            search = self.container.key_search(obj, flags, Epoch(epoch), dkey=dkey, akey=akey)
+            while search.step(2):
+                pass
+            found = search.result()
             edge = 0
             if found.recx is not None:
                 edge = found.recx.index if flags & QueryFlag.MIN else found.recx.end - 1

@@ -10,11 +10,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-import msgspec
 from msgspec.structs import replace
 
-from daos.base.errors import DaosError, DeadlineError, InvalidError, NotFoundError
-from daos.base.ids import Epoch, Lsn, UnitOid
+from daos.base.errors import DaosError, DeadlineError, InvalidError
 from daos.base.iod import Recx
 from daos.object import changes, core, wire
 from daos.object.address import read_epoch, unit_of
@@ -22,9 +20,11 @@ from daos.object.large import answer
 from daos.vos.versions import Epochs
 
 if TYPE_CHECKING:
+    from daos.base.ids import Epoch
     from daos.cart.context import Rpc
     from daos.engine.target import ContainerHandle, Target
     from daos.vos.newest import NewestEpoch
+    from daos.vos.query import KeySearch
 
 PAGE_ENTRIES_MAX: Final = 256  # of one enumeration reply: a turn of the loop, 14 us a key
 
@@ -167,12 +167,10 @@ class Enumeration:
         request: wire.QueryKeyRequest = rpc.request
         handle = self._handle(request.address)
         unit, epoch = unit_of(request.address), read_epoch(request.address, self._hlc)
-        reply, lsn = _queried(handle, unit, request, epoch)
-        if not request.newest:
-            answer(rpc, handle, lsn, lambda: rpc.reply(reply))
-            return
-        search = handle.container.newest_epoch(unit, epoch)
-        self._look_on(rpc, handle, search, lambda newest: replace(reply, newest=newest))
+        search = handle.container.key_search(
+            unit, request.flags, epoch, dkey=request.dkey or None, akey=request.akey or None
+        )
+        self._look_on(rpc, handle, search, lambda: self._queried(rpc, handle, search, epoch))
 
     def newest_epoch(self, rpc: Rpc) -> None:
         """When a shard was changed last."""
@@ -180,16 +178,42 @@ class Enumeration:
         handle = self._handle(request.address)
         unit, epoch = unit_of(request.address), read_epoch(request.address, self._hlc)
         search = handle.container.newest_epoch(unit, epoch)
-        self._look_on(rpc, handle, search, lambda newest: wire.NewestEpochReply(newest, epoch))
+
+        def done() -> None:
+            reply = wire.NewestEpochReply(search.epoch, epoch)
+            answer(rpc, handle, search.lsn, lambda: rpc.reply(reply))
+
+        self._look_on(rpc, handle, search, done)
+
+    def _queried(self, rpc: Rpc, handle: ContainerHandle, search: KeySearch, epoch: Epoch) -> None:
+        """What was found, and when the shard was changed last, if that is asked for, too."""
+        request: wire.QueryKeyRequest = rpc.request
+        found = search.found
+        if found is None:
+            reply = wire.QueryKeyReply(found=False, epoch=epoch)
+        else:
+            reply = wire.QueryKeyReply(
+                True, found.dkey or b"", found.akey or b"", found.recx, found.record_size, epoch
+            )
+        if not request.newest:
+            answer(rpc, handle, search.lsn, lambda: rpc.reply(reply))
+            return
+        newest = handle.container.newest_epoch(unit_of(request.address), epoch)
+
+        def done() -> None:  # what it depends on, the query does as well
+            whole = replace(reply, newest=newest.epoch)
+            answer(rpc, handle, newest.lsn, lambda: rpc.reply(whole))
+
+        self._look_on(rpc, handle, newest, done)
 
     def _look_on(
         self,
         rpc: Rpc,
         handle: ContainerHandle,
-        search: NewestEpoch,
-        reply_of: Callable[[Epoch], msgspec.Struct],
+        search: KeySearch | NewestEpoch,
+        done: Callable[[], None],
     ) -> None:
-        """A step of the search a turn of the loop. What it depends on, a query does as well."""
+        """A step of the search a turn of the loop."""
         xstream = self._target.xstream
         try:
             address = rpc.request.address
@@ -197,30 +221,13 @@ class Enumeration:
             if rpc.header.deadline_ns <= xstream.clock.now_ns():
                 raise DeadlineError("the object has too many records to look at in that time")
             if search.step(PAGE_ENTRIES_MAX):
-                xstream.loop.call_soon(self._look_on, rpc, handle, search, reply_of)
+                xstream.loop.call_soon(self._look_on, rpc, handle, search, done)
                 return
         except DaosError as error:
             search.close()
             rpc.fail(error)
             return
-        reply = reply_of(search.epoch)
-        answer(rpc, handle, search.lsn, lambda: rpc.reply(reply))
-
-
-def _queried(
-    handle: ContainerHandle, unit: UnitOid, request: wire.QueryKeyRequest, epoch: Epoch
-) -> tuple[wire.QueryKeyReply, Lsn]:
-    """What a shard has to say, and what that depends on."""
-    try:
-        found = handle.container.query_key(
-            unit, request.flags, epoch, dkey=request.dkey or None, akey=request.akey or None
-        )
-    except NotFoundError as missing:
-        return wire.QueryKeyReply(found=False, epoch=epoch), Lsn(missing.lsn)
-    reply = wire.QueryKeyReply(
-        True, found.dkey or b"", found.akey or b"", found.recx, found.record_size, epoch
-    )
-    return reply, found.lsn
+        done()
 
 
 def _page_limit(limit: int) -> int:

@@ -7,7 +7,7 @@
     list_objects, list_dkeys, list_akeys, list_extents              iterate.py
     list_versions, key_anchor
     visit                                                           visit.py
-    query_key, newest_epoch                                         query.py, newest.py
+    query_key, key_search, newest_epoch                             query.py, newest.py
     reading                                                         conflicts.py
     aggregate, discard                                              aggregate.py, discard.py
     delete_object, delete_key                                       unlink.py
@@ -49,7 +49,7 @@ from daos.vos.fetch import Fetch
 from daos.vos.ilog import MINOR_MAX
 from daos.vos.iterate import PAGE_BYTES, Choice, ExtentEntry, Page, VersionEntry, Where
 from daos.vos.newest import NewestEpoch
-from daos.vos.query import KeyQuery
+from daos.vos.query import KeyQuery, KeySearch
 from daos.vos.records import AggregationRecord
 from daos.vos.scan import Bounds
 from daos.vos.state import ContainerState
@@ -341,6 +341,19 @@ class VosContainer(ContainerState):
         """
         self.check_alive()
         return _query.query_key(self, Where(oid, dkey, akey), flags, epoch)
+
+    def key_search(
+        self,
+        oid: UnitOid,
+        flags: int,
+        epoch: Epoch,
+        *,
+        dkey: bytes | None = None,
+        akey: bytes | None = None,
+    ) -> KeySearch:
+        """Begin what `query_key` does, in steps. Raises: InvalidError."""
+        self.check_alive()
+        return KeySearch(self, Where(oid, dkey, akey), flags, epoch)
 
     def newest_epoch(self, oid: UnitOid, epoch: Epoch) -> NewestEpoch:
         """Begin to look for the newest change of an object up to `epoch`. Raises: InvalidError."""

@@ -9,12 +9,17 @@
 A candidate with nothing below it is passed over, and the next one looked at, as long as its level
 is asked for. The range is one visible piece: what one update wrote, less what newer ones hide.
 
+There may be many to pass over: what is left of an array that was cut. So a search goes in steps,
+between which anything may be written or aggregated; its reader's epoch decides what it sees.
+
+Cost: 13 us a candidate that is passed over.
+
 Source: DAOS src/vos/vos_query.c vos_obj_query_key. Ours: no `max_write`, which newest.py finds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Final, NamedTuple
 
 from daos.base.checksum import xxh3
@@ -29,6 +34,7 @@ from daos.vos.state import ContainerState
 
 _ENDS: Final = int(QueryFlag.MAX | QueryFlag.MIN)
 _WHAT: Final = int(QueryFlag.DKEY | QueryFlag.AKEY | QueryFlag.RECX)
+_CREDITS: Final = 1 << 30  # of a search that is not divided
 
 
 class KeyQuery(NamedTuple):
@@ -49,44 +55,100 @@ class _Found(NamedTuple):
 
 def query_key(state: ContainerState, where: Where, flags: int, epoch: Epoch) -> KeyQuery:
     """See VosContainer.query_key. Cost: O(keys and extents passed over)."""
-    flags = int(flags)
-    _check(where, flags, epoch)
-    order = keys.object_order(where.oid)
-    if flags & QueryFlag.DKEY or where.dkey is None:
-        lsn = state.lsns.of_object(xxh3(order))
-    else:
-        lsn = state.lsns.of_dkey(xxh3(order), xxh3(where.dkey))
-    found = _Query(state, where, flags, int(epoch)).run(order)
-    if found is None:
-        error = NotFoundError(f"nothing visible at epoch {epoch}")
-        error.lsn = lsn
-        raise error
-    return found._replace(lsn=lsn)
+    search = KeySearch(state, where, flags, epoch)
+    while search.step(_CREDITS):
+        pass
+    return search.result()
 
 
-class _Query:
-    __slots__ = ("akey_kind", "dkey_kind", "epoch", "flags", "state", "where")
+class KeySearch:
+    """One query, in steps."""
 
-    def __init__(self, state: ContainerState, where: Where, flags: int, epoch: int) -> None:
+    __slots__ = (
+        "_left",
+        "_turn",
+        "_walk",
+        "akey_kind",
+        "dkey_kind",
+        "epoch",
+        "flags",
+        "found",
+        "order",
+        "state",
+        "where",
+    )
+
+    def __init__(self, state: ContainerState, where: Where, flags: int, epoch: Epoch) -> None:
+        """Raises: InvalidError."""
+        flags = int(flags)
+        _check(where, flags, epoch)
         self.state = state
         self.where = where
         self.flags = flags
-        self.epoch = epoch
+        self.epoch = int(epoch)
+        self.order = keys.object_order(where.oid)
         self.dkey_kind, self.akey_kind = keys.key_kinds(where.oid)
+        self.found: KeyQuery | None = None
+        self._left = 0
+        self._turn = 0
+        self._walk: Generator[None, None, KeyQuery | None] | None = self._run()
 
-    def run(self, order: bytes) -> KeyQuery | None:
+    @property
+    def lsn(self) -> Lsn:
+        """What the answer depends on."""
+        lsns, where = self.state.lsns, self.where
+        if self.flags & QueryFlag.DKEY or where.dkey is None:
+            return lsns.of_object(xxh3(self.order))
+        return lsns.of_dkey(xxh3(self.order), xxh3(where.dkey))
+
+    def step(self, credits: int) -> bool:
+        """Look at some `credits` candidates; whether to come again.
+
+        Raises: StaleHandleError (the container was destroyed), CorruptError
+        """
+        self.state.check_alive()
+        self._left = credits
+        self._turn += 1
+        if self._walk is not None:
+            try:
+                next(self._walk)
+                return True
+            except StopIteration as end:
+                self.found = end.value
+        self._walk = None
+        return False
+
+    def close(self) -> None:
+        """Give up. Idempotent."""
+        self._walk = None
+
+    def result(self) -> KeyQuery:
+        """After the last step. Raises: NotFoundError."""
+        if self.found is None:
+            error = NotFoundError(f"nothing visible at epoch {self.epoch}")
+            error.lsn = self.lsn
+            raise error
+        return self.found._replace(lsn=self.lsn)
+
+    def _run(self) -> Generator[None, None, KeyQuery | None]:
         """The first dkey, from the end asked for, below which all else is found."""
-        node = self.state.nodes.object(order)
+        node = self.state.nodes.object(self.order)
         if node is None:
             return None
         seen = node.look(self.epoch)
         if not seen.visible:
             return None
         for dkey in self._candidates(node.id, seen, keys.DKEY):
+            if dkey is None:
+                yield
+                continue
             asked = dkey.key if self.flags & QueryFlag.DKEY else None
             if not self.flags & (QueryFlag.AKEY | QueryFlag.RECX):
                 return KeyQuery(asked, None, None, 0, Lsn(0))
             for akey in self._candidates(dkey.node.id, dkey.seen, keys.AKEY):
+                if akey is None:
+                    yield
+                    continue
                 name = akey.key if self.flags & QueryFlag.AKEY else None
                 if not self.flags & QueryFlag.RECX:
                     return KeyQuery(asked, name, None, 0, Lsn(0))
@@ -97,8 +159,11 @@ class _Query:
                     return KeyQuery(asked, name, recx, size, Lsn(0))
         return None
 
-    def _candidates(self, parent_id: int, parent: IlogView, level: int) -> Iterator[_Found]:
-        """Visible keys of one level: all from the end asked for, or the one that was given."""
+    def _candidates(self, parent_id: int, parent: IlogView, level: int) -> Iterator[_Found | None]:
+        """Visible keys of one level: all from the end asked for, or the one that was given.
+
+        None: the turn is over.
+        """
         is_dkey = level == keys.DKEY
         kind = self.dkey_kind if is_dkey else self.akey_kind
         if self.flags & (QueryFlag.DKEY if is_dkey else QueryFlag.AKEY):
@@ -112,24 +177,31 @@ class _Query:
             if seen.visible:
                 yield _Found(node, key, seen)
 
-    def _all(self, parent_id: int, parent: IlogView, level: int) -> Iterator[_Found]:
+    def _all(self, parent_id: int, parent: IlogView, level: int) -> Iterator[_Found | None]:
         prefix = keys.node_prefix(parent_id, level)
-        cursor = self.state.meta.cursor()
-        if self.flags & QueryFlag.MIN:
-            more, step = cursor.set_range(prefix), cursor.next
-        else:
-            behind = cursor.set_range(keys.after(prefix))
-            more, step = (cursor.prev() if behind else cursor.last()), cursor.prev
-        while more:
-            tree_key, value = cursor.item()
-            if not tree_key.startswith(prefix):
+        minimum = bool(self.flags & QueryFlag.MIN)
+        behind = prefix if minimum else keys.after(prefix)
+        turn = 0  # in which the cursor was made: no cursor outlives it
+        while True:
+            if self._left <= 0:
+                yield None
+            self._left -= 1
+            if turn != self._turn:
+                turn, cursor = self._turn, self.state.meta.cursor()
+                more = cursor.set_range(behind)
+                if not minimum:
+                    more = cursor.prev() if more else cursor.last()
+            else:
+                more = cursor.next() if minimum else cursor.prev()
+            if not more or not cursor.key().startswith(prefix):
                 return
+            tree_key, value = cursor.item()
+            behind = tree_key + b"\0" if minimum else tree_key
             node = load(tree_key, value)
             seen = node.look(self.epoch, parent)
             if seen.visible:
                 key = keys.user_key(tree_key[len(prefix) :], KeyKind.UINT64)
                 yield _Found(node, key, seen)
-            more = step()
 
     def _outermost(self, akey: _Found) -> extents.Piece | None:
         record = akey.node.record

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from daos.base.errors import InvalidError, NotFoundError
+from daos.base.errors import InvalidError, NotFoundError, StaleHandleError
 from daos.base.ids import Epoch, ObjectType
 from daos.base.iod import QueryFlag, Recx
 from daos.testing.shard import MemoryShard, on_shard, unit
@@ -106,3 +106,40 @@ async def test_arguments(shard: MemoryShard, c: VosContainer) -> None:
         c.query_key(OID, MAX | DKEY, Epoch(0))
     with pytest.raises(NotFoundError):
         c.query_key(unit(3), MAX | RECX, AT, dkey=b"d", akey=b"a")
+
+
+@pytest.mark.parametrize("end", [MAX, MIN])
+@on_shard
+async def test_what_was_cut_is_passed_over_in_steps(
+    shard: MemoryShard, c: VosContainer, end: QueryFlag
+) -> None:
+    """A few keys a turn; what is written, aggregated and removed meanwhile changes no answer."""
+    c.modification_bound = Epoch(0)
+    for chunk in range(1, 42):
+        await shard.write(c, ARRAY, (key(chunk), b"0"), {chunk: b"x"}, epoch=10)
+    for chunk in (*range(1, 21), *range(22, 42)):
+        c.punch(ARRAY, Epoch(20), dkey=key(chunk))
+    search = c.key_search(ARRAY, end | DKEY | RECX, AT, akey=b"0")
+    assert search.step(4)
+    await shard.write(c, ARRAY, (key(30), b"0"), {7: b"later"}, epoch=200)
+    await shard.write(c, ARRAY, (key(8), b"0"), {7: b"later"}, epoch=200)
+    steps = 1
+    while search.step(4):
+        steps += 1
+        if steps == 3:
+            await shard.finish(c.aggregate(0, 50))
+    assert steps >= 3
+    assert search.result()[:3] == (key(21), None, Recx(21, 1))
+    assert c.query_key(ARRAY, end | DKEY | RECX, AT, akey=b"0")[:3] == search.result()[:3]
+
+
+@on_shard
+async def test_a_search_ends_with_its_container(shard: MemoryShard, c: VosContainer) -> None:
+    for chunk in range(9):
+        await shard.write(c, ARRAY, (key(chunk), b"0"), {chunk: b"x"}, epoch=10)
+        c.punch(ARRAY, Epoch(20), dkey=key(chunk))
+    search = c.key_search(ARRAY, MAX | DKEY, AT)
+    assert search.step(2)
+    shard.pool.destroy_container(c.uuid)
+    with pytest.raises(StaleHandleError):
+        search.step(2)
