@@ -111,7 +111,7 @@ async def test_arguments(shard: MemoryShard, c: VosContainer) -> None:
 @pytest.mark.parametrize("end", [MAX, MIN])
 @on_shard
 async def test_what_was_cut_is_passed_over_in_steps(
-    shard: MemoryShard, c: VosContainer, end: QueryFlag
+    shard: MemoryShard, c: VosContainer, end: QueryFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A few keys a turn; what is written, aggregated and removed meanwhile changes no answer."""
     c.modification_bound = Epoch(0)
@@ -120,10 +120,16 @@ async def test_what_was_cut_is_passed_over_in_steps(
     for chunk in (*range(1, 21), *range(22, 42)):
         c.punch(ARRAY, Epoch(20), dkey=key(chunk))
     search = c.key_search(ARRAY, end | DKEY | RECX, AT, akey=b"0")
-    assert search.step(4)
+    made: list[object] = []  # cursors: one is good for the step in which it was made
+    cursor = c.meta.cursor
+    with monkeypatch.context() as patch:
+        patch.setattr(type(c.meta), "cursor", lambda meta: made.append(meta) or cursor())
+        assert search.step(4)
+        assert search.step(4)
+    assert len(made) == 2
     await shard.write(c, ARRAY, (key(30), b"0"), {7: b"later"}, epoch=200)
     await shard.write(c, ARRAY, (key(8), b"0"), {7: b"later"}, epoch=200)
-    steps = 1
+    steps = 2
     while search.step(4):
         steps += 1
         if steps == 3:
