@@ -18,6 +18,7 @@ from daos.cli.frame import Answer, Command, Group, Options, command, names, pair
 from daos.cli.later import Later
 from daos.cli.system_text import (
     Member,
+    cleanup_text,
     leader_text,
     member_json,
     members_text,
@@ -200,11 +201,7 @@ def cleanup(options: Options, machine: str, verbose: bool) -> Answer:
     async def work(control: ControlClient) -> Answer:
         request = pb.SystemCleanupReq(machine=machine)
         reply = await control.ask("SystemCleanup", request, pb.SystemCleanupResp)
-        rows = [
-            {"Pool": each.pool_id, "Handles Revoked": str(each.count)}
-            for each in reply.results
-            if each.count
-        ]
+        revoked = {each.pool_id: each.count for each in reply.results if each.count}
         response = {
             "results": [
                 {
@@ -217,12 +214,7 @@ def cleanup(options: Options, machine: str, verbose: bool) -> Answer:
             ]
         }
         wrong = [f"{each.pool_id}: {each.msg}" for each in reply.results if each.status]
-        if not rows:
-            text = "No handles cleaned up\n"
-        else:
-            text = "System Cleanup Success\n"
-            text += table(("Pool", "Handles Revoked"), rows) if verbose else ""
-        return Answer(text, response, problems=tuple(wrong))
+        return Answer(cleanup_text(revoked, verbose=verbose), response, problems=tuple(wrong))
 
     return with_control(options, work)
 

@@ -5,7 +5,7 @@ Source: DAOS src/control/cmd/dmg/pretty/system.go; features §2.1.2
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from daos.base.ranges import format_bracketed, format_ranges
@@ -112,3 +112,14 @@ def results_text(results: Sequence[tuple[int, str, str]]) -> str:
             for (operation, result), ranks in groups.items()
         ],
     )
+
+
+def cleanup_text(revoked: Mapping[str, int], *, verbose: bool = False) -> str:
+    """How many handles were revoked of each pool."""
+    if not revoked:
+        return "No handles cleaned up\n"
+    text = "System Cleanup Success\n"
+    if verbose:
+        rows = [{"Pool": pool, "Handles Revoked": str(count)} for pool, count in revoked.items()]
+        text += table(("Pool", "Handles Revoked"), rows)
+    return text

@@ -38,7 +38,7 @@ from daos.object.link import ContainerLink
 from daos.object.maps import PoolMaps
 from daos.object.wire import OBJECT_LIST, ObjectListRequest
 from daos.object.wire import Change as WireChange
-from daos.placement.oclass import OC_UNKNOWN, name_to_id
+from daos.placement.oclass import class_id_of
 from daos.placement.oid import Hint, generate
 from daos.placement.pool_map import Level, Target
 
@@ -107,7 +107,7 @@ class Container(ServiceHandle[ContainerClient]):
         Raises: InvalidError (type, class, hint; a class that the pool can't hold), AccessError,
                 NotSupportedError (object id tables)
         """
-        kind, class_id, wanted = _object_type(otype), _class_id(oclass), _hints(hints)
+        kind, class_id, wanted = _object_type(otype), class_id_of(oclass), _hints(hints)
         check_type(kind)
         with self._operation(timeout, write=True) as call:
             return generate(
@@ -421,17 +421,6 @@ def _object_type(otype: str | ObjectType) -> ObjectType:
         known = ", ".join(ObjectType.__members__)
         raise InvalidError(f"object type {otype!r} is none of {known}")
     return ObjectType[name]
-
-
-def _class_id(oclass: str | int | None) -> int:
-    if oclass is None:
-        return OC_UNKNOWN
-    if isinstance(oclass, str):
-        class_id = name_to_id(oclass)
-        if class_id == OC_UNKNOWN:
-            raise InvalidError(f'object class {oclass!r} is not known; try "S1" or "SX"')
-        return class_id
-    return oclass
 
 
 def _hints(hints: str | Hint | None) -> Hint:

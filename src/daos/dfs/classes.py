@@ -21,7 +21,7 @@ from typing import Final
 from daos.base.errors import InvalidError
 from daos.base.ids import ObjectType
 from daos.dfs.layout import CHUNK_DEFAULT, CHUNK_MAX, HINTS_MAX, Entry, Kind, Superblock
-from daos.placement.oclass import GROUPS_X, OC_UNKNOWN, ObjectClass, Resilience, name_to_id
+from daos.placement.oclass import GROUPS_X, OC_UNKNOWN, ObjectClass, Resilience, class_id_of
 from daos.placement.oid import Hint, Topology, decide
 
 EC_CELL_DEFAULT: Final = 64 << 10
@@ -115,16 +115,8 @@ def is_erasure(class_id: int) -> bool:
 
 def parse_class(oclass: str | int | None) -> int:
     """A class id; None: 0. Raises: InvalidError."""
-    if oclass is None:
-        return OC_UNKNOWN
-    if isinstance(oclass, str):
-        class_id = name_to_id(oclass)
-        if class_id == OC_UNKNOWN:
-            raise InvalidError(f'object class {oclass!r} is not known; try "S1" or "SX"')
-        return class_id
-    if isinstance(oclass, bool) or not isinstance(oclass, int):
-        raise InvalidError(f"an object class is a name or an id, not {oclass!r}")
-    return int(ObjectClass.from_id(oclass).id) if oclass else OC_UNKNOWN
+    class_id = class_id_of(oclass)
+    return int(ObjectClass.from_id(class_id).id) if class_id else OC_UNKNOWN
 
 
 def check_chunk(size: int | None) -> int:

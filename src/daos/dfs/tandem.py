@@ -11,6 +11,7 @@ Source: ours
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -71,7 +72,7 @@ class Pair(Generic[S, T]):
     fresh: bool
 
 
-class Tandem(Generic[S, T]):
+class Tandem(ABC, Generic[S, T]):
     """Goes through a tree of `source`; what is done with entries, subclasses say."""
 
     xattrs = True  # whether extended attributes are asked for
@@ -97,9 +98,9 @@ class Tandem(Generic[S, T]):
         """All that was added."""
         await self.crew.run()
 
+    @abstractmethod
     async def entries(self, pair: Pair[S, T], found: Sequence[Item]) -> None:
         """What is done with entries of a directory."""
-        raise NotImplementedError
 
     def path(self, pair: Pair[S, T], item: Item) -> str:
         """Of the source, for people."""

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from daos.base.errors import AgainError, DaosError, StaleHandleError
+from daos.engine.sched import Scheduler, UltPool
 from daos.engine.service import NOT_THERE
 
 # Questions at the same time. Who asks for more, by whatever handles, comes again.
@@ -26,8 +27,8 @@ REMEMBERED_MAX: Final = 1 << 12
 class Questions:
     """See the module. `close` it with its target."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self, sched: Scheduler) -> None:
+        self._sched = sched
         self._tasks: dict[bytes, asyncio.Task[None]] = {}
         self._answers: dict[bytes, DaosError] = {}  # oldest first
 
@@ -43,7 +44,9 @@ class Questions:
                 del self._answers[handle]
             return answer
         if handle not in self._tasks and len(self._tasks) < ASKING_MAX:
-            self._tasks[handle] = self._loop.create_task(self._find(handle, find))
+            work = self._find(handle, find)
+            task = self._sched.spawn("question", handle.hex(), work, UltPool.NET_POLL)
+            self._tasks[handle] = task
         return AgainError("this target has just met the container handle; ask again in a moment")
 
     def give_up(self, handle: bytes) -> None:
@@ -66,6 +69,10 @@ class Questions:
                 self._answers[handle] = error
                 if len(self._answers) > REMEMBERED_MAX:
                     del self._answers[next(iter(self._answers))]
+        except Exception as bug:  # the supervisor's place: on_bug decides whether to go on
+            if self._sched.on_bug is not None:
+                self._sched.on_bug(bug)
+            raise
         finally:
             if self._tasks.get(handle) is own:
                 del self._tasks[handle]

@@ -155,7 +155,7 @@ class Target:
         self._refused: dict[PoolUuid, DaosError] = {}  # why a shard could not be opened
         self._handles: dict[bytes, ContainerHandle] = {}
         self._opening: list[_Opening] = []
-        self._questions = Questions(xstream.loop)
+        self._questions = Questions(xstream.sched)
         # Opens a handle that is not known here, or raises why not; set by who keeps handles.
         self.find_handle: FindHandle = _nobody_knows
         self._stopped = ""  # why, once a bug has shown

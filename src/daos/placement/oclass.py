@@ -192,6 +192,23 @@ def name_to_id(name: str) -> int:
     return REGISTERED.get(name, OC_UNKNOWN)
 
 
+def class_id_of(oclass: str | int | None) -> int:
+    """The id of a class that is given by name or id; None: OC_UNKNOWN.
+
+    Raises:     InvalidError   no such name, or neither; whether an id is one `decide` says
+    """
+    if oclass is None:
+        return OC_UNKNOWN
+    if isinstance(oclass, str):
+        class_id = name_to_id(oclass)
+        if class_id == OC_UNKNOWN:
+            raise InvalidError(f'object class {oclass!r} is not known; try "S1" or "SX"')
+        return class_id
+    if isinstance(oclass, bool) or not isinstance(oclass, int):
+        raise InvalidError(f"an object class is a name or an id, not {oclass!r}")
+    return oclass
+
+
 def id_to_name(class_id: int) -> str:
     """The name of any class id, composed where it is not a registered one.
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from daos.cli.system_text import (
     Member,
+    cleanup_text,
     leader_text,
     member_json,
     members_text,
@@ -95,6 +96,21 @@ Current Leader: h1:10001
         "  Unresponsive Replicas: h2:10001\n"
     )
     assert leader_text("h1:10001", replicas, []) == "  Unresponsive Replicas:\n"
+
+
+def test_cleanup() -> None:
+    assert cleanup_text({}) == "No handles cleaned up\n"
+    revoked = {"c1d2a5f6-62a1-4866-8d4a-3ad8c0ad8b4b": 12}
+    assert cleanup_text(revoked) == "System Cleanup Success\n"
+    assert (
+        cleanup_text(revoked, verbose=True)
+        == """\
+System Cleanup Success
+Pool                                 Handles Revoked
+----                                 ---------------
+c1d2a5f6-62a1-4866-8d4a-3ad8c0ad8b4b 12
+"""
+    )
 
 
 def test_stop_and_start() -> None:
