@@ -70,6 +70,8 @@ def test_a_container_from_its_making_to_its_end(run: Run) -> None:
         f"Containers in pool tank:\n  Label UUID\n  ----- ----\n  life  {uuid}\n"
     )
     assert json.loads(ok(run("cont ls tank -j")))["response"] == [{"uuid": uuid, "label": "life"}]
+    for line in ("", " -v", " -j"):
+        assert ok(run("pool list-containers tank" + line)) == ok(run("cont list tank" + line))
     query = ok(run("container query tank life --verbose"))
     assert f"  Container UUID             : {uuid}\n" in query
     assert "  Container Type             : POSIX\n" in query

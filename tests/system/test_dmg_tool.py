@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from daos.cli import agent
 from daos.cli.dmg import TOOL
 from daos.cli.frame import main
 from tests.system.control import Running, config, run
@@ -90,6 +91,23 @@ def test_networks_and_logs(dmg: Run) -> None:
     assert ok(dmg("server set-logmasks -m ERR,mgmt=DEBUG")) == updated
     assert ok(dmg("srv slm")) == updated
     assert ok(dmg("server-version")) == "daos_server version 0.1.0\n"
+
+
+def test_the_agent_tells_the_same_interfaces(dmg: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    there = json.loads(ok(dmg("network scan -j")))["response"]
+    assert main(agent.TOOL, ["net-scan", "-j"]) == 0
+    here = json.loads(capsys.readouterr().out)
+    assert (here["status"], here["error"]) == (0, None)
+    assert here["response"]["host_errors"] == {}
+    assert here["response"]["HostFabrics"] == there["HostFabrics"]
+    assert main(agent.TOOL, ["net-scan"]) == 0
+    assert capsys.readouterr().out == ok(dmg("network scan"))
+
+
+def test_cleanup_of_a_machine_that_left_nothing(dmg: Run) -> None:
+    assert ok(dmg("system cleanup nowhere")) == "No handles cleaned up\n"
+    answer = json.loads(ok(dmg("system cleanup nowhere -j")))
+    assert answer == {"response": {"results": []}, "error": None, "status": 0}
 
 
 def test_pools(dmg: Run) -> None:
