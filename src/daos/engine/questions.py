@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from daos.base.errors import AgainError, DaosError, StaleHandleError
-from daos.engine.sched import Scheduler, UltPool
+from daos.engine.sched import Scheduler
 from daos.engine.service import NOT_THERE
 
 # Questions at the same time. Who asks for more, by whatever handles, comes again.
@@ -28,6 +28,7 @@ class Questions:
     """See the module. `close` it with its target."""
 
     def __init__(self, sched: Scheduler) -> None:
+        self._loop = sched.loop
         self._sched = sched
         self._tasks: dict[bytes, asyncio.Task[None]] = {}
         self._answers: dict[bytes, DaosError] = {}  # oldest first
@@ -44,9 +45,7 @@ class Questions:
                 del self._answers[handle]
             return answer
         if handle not in self._tasks and len(self._tasks) < ASKING_MAX:
-            work = self._find(handle, find)
-            task = self._sched.spawn("question", handle.hex(), work, UltPool.NET_POLL)
-            self._tasks[handle] = task
+            self._tasks[handle] = self._loop.create_task(self._find(handle, find))
         return AgainError("this target has just met the container handle; ask again in a moment")
 
     def give_up(self, handle: bytes) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from daos.base.clock import SystemClock
-from daos.base.errors import AgainError, ShutdownError, StaleHandleError
+from daos.base.errors import AgainError, StaleHandleError
 from daos.engine.questions import Questions
 from daos.engine.sched import Scheduler
 
@@ -55,21 +53,5 @@ def test_a_question_is_asked_once_and_its_answer_is_told() -> None:
         for _ in range(2):
             assert isinstance(questions.ask(HANDLE, find), StaleHandleError)
         assert asked == 1
-
-    asyncio.run(main())
-
-
-def test_nothing_is_asked_by_an_xstream_that_stops() -> None:
-    async def main() -> None:
-        sched = Scheduler(asyncio.get_running_loop(), SystemClock())
-        questions = Questions(sched)
-        sched.stop()
-
-        async def find() -> None:
-            raise AssertionError
-
-        with pytest.raises(ShutdownError):
-            questions.ask(HANDLE, find)
-        assert not len(questions)
 
     asyncio.run(main())
